@@ -1,0 +1,6 @@
+"""mmkit: a modular object-detection toolbox on PyTorch and torchvision."""
+
+from mmkit.registry import Registry, build_from_cfg
+from mmkit.version import __version__
+
+__all__ = ['Registry', '__version__', 'build_from_cfg']

@@ -1,0 +1,97 @@
+"""What the pipeline makes of one image (`Sample`) and what the model eats (`Batch`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmkit.structures.instances import Instances
+
+
+@dataclass
+class ImageMeta:
+    """What happened to an image on its way into the batch. Shapes are (height, width).
+
+    Attributes:
+        filename: full path; `ori_filename` is the name as the annotation file has it.
+        img_id: the id of the annotation file.
+        ori_shape: of the file.
+        img_shape: after resizing, before padding.
+        pad_shape: after padding by the pipeline.
+        scale_factor: (4,) float32 (w, h, w, h), resized / original.
+        flip: whether the image is mirrored, `flip_direction` how (horizontal, vertical, diagonal).
+        img_norm_cfg: mean, std, to_rgb of the normalisation.
+    """
+
+    filename: str
+    ori_filename: str
+    img_id: int | str
+    ori_shape: tuple[int, int]
+    img_shape: tuple[int, int]
+    pad_shape: tuple[int, int]
+    scale_factor: np.ndarray
+    flip: bool = False
+    flip_direction: str | None = None
+    img_norm_cfg: dict[str, Any] | None = None
+
+
+@dataclass
+class Sample:
+    """One image, ready to be collated.
+
+    Attributes:
+        img: (3, H, W) float32.
+        gt: the objects to find; None at test time.
+        ignored: (K, 4) regions in which nothing counts.
+        proposals: boxes found by somebody else (Fast R-CNN).
+        gt_semantic_seg: (1, h, w) int64.
+        gt_label: () int64, the class of the whole image (classification).
+    """
+
+    img: Tensor
+    meta: ImageMeta
+    gt: Instances | None = None
+    ignored: Tensor | None = None
+    proposals: Instances | None = None
+    gt_semantic_seg: Tensor | None = None
+    gt_label: Tensor | None = None
+
+
+@dataclass
+class Batch:
+    """B images of one size, padded at the right and at the bottom, and their truth; fields as in `Sample`."""
+
+    imgs: Tensor  # (B, 3, H, W)
+    metas: list[ImageMeta]
+    gts: list[Instances] | None = None
+    ignored: list[Tensor] | None = None
+    proposals: list[Instances] | None = None
+    gt_semantic_seg: Tensor | None = None  # (B, 1, h, w) int64
+    gt_labels: Tensor | None = None  # (B,) int64
+
+    def __len__(self) -> int:
+        return len(self.metas)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        def move(value: Any) -> Any:
+            if isinstance(value, list):
+                return [move(item) for item in value]
+            return value.to(device, non_blocking=non_blocking) if isinstance(value, (Tensor, Instances)) else value
+
+        return replace(self, **{field.name: move(getattr(self, field.name)) for field in fields(self)})
+
+    def pin_memory(self) -> Batch:
+        """Called by DataLoader when it pins."""
+
+        def pin(value: Any) -> Any:
+            if isinstance(value, list):
+                return [pin(item) for item in value]
+            if isinstance(value, Instances):
+                return replace(value, **{k: v.pin_memory() for k, v in value.present().items() if isinstance(v, Tensor)})
+            return value.pin_memory() if isinstance(value, Tensor) else value
+
+        return replace(self, **{field.name: pin(getattr(self, field.name)) for field in fields(self)})
