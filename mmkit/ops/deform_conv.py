@@ -1,0 +1,29 @@
+"""Convolution at learned positions."""
+
+from __future__ import annotations
+
+import torchvision
+from torch import Tensor
+
+
+def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None,
+                  stride: tuple[int, int] = (1, 1), padding: tuple[int, int] = (0, 0),
+                  dilation: tuple[int, int] = (1, 1), mask: Tensor | None = None) -> Tensor:
+    """Deformable convolution, modulated when `mask` is given (arXiv:1703.06211, arXiv:1811.11168).
+
+    Args:
+        x: (B, C, H, W).
+        offset: (B, 2 * deform_groups * kh * kw, out_h, out_w), (y, x) pairs in pixels.
+        weight: (out_channels, C / groups, kh, kw).
+        bias: (out_channels,) or None.
+        stride: (vertical, horizontal).
+        padding: (vertical, horizontal).
+        dilation: (vertical, horizontal).
+        mask: (B, deform_groups * kh * kw, out_h, out_w) in 0..1, or None.
+
+    Returns:
+        (B, out_channels, out_h, out_w).
+    """
+    out: Tensor = torchvision.ops.deform_conv2d(x, offset.to(x.dtype), weight.to(x.dtype), bias, stride, padding,
+                                                dilation, None if mask is None else mask.to(x.dtype))
+    return out

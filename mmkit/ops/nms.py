@@ -1,0 +1,154 @@
+"""Non-maximum suppression: hard, soft, and by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+SOFT_METHODS = ('naive', 'linear', 'gaussian')
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, score_threshold: float = 0.0,
+        max_num: int = -1) -> tuple[Tensor, Tensor]:
+    """Keep the best box of every cluster of boxes that overlap by more than `iou_threshold`.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        iou_threshold: a box is dropped when its IoU with a better kept one is above this.
+        offset: 1 if the last pixel belongs to the box (width = x2 - x1 + 1), else 0.
+        score_threshold: when positive, boxes that do not score above it never take part.
+        max_num: at most this many survivors; -1 is no limit.
+
+    Returns:
+        dets (K, 5) with the score in the last column, best first, and their indices (K,) into `boxes`.
+    """
+    if offset not in (0, 1):
+        raise ValueError(f'nms: offset is 0 or 1, got {offset!r}')
+    extent = torch.stack([boxes[:, 0], boxes[:, 1], boxes[:, 2] + offset, boxes[:, 3] + offset], 1) if offset else boxes
+    if score_threshold > 0:
+        valid = (scores > score_threshold).nonzero().squeeze(1)
+        keep = valid[_hard_nms(extent[valid], scores[valid], iou_threshold)]
+    else:
+        keep = _hard_nms(extent, scores, iou_threshold)
+    if max_num > 0:
+        keep = keep[:max_num]
+    return torch.cat([boxes[keep], scores[keep, None]], 1), keep
+
+
+def _hard_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    keep: Tensor = torchvision.ops.nms(boxes.float(), scores.float(), iou_threshold)
+    return keep
+
+
+def soft_nms(boxes: Tensor, scores: Tensor, iou_threshold: float = 0.3, sigma: float = 0.5, min_score: float = 1e-3,
+             method: str = 'linear', offset: int = 0, max_num: int = -1) -> tuple[Tensor, Tensor]:
+    """Soft-NMS (arXiv:1704.04503): overlapping boxes lose score instead of being dropped.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        iou_threshold: overlap from which 'naive' and 'linear' act.
+        sigma: width of the 'gaussian' decay exp(-iou^2 / sigma).
+        min_score: boxes whose decayed score is below this are dropped.
+        method: 'naive' (score 0), 'linear' (score x (1 - iou)) or 'gaussian'.
+        offset: 1 if the last pixel belongs to the box, else 0.
+        max_num: at most this many survivors; -1 is no limit.
+
+    Returns:
+        dets (K, 5) with the decayed score in the last column, best first, and their indices (K,) into `boxes`.
+    """
+    if method not in SOFT_METHODS:
+        raise ValueError(f'soft_nms: method is one of {SOFT_METHODS}, got {method!r}')
+    left = torch.arange(len(boxes), device=boxes.device)  # indices still in the race
+    extent, decayed = boxes.detach().float(), scores.detach().float()
+    picks: list[Tensor] = []
+    picked_scores: list[Tensor] = []
+    while len(left) and (max_num <= 0 or len(picks) < max_num):
+        best = int(decayed.argmax())
+        picks.append(left[best])
+        picked_scores.append(decayed[best])
+        iou = _iou_of_one(extent[best], extent, offset)
+        decayed = decayed * _decay(iou, method, iou_threshold, sigma)
+        remain = decayed >= min_score
+        remain[best] = False
+        left, extent, decayed = left[remain], extent[remain], decayed[remain]
+    if not picks:
+        return boxes.new_zeros(0, 5), left
+    keep = torch.stack(picks)
+    return torch.cat([boxes[keep], torch.stack(picked_scores).to(boxes)[:, None]], 1), keep
+
+
+def _decay(iou: Tensor, method: str, iou_threshold: float, sigma: float) -> Tensor:
+    if method == 'gaussian':
+        return torch.exp(-iou * iou / sigma)
+    weight = torch.zeros_like(iou) if method == 'naive' else 1 - iou
+    return torch.where(iou >= iou_threshold, weight, torch.ones_like(iou))
+
+
+def _iou_of_one(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
+    """IoU (N,) of one box (4,) with boxes (N, 4)."""
+    size = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2]) + offset).clamp(min=0)
+    inter = size[:, 0] * size[:, 1]
+    areas = (boxes[:, 2:] - boxes[:, :2] + offset).prod(1)
+    return inter / ((box[2:] - box[:2] + offset).prod() + areas - inter).clamp(min=1e-9)
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping[str, Any] | None,
+                class_agnostic: bool = False) -> tuple[Tensor, Tensor]:
+    """NMS among boxes of the same class (or image, or level) only.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        idxs: (N,) class of each box; boxes of different classes never touch each other.
+        nms_cfg: `type` ('nms' or 'soft_nms'), the arguments of that function, `class_agnostic`, and `split_thr`: from
+            this many boxes on, classes are treated one by one to save memory (default 10000). `iou_thr` is the older
+            name of `iou_threshold`. None only sorts by score.
+        class_agnostic: ignore `idxs`.
+
+    Returns:
+        dets (K, 5) with the score in the last column, best first, and their indices (K,) into `boxes`.
+    """
+    if nms_cfg is None:
+        scores, keep = scores.sort(descending=True)
+        return torch.cat([boxes[keep], scores[:, None]], 1), keep
+    cfg = dict(nms_cfg)
+    kind = cfg.pop('type', 'nms')
+    if kind not in ('nms', 'soft_nms'):
+        raise ValueError(f"nms_cfg: type is 'nms' or 'soft_nms', got {kind!r}")
+    suppress = nms if kind == 'nms' else soft_nms
+    if 'iou_thr' in cfg:
+        cfg['iou_threshold'] = cfg.pop('iou_thr')
+    class_agnostic = cfg.pop('class_agnostic', class_agnostic)
+    split_thr = cfg.pop('split_thr', 10000)
+    if len(boxes) == 0:
+        return torch.cat([boxes, scores[:, None]], 1), idxs.new_zeros(0)
+    if class_agnostic:
+        apart = boxes
+    else:  # shifted by class, boxes of two classes cannot overlap
+        apart = boxes + (idxs.to(boxes) * (boxes.max() + 1))[:, None]
+    if len(boxes) < split_thr:
+        dets, keep = suppress(apart, scores, **cfg)
+        return torch.cat([boxes[keep], dets[:, 4:]], 1), keep
+    return _nms_by_group(boxes, apart, scores, torch.zeros_like(idxs) if class_agnostic else idxs, suppress, cfg)
+
+
+def _nms_by_group(boxes: Tensor, apart: Tensor, scores: Tensor, idxs: Tensor, suppress: Any,
+                  cfg: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    max_num = cfg.pop('max_num', -1)
+    kept, kept_scores = [], []
+    for index in torch.unique(idxs):
+        members = (idxs == index).nonzero().squeeze(1)
+        dets, keep = suppress(apart[members], scores[members], **cfg)
+        kept.append(members[keep])
+        kept_scores.append(dets[:, 4])
+    ordered, order = torch.cat(kept_scores).sort(descending=True)
+    keep = torch.cat(kept)[order]
+    if max_num > 0:
+        keep, ordered = keep[:max_num], ordered[:max_num]
+    return torch.cat([boxes[keep], ordered[:, None]], 1), keep
