@@ -1,0 +1,73 @@
+"""What a log says about the machine, and the device that a command runs on."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from mmkit.utils.logging import warn_once
+from mmkit.version import __version__
+
+
+def collect_env() -> dict[str, str]:
+    """Versions and devices, for logs and checkpoints."""
+    env = {
+        'mmkit': __version__,
+        'git revision': git_revision(),
+        'Python': sys.version.replace('\n', ' '),
+        'Platform': platform.platform(),
+        'CPU threads': str(torch.get_num_threads()),
+        'CUDA available': str(torch.cuda.is_available()),
+    }
+    for index in range(torch.cuda.device_count()):
+        env[f'GPU {index}'] = torch.cuda.get_device_name(index)
+    if torch.cuda.is_available():
+        env['CUDA'] = str(torch.version.cuda)
+        env['cuDNN'] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    for title, module in [('PyTorch', 'torch'), ('TorchVision', 'torchvision'), ('NumPy', 'numpy'), ('OpenCV', 'cv2')]:
+        try:
+            env[title] = str(importlib.import_module(module).__version__)
+        except ImportError:
+            env[title] = 'not installed'
+    return env
+
+
+def format_env(env: dict[str, str]) -> str:
+    return '\n'.join(f'{name}: {value}' for name, value in env.items())
+
+
+def git_revision(path: Path | None = None) -> str:
+    """The commit of the checkout around `path` (by default this package), with '+' if files have changed since."""
+    directory = path or Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        command = ['git', '-C', str(directory), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        revision = git('rev-parse', '--short=10', 'HEAD')
+        return revision + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+    except (OSError, subprocess.SubprocessError):
+        return 'unknown'
+
+
+def resolve_device(device: str | torch.device | None = None) -> torch.device:
+    """The device asked for, by default a GPU; without a GPU the CPU, which is said once.
+
+    Raises:
+        ValueError: if there are GPUs, but not the one that was named.
+    """
+    wanted = torch.device('cuda' if device is None else device)
+    if wanted.type != 'cuda':
+        return wanted
+    if not torch.cuda.is_available():
+        warn_once('there is no GPU: running on the CPU')
+        return torch.device('cpu')
+    if wanted.index is not None and wanted.index >= torch.cuda.device_count():
+        raise ValueError(f'device {wanted} was asked for, but there are {torch.cuda.device_count()} GPUs')
+    return wanted

@@ -1,0 +1,67 @@
+"""One logger for the whole toolbox: to the terminal and, once a work directory is known, to a file."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from pathlib import Path
+
+FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
+
+
+def get_logger(name: str = 'mmkit') -> logging.Logger:
+    """The logger of the toolbox, or a child of it (`mmkit.engine`), ready to use at any time.
+
+    Messages go to stderr through progress bars; a program that set up Python's root logger gets them there instead.
+    Of several processes only the first one (`RANK=0`) writes anything below ERROR.
+    """
+    base = logging.getLogger('mmkit')
+    if not any(isinstance(handler, _Terminal) for handler in base.handlers):
+        base.setLevel(logging.INFO)
+        _attach(base, _Terminal())
+    return logging.getLogger(name)
+
+
+def log_to_file(path: str | os.PathLike[str]) -> logging.Handler:
+    """Write everything from now on to `path` too, one file at a time: an earlier file is closed.
+
+    Returns:
+        The handler; pass it to `logging.Logger.removeHandler` to stop.
+    """
+    base = get_logger()
+    for handler in list(base.handlers):
+        if isinstance(handler, logging.FileHandler):
+            base.removeHandler(handler)
+            handler.close()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding='utf-8', delay=True)
+    _attach(base, handler)
+    return handler
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Warn at the first call with this message and be silent at the next ones."""
+    get_logger().warning(message)
+
+
+class _Terminal(logging.Handler):
+    """Lines above the progress bars on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        if not logging.getLogger().handlers:
+            tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _attach(logger: logging.Logger, handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.addFilter(_only_first_process)
+    logger.addHandler(handler)
+
+
+def _only_first_process(record: logging.LogRecord) -> bool:
+    return os.environ.get('RANK', '0') == '0' or record.levelno >= logging.ERROR

@@ -1,0 +1,185 @@
+"""Weight files: from the name in a config to a file on this disk, and from the file to tensors."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pickle
+import pickletools
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from mmkit.utils.download import download
+from mmkit.utils.logging import get_logger
+
+# Names for weights on the host that mmcv used, which is gone.
+_LOST_SCHEMES = ('open-mmlab', 'openmmlab', 'mmcls')
+
+
+def home() -> Path:
+    """Where downloads are kept: MMKIT_HOME, by default ~/.cache/mmkit."""
+    return Path(os.environ.get('MMKIT_HOME') or Path.home() / '.cache' / 'mmkit')
+
+
+def resolve(source: str | os.PathLike[str]) -> Path:
+    """The local file that a config's `checkpoint` means; downloaded into the cache if need be.
+
+    Args:
+        source: a path; `http(s)://...`, also with `#sha256=<64 digits>` behind it; `torchvision://resnet50` or
+            `torchvision://resnet50.imagenet1k_v2`; `open-mmlab://detectron2/resnet50_caffe`, whose host is gone: the
+            file must have been put into the cache.
+
+    Raises:
+        FileNotFoundError: if there is no such file, with the place where it is expected.
+        ValueError: for an unknown scheme or torchvision model.
+        DownloadError: if a download fails or its hash is wrong.
+    """
+    text = os.fspath(source)
+    scheme, separator, name = text.partition('://')
+    if not separator:
+        return _local(Path(text).expanduser())
+    if scheme in ('http', 'https'):
+        return download(text, home() / 'checkpoints')
+    if scheme in ('torchvision', 'modelzoo'):
+        return download(_torchvision_url(name), home() / 'checkpoints')
+    if scheme in _LOST_SCHEMES:
+        file = home() / 'checkpoints' / f'{name}.pth'
+        if not file.is_file():
+            raise FileNotFoundError(
+                f'{text}: the server that held these weights is gone. If you have the file, put it at {file}; '
+                'weights of the same architecture from another place may want another image normalisation'
+            )
+        return file
+    raise ValueError(f'{text}: scheme {scheme!r} is unknown, expected a path, http(s)://, torchvision:// or open-mmlab://')
+
+
+def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dict[str, Any]:
+    """Read a file of `torch.save`, in the zip format or the older one, without running anything in it.
+
+    Objects of classes that are not on the allow-list (mmdetection stores some next to the weights) are replaced by
+    empty dicts, which is logged; their classes are neither imported nor called.
+
+    Args:
+        path: a local file, see `resolve` for the rest.
+        map_location: device of the tensors, as in `torch.load`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if the file is broken, holds something else than a dict, or cannot be read without running it.
+    """
+    file = _local(Path(path))
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(file, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError:
+        content = _read_with_placeholders(file, map_location)
+    except (RuntimeError, EOFError, OSError, KeyError) as error:
+        size = file.stat().st_size
+        raise ValueError(f'{file} ({size:,} bytes) is not a complete file of torch.save: {error}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{file} holds a {type(content).__name__}, expected a dict of tensors or a checkpoint')
+    return content
+
+
+def _read_with_placeholders(file: Path, map_location: Any) -> Any:
+    unknown: list[str] = []
+    try:
+        unknown = sorted(_globals_of(file) - _ALLOWED_NAMES)
+        with torch.serialization.safe_globals([*_ALLOWED, *map(_placeholder, unknown)]):
+            content = torch.load(file, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, AttributeError, TypeError, ValueError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f'{file} cannot be read without running code from it (it uses {_foreign(unknown)}). If you trust it, keep '
+            "only its weights: torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new_path)"
+        ) from error
+    get_logger().warning('%s: objects of %s were left out', file, _foreign(unknown))
+    return content
+
+
+def _foreign(names: list[str]) -> str:
+    """Those that aren't parts of tensors, which torch reads anyway (it never asks for a placeholder for them)."""
+    own = ('torch', 'torch._utils', 'torch._tensor', 'torch.nn.parameter', 'torch.storage', 'collections', '_codecs')
+    return ', '.join(name for name in names if name.rpartition('.')[0] not in own) or 'pickle features it does not know'
+
+
+def _globals_of(file: Path) -> set[str]:
+    """Every class and function that the pickles in the file name, found without unpickling."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            member = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
+            with archive.open(member) as stream:
+                return _globals_in(stream)
+    with open(file, 'rb') as stream:  # the older format: magic number, version, system, content; one pickle each
+        return set().union(*(_globals_in(stream) for _ in range(4)))
+
+
+def _globals_in(stream: IO[bytes]) -> set[str]:
+    found = set()
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == 'GLOBAL':
+            module, name = str(argument).split(' ', 1)
+            module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
+            found.add(f'{module}.{name}')
+    return found
+
+
+def _named(path: str, target: Any) -> Any:
+    """Give a function or class the import path under which a pickle looks it up."""
+    target.__module__, _, target.__qualname__ = path.rpartition('.')
+    return target
+
+
+def _placeholder(path: str) -> Any:
+    """A class for the unpickler whose objects are empty dicts, whatever they are made with."""
+    return _named(path, type('Placeholder', (), {'__new__': lambda cls, *args: OrderedDict()}))
+
+
+def _alias(path: str, function: Callable[..., Any]) -> Any:
+    return _named(path, lambda *args: function(*args))
+
+
+def _local(path: Path) -> Path:
+    if path.is_file():
+        return path
+    near = sorted(other.name for other in path.parent.glob('*.pth')) if path.parent.is_dir() else []
+    there = f'; in {path.parent} there are {", ".join(near[:5])}' if near else ''
+    raise FileNotFoundError(f'there is no file {path}{there}')
+
+
+def _torchvision_url(name: str) -> str:
+    """torchvision's own table; without a version the first ImageNet weights, the ones mmdetection's configs mean."""
+    from torchvision import models
+
+    model, _, version = name.partition('.')
+    available = {known.lower(): known for known in models.list_models()}
+    if model.lower() not in available:
+        near = difflib.get_close_matches(model, available, n=3)
+        raise ValueError(f'torchvision://{name}: torchvision has no model {model!r}, the nearest are {", ".join(near)}')
+    weights = {entry.name: entry for entry in models.get_model_weights(available[model.lower()])}
+    wanted = version.upper() or next(iter(weights))
+    if wanted not in weights:
+        raise ValueError(f'torchvision://{name}: {model} comes with {", ".join(weights).lower()}, not {version!r}')
+    return str(weights[wanted].url)
+
+
+# What checkpoints of mmdetection hold next to tensors: numpy numbers and arrays. The functions are taken from numpy's own
+# reductions, because they moved to another module with numpy 2, and a file may come from before or after.
+_NUMPY_FUNCTIONS = {'scalar': np.float64(0).__reduce__()[0], '_reconstruct': np.zeros(1).__reduce__()[0]}
+_ALLOWED: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'},
+    *(
+        _alias(f'{module}.multiarray.{name}', function)
+        for module in ('numpy.core', 'numpy._core')
+        for name, function in _NUMPY_FUNCTIONS.items()
+    ),
+    _alias('collections.deque', lambda items=(), maxlen=None: list(items)),
+]
+_ALLOWED_NAMES = {f'{item.__module__}.{item.__qualname__}' for item in _ALLOWED}
