@@ -1,0 +1,18 @@
+"""Backbones, necks, heads, losses and the detectors made of them."""
+
+from mmkit.models import backbones, dense_heads, detectors, losses, necks, roi_heads
+from mmkit.models.builder import build_backbone, build_detector, build_head, build_loss, build_neck
+
+__all__ = [
+    'backbones',
+    'build_backbone',
+    'build_detector',
+    'build_head',
+    'build_loss',
+    'build_neck',
+    'dense_heads',
+    'detectors',
+    'losses',
+    'necks',
+    'roi_heads',
+]

@@ -1,0 +1,46 @@
+"""From a config to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from mmkit.registry import BACKBONES, CLASSIFIERS, DETECTORS, HEADS, LOSSES, NECKS, build_from_cfg
+
+
+def build_detector(
+    cfg: Mapping[str, Any], train_cfg: Mapping[str, Any] | None = None, test_cfg: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The detector (or classifier) that `cfg` describes, with random weights.
+
+    Args:
+        cfg: the `model` of a config.
+        train_cfg, test_cfg: where configs before mmdetection 2.9 keep these two, outside of `model`.
+
+    Raises:
+        ValueError: if one of the two is given inside and outside of `cfg`.
+    """
+    outer = {k: v for k, v in dict(train_cfg=train_cfg, test_cfg=test_cfg).items() if v is not None}
+    twice = [key for key in outer if cfg.get(key) is not None]
+    if twice:
+        raise ValueError(f'{" and ".join(twice)} given both inside and outside of model')
+    registry = CLASSIFIERS if cfg.get('type') in CLASSIFIERS else DETECTORS
+    return build_from_cfg({**cfg, **outer} if outer else cfg, registry)
+
+
+def build_backbone(cfg: Mapping[str, Any]) -> nn.Module:
+    return build_from_cfg(cfg, BACKBONES)
+
+
+def build_neck(cfg: Mapping[str, Any]) -> nn.Module:
+    return build_from_cfg(cfg, NECKS)
+
+
+def build_head(cfg: Mapping[str, Any]) -> nn.Module:
+    return build_from_cfg(cfg, HEADS)
+
+
+def build_loss(cfg: Mapping[str, Any]) -> nn.Module:
+    return build_from_cfg(cfg, LOSSES)

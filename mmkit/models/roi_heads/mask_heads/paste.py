@@ -1,0 +1,43 @@
+"""From the masks of regions to masks of the image."""
+
+from __future__ import annotations
+
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from torch.nn import functional
+
+from mmkit.structures import EncodedMasks
+
+
+def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshold: float = 0.5) -> EncodedMasks:
+    """Stretch each region's mask over its box and cut it at `threshold`.
+
+    One object at a time and within its box only: memory stays that of one image, whatever their number.
+
+    Args:
+        probs: (N, h, w) probabilities in 0..1.
+        bboxes: (N, 4) xyxy in pixels of an image of `height` x `width`.
+    """
+    if threshold < 0:
+        raise ValueError(f'mask_thr_binary must be in 0..1, got {threshold}: soft masks are not supported')
+    rles = []
+    for prob, bbox in zip(probs.float(), bboxes.float(), strict=True):
+        canvas = torch.zeros(height, width, dtype=torch.uint8)
+        # One pixel of margin: sampling reaches half a mask cell beyond the box.
+        x0, y0 = (max(int(v.floor()) - 1, 0) for v in bbox[:2])
+        x1, y1 = (min(int(v.ceil()) + 1, limit) for v, limit in zip(bbox[2:], (width, height), strict=True))
+        if x1 > x0 and y1 > y0:
+            canvas[y0:y1, x0:x1] = (_stretch(prob, bbox, x0, y0, x1, y1) >= threshold).cpu()
+        rle = coco_mask.encode(canvas.numpy().T.copy().T)  # Fortran order
+        rles.append(dict(size=rle['size'], counts=rle['counts'].decode('ascii')))
+    return EncodedMasks(rles, height, width)
+
+
+def _stretch(prob: Tensor, bbox: Tensor, x0: int, y0: int, x1: int, y1: int) -> Tensor:
+    """(h, w) `prob` over `bbox`, read at the centres of the pixels x0..x1, y0..y1: (y1 - y0, x1 - x0)."""
+    span = (bbox[2:] - bbox[:2]).clamp(min=1e-6)
+    xs = (torch.arange(x0, x1, device=prob.device) + 0.5 - bbox[0]) / span[0] * 2 - 1
+    ys = (torch.arange(y0, y1, device=prob.device) + 0.5 - bbox[1]) / span[1] * 2 - 1
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1)[None]
+    return functional.grid_sample(prob[None, None], grid, align_corners=False)[0, 0]

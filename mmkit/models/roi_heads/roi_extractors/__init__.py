@@ -1,0 +1,5 @@
+"""From boxes to region features."""
+
+from mmkit.models.roi_heads.roi_extractors.single_level import SingleRoIExtractor, bboxes_to_rois
+
+__all__ = ['SingleRoIExtractor', 'bboxes_to_rois']

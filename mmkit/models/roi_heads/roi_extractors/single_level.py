@@ -1,0 +1,85 @@
+"""Region features from the pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit import ops
+from mmkit.layers import BaseModule
+from mmkit.registry import ROI_EXTRACTORS
+
+
+def bboxes_to_rois(bboxes: Sequence[Tensor]) -> Tensor:
+    """(n, 4) boxes of each image -> (R, 5) rows (index of the image, x1, y1, x2, y2)."""
+    return torch.cat([torch.cat([b.new_full((len(b), 1), i), b[:, :4]], dim=1) for i, b in enumerate(bboxes)])
+
+
+def scale_rois(rois: Tensor, factor: float) -> Tensor:
+    """(R, 5) `rois` with width and height multiplied by `factor` around their centres."""
+    centers = (rois[:, 1:3] + rois[:, 3:5]) / 2
+    half = (rois[:, 3:5] - rois[:, 1:3]) * factor / 2
+    return torch.cat([rois[:, :1], centers - half, centers + half], dim=1)
+
+
+def build_roi_layers(roi_layer: Mapping[str, Any], featmap_strides: Sequence[int]) -> nn.ModuleList:
+    """One `RoIAlign` or `RoIPool` for each stride."""
+    arguments = dict(roi_layer)
+    kind = arguments.pop('type')
+    layers = dict(RoIAlign=ops.RoIAlign, RoIPool=ops.RoIPool)
+    if kind not in layers:
+        raise KeyError(f'roi_layer type {kind!r} is unknown; known are {sorted(layers)}')
+    return nn.ModuleList(layers[kind](spatial_scale=1 / stride, **arguments) for stride in featmap_strides)
+
+
+@ROI_EXTRACTORS.register_module()
+class SingleRoIExtractor(BaseModule):
+    """Each region reads the one level that suits its size (FPN, arXiv:1612.03144, eq. 1).
+
+    Args:
+        roi_layer: dict(type='RoIAlign'|'RoIPool', output_size, ...).
+        out_channels: channels of the features.
+        featmap_strides: of the levels used; further levels are not read.
+        finest_scale: regions with a side below twice this many pixels read the first level.
+    """
+
+    def __init__(
+        self,
+        roi_layer: Mapping[str, Any],
+        out_channels: int,
+        featmap_strides: Sequence[int],
+        finest_scale: int = 56,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.roi_layers = build_roi_layers(roi_layer, featmap_strides)
+        self.out_channels = out_channels
+        self.featmap_strides = list(featmap_strides)
+        self.finest_scale = finest_scale
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.featmap_strides)
+
+    def levels(self, rois: Tensor) -> Tensor:
+        """(R,) int64: which level each of the (R, 5) regions reads."""
+        sides = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
+        return torch.floor(torch.log2(sides / self.finest_scale + 1e-6)).clamp(0, self.num_inputs - 1).long()
+
+    def forward(self, feats: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
+        """Features of the levels and (R, 5) `rois` -> (R, C, h, w)."""
+        levels = self.levels(rois)
+        if roi_scale_factor is not None:
+            rois = scale_rois(rois, roi_scale_factor)
+        if self.num_inputs == 1:
+            return self.roi_layers[0](feats[0], rois)
+        size = self.roi_layers[0].output_size
+        pooled = feats[0].new_zeros(len(rois), self.out_channels, *size)
+        for level, layer in enumerate(self.roi_layers):
+            chosen = (levels == level).nonzero().squeeze(1)
+            # Called on no regions too, so that every level takes part in the backward pass on every rank.
+            pooled = pooled.index_copy(0, chosen, layer(feats[level], rois[chosen]).to(pooled.dtype))
+        return pooled
