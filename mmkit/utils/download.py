@@ -83,6 +83,7 @@ def _check(part: Path, expected: str) -> None:
     actual = sha256(part)
     if not actual.startswith(expected):
         part.unlink()
+        _tag_file(part).unlink(missing_ok=True)
         raise DownloadError(f'its SHA-256 is {actual}, expected {expected}{"..." if len(expected) < 64 else ""}')
 
 

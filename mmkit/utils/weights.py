@@ -80,26 +80,34 @@ def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dic
     except pickle.UnpicklingError:
         content = _read_with_placeholders(file, map_location)
     except (RuntimeError, EOFError, OSError, KeyError) as error:
-        size = file.stat().st_size
-        raise ValueError(f'{file} ({size:,} bytes) is not a complete file of torch.save: {error}') from error
+        raise _broken(file, error) from error
     if not isinstance(content, dict):
         raise ValueError(f'{file} holds a {type(content).__name__}, expected a dict of tensors or a checkpoint')
     return content
 
 
 def _read_with_placeholders(file: Path, map_location: Any) -> Any:
-    unknown: list[str] = []
     try:
         unknown = sorted(_globals_of(file) - _ALLOWED_NAMES)
+    except (ValueError, EOFError, StopIteration) as error:
+        raise _broken(file, error) from error
+    try:
         with torch.serialization.safe_globals([*_ALLOWED, *map(_placeholder, unknown)]):
             content = torch.load(file, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, AttributeError, TypeError, ValueError, EOFError, RuntimeError) as error:
+    except (pickle.UnpicklingError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f'{file} cannot be read without running code from it (it uses {_foreign(unknown)}). If you trust it, keep '
             "only its weights: torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new_path)"
         ) from error
+    if not content:
+        raise ValueError(f'{file} is not a dict of tensors, but an object of {_foreign(unknown)}')
     get_logger().warning('%s: objects of %s were left out', file, _foreign(unknown))
     return content
+
+
+def _broken(file: Path, error: Exception) -> ValueError:
+    size = file.stat().st_size
+    return ValueError(f'{file} ({size:,} bytes) is not a complete file of torch.save: {type(error).__name__} {error}')
 
 
 def _foreign(names: list[str]) -> str:
@@ -168,7 +176,7 @@ def _torchvision_url(name: str) -> str:
     return str(weights[wanted].url)
 
 
-# What checkpoints of mmdetection hold next to tensors: numpy numbers and arrays. The functions are taken from numpy's own
+# Beside tensors, checkpoints of mmdetection hold numpy numbers and arrays. The functions are taken from numpy's own
 # reductions, because they moved to another module with numpy 2, and a file may come from before or after.
 _NUMPY_FUNCTIONS = {'scalar': np.float64(0).__reduce__()[0], '_reconstruct': np.zeros(1).__reduce__()[0]}
 _ALLOWED: list[Any] = [
