@@ -2,5 +2,16 @@
 
 from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.instances import Instances
+from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
 
-__all__ = ['Batch', 'ImageMeta', 'Instances', 'Sample']
+__all__ = [
+    'Batch',
+    'BitmapMasks',
+    'EncodedMasks',
+    'ImageMeta',
+    'Instances',
+    'Masks',
+    'PolygonMasks',
+    'Sample',
+    'rescaled_size',
+]

@@ -50,6 +50,7 @@ class Sample:
         proposals: boxes found by somebody else (Fast R-CNN).
         gt_semantic_seg: (1, h, w) int64.
         gt_label: () int64, the class of the whole image (classification).
+        img_pad, seg_pad: what a smaller image and its semantic map are filled up with in a batch.
     """
 
     img: Tensor
@@ -59,6 +60,8 @@ class Sample:
     proposals: Instances | None = None
     gt_semantic_seg: Tensor | None = None
     gt_label: Tensor | None = None
+    img_pad: float = 0.0
+    seg_pad: int = 255
 
 
 @dataclass
@@ -91,7 +94,8 @@ class Batch:
             if isinstance(value, list):
                 return [pin(item) for item in value]
             if isinstance(value, Instances):
-                return replace(value, **{k: v.pin_memory() for k, v in value.present().items() if isinstance(v, Tensor)})
+                tensors = {name: field for name, field in value.present().items() if isinstance(field, Tensor)}
+                return replace(value, **{name: tensor.pin_memory() for name, tensor in tensors.items()})
             return value.pin_memory() if isinstance(value, Tensor) else value
 
         return replace(self, **{field.name: pin(getattr(self, field.name)) for field in fields(self)})
