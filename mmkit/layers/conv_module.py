@@ -1,0 +1,149 @@
+"""Convolution, normalisation and activation as one block."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from mmkit.layers.activation import build_activation_layer
+from mmkit.layers.conv import Size, build_conv_layer, pair
+from mmkit.layers.init import constant_init, kaiming_init
+from mmkit.layers.norm import build_norm_layer
+from mmkit.layers.padding import build_padding_layer
+from mmkit.registry import PLUGIN_LAYERS
+
+Cfg = Mapping[str, Any]
+STEPS = {'conv', 'norm', 'act'}
+
+
+@PLUGIN_LAYERS.register_module()
+class ConvModule(nn.Module):
+    """A convolution with, when asked for, a norm layer and an activation.
+
+    Submodules are called as in mmcv: `conv`, the norm by its kind (`bn`, `gn`, `ln`, `in`), `activate`.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups: of the convolution.
+        bias: True, False, or 'auto': only without a norm layer.
+        conv_cfg: kind of convolution, None is Conv2d.
+        norm_cfg: kind of norm layer, None for none.
+        act_cfg: kind of activation, None for none.
+        inplace: let the activation overwrite its input.
+        with_spectral_norm: divide the weights by their largest singular value.
+        padding_mode: 'zeros' and 'circular' are the convolution's, 'reflect' and 'replicate' a layer before it.
+        order: the order of 'conv', 'norm' and 'act'.
+    """
+
+    _abbr_ = 'conv_block'
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
+                 dilation: Size = 1, groups: int = 1, bias: bool | str = 'auto', conv_cfg: Cfg | None = None,
+                 norm_cfg: Cfg | None = None, act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+                 inplace: bool = True, with_spectral_norm: bool = False, padding_mode: str = 'zeros',
+                 order: Sequence[str] = ('conv', 'norm', 'act')) -> None:
+        super().__init__()
+        if len(order) != 3 or set(order) != STEPS:
+            raise ValueError(f"ConvModule: order has each of 'conv', 'norm', 'act' once, got {order!r}")
+        if bias not in (True, False, 'auto'):
+            raise ValueError(f"ConvModule: bias is True, False or 'auto', got {bias!r}")
+        self.order = tuple(order)
+        self.with_norm, self.with_activation = norm_cfg is not None, act_cfg is not None
+        self.with_bias = not self.with_norm if bias == 'auto' else bool(bias)
+        self.with_spectral_norm = with_spectral_norm
+        self.act_cfg = act_cfg
+
+        self.with_explicit_padding = padding_mode not in ('zeros', 'circular')
+        given: Size = padding
+        if self.with_explicit_padding:
+            vertical, horizontal = pair(padding)
+            self.padding_layer = build_padding_layer(dict(type=padding_mode),
+                                                     (horizontal, horizontal, vertical, vertical))
+            given = 0
+        extra = dict(padding_mode='circular') if padding_mode == 'circular' else {}
+        conv: Any = build_conv_layer(conv_cfg, in_channels, out_channels, _as_tuple(kernel_size),
+                                     stride=_as_tuple(stride), padding=_as_tuple(given), dilation=_as_tuple(dilation),
+                                     groups=groups, bias=self.with_bias, **extra)
+        self.conv = conv
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, padding
+        self.dilation, self.groups = conv.dilation, conv.groups
+
+        self.norm_name: str | None = None
+        if norm_cfg is not None:
+            after = self.order.index('norm') > self.order.index('conv')
+            self.norm_name, norm = build_norm_layer(norm_cfg, out_channels if after else in_channels)
+            self.add_module(self.norm_name, norm)
+            if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
+                warnings.warn('a bias before batch or instance norm has no effect', stacklevel=2)
+        if act_cfg is not None:
+            self.activate = build_activation_layer(act_cfg, inplace=inplace)
+        self._reset()
+        if with_spectral_norm:
+            self.conv = nn.utils.spectral_norm(self.conv)
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """The norm layer, if there is one."""
+        return getattr(self, self.norm_name) if self.norm_name else None
+
+    def _reset(self) -> None:
+        # a custom convolution with its own initialisation keeps it
+        if not hasattr(self.conv, 'init_weights'):
+            leaky = self.act_cfg is not None and self.act_cfg['type'] == 'LeakyReLU'
+            slope = self.act_cfg.get('negative_slope', 0.01) if leaky and self.act_cfg is not None else 0
+            kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')
+        if self.norm is not None:
+            constant_init(self.norm, 1)
+
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
+        """Apply the steps in order; `activate` and `norm` can leave theirs out."""
+        for step in self.order:
+            if step == 'conv':
+                x = self.conv(self.padding_layer(x) if self.with_explicit_padding else x)
+            elif step == 'norm' and norm and self.norm is not None:
+                x = self.norm(x)
+            elif step == 'act' and activate and self.with_activation:
+                x = self.activate(x)
+        return x
+
+
+def _as_tuple(size: Size) -> Any:
+    return size if isinstance(size, int) else tuple(size)
+
+
+class DepthwiseSeparableConvModule(nn.Module):
+    """A convolution of each channel alone, then one across channels (arXiv:1704.04861).
+
+    Args: those of ConvModule (`groups` is fixed), and
+        dw_norm_cfg, dw_act_cfg: of the depthwise part; 'default' takes `norm_cfg`, `act_cfg`.
+        pw_norm_cfg, pw_act_cfg: of the pointwise part.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
+                 dilation: Size = 1, norm_cfg: Cfg | None = None,
+                 act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+                 dw_norm_cfg: Cfg | str | None = 'default', dw_act_cfg: Cfg | str | None = 'default',
+                 pw_norm_cfg: Cfg | str | None = 'default', pw_act_cfg: Cfg | str | None = 'default',
+                 bias: bool | str = 'auto', conv_cfg: Cfg | None = None, inplace: bool = True,
+                 with_spectral_norm: bool = False, padding_mode: str = 'zeros',
+                 order: Sequence[str] = ('conv', 'norm', 'act')) -> None:
+        super().__init__()
+
+        def either(own: Any, default: Any) -> Any:
+            return default if own == 'default' else own
+
+        shared: dict[str, Any] = dict(bias=bias, conv_cfg=conv_cfg, inplace=inplace,
+                                      with_spectral_norm=with_spectral_norm, padding_mode=padding_mode, order=order)
+        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, stride, padding, dilation,
+                                         groups=in_channels, norm_cfg=either(dw_norm_cfg, norm_cfg),
+                                         act_cfg=either(dw_act_cfg, act_cfg), **shared)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, norm_cfg=either(pw_norm_cfg, norm_cfg),
+                                         act_cfg=either(pw_act_cfg, act_cfg), **shared)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))

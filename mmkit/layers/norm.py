@@ -1,0 +1,87 @@
+"""Normalisation layers by the `type` a `norm_cfg` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from mmkit.registry import NORM_LAYERS
+
+
+class SyncBN(nn.SyncBatchNorm):
+    """Batch norm over all processes on GPUs, and over the one process on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.is_cuda else _BatchNorm.forward(self, x)
+
+
+for _name, _layer in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, BN3d=nn.BatchNorm3d,
+                          SyncBN=SyncBN, GN=nn.GroupNorm, LN=nn.LayerNorm, IN=nn.InstanceNorm2d,
+                          IN1d=nn.InstanceNorm1d, IN2d=nn.InstanceNorm2d, IN3d=nn.InstanceNorm3d).items():
+    NORM_LAYERS.register_module(_name, module=_layer)
+
+
+def norm_abbreviation(layer_class: type) -> str:
+    """The word that names such a layer in a module: 'bn', 'gn', 'ln', 'in', or 'norm_layer'."""
+    own = getattr(layer_class, '_abbr_', None)
+    if own:
+        return str(own)
+    for base, word in ((_InstanceNorm, 'in'), (_BatchNorm, 'bn'), (nn.GroupNorm, 'gn'), (nn.LayerNorm, 'ln')):
+        if issubclass(layer_class, base):
+            return word
+    for part, word in (('batch', 'bn'), ('group', 'gn'), ('layer', 'ln'), ('instance', 'in')):
+        if part in layer_class.__name__.lower():
+            return word
+    return 'norm_layer'
+
+
+def build_norm_layer(cfg: Mapping[str, Any], num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
+    """The normalisation `cfg` names.
+
+    Args:
+        cfg: `type`, its arguments, and `requires_grad` (True) of its parameters.
+        num_features: channels.
+        postfix: put behind the abbreviation to give the name.
+
+    Returns:
+        the name that checkpoints use for it, e.g. 'bn1', and the layer.
+    """
+    arguments = dict(cfg)
+    if 'type' not in arguments:
+        raise KeyError(f"norm_cfg needs a 'type', got {arguments}")
+    kind = arguments.pop('type')
+    layer_class = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
+    requires_grad = arguments.pop('requires_grad', True)
+    arguments.setdefault('eps', 1e-5)
+    if issubclass(layer_class, nn.GroupNorm):
+        if 'num_groups' not in arguments:
+            raise KeyError(f"norm_cfg of GN needs 'num_groups', got {dict(cfg)}")
+        layer = layer_class(num_channels=num_features, **arguments)
+    else:
+        layer = layer_class(num_features, **arguments)
+    for parameter in layer.parameters():
+        parameter.requires_grad = requires_grad
+    return norm_abbreviation(layer_class) + str(postfix), layer
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether `module` is a batch, instance, group or layer norm."""
+    return isinstance(module, (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm))
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Put every batch norm below `module` into eval mode: its statistics stay as they are."""
+    for child in module.modules():
+        if isinstance(child, _BatchNorm):
+            child.eval()
+
+
+def freeze(module: nn.Module) -> None:
+    """Eval mode, and no gradient for any parameter."""
+    module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad = False

@@ -1,0 +1,85 @@
+"""Upsampling layers by type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmkit.layers.init import normal_init, xavier_init
+from mmkit.registry import UPSAMPLE_LAYERS, build_from_cfg
+
+UPSAMPLE_LAYERS.register_module('nearest', module=nn.Upsample)
+UPSAMPLE_LAYERS.register_module('bilinear', module=nn.Upsample)
+
+
+@UPSAMPLE_LAYERS.register_module(name='pixel_shuffle')
+class PixelShufflePack(nn.Module):
+    """A convolution to scale_factor^2 times the channels, which become space (arXiv:1609.05158).
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        scale_factor: how many times larger the map becomes.
+        upsample_kernel: kernel size of the convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, scale_factor: int, upsample_kernel: int) -> None:
+        super().__init__()
+        self.scale_factor = scale_factor
+        self.upsample_conv = nn.Conv2d(in_channels, out_channels * scale_factor**2, upsample_kernel,
+                                       padding=(upsample_kernel - 1) // 2)
+        xavier_init(self.upsample_conv, distribution='uniform')
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.upsample_conv(x), self.scale_factor)
+
+
+@UPSAMPLE_LAYERS.register_module(name='carafe')
+class CARAFEPack(nn.Module):
+    """Upsampling with a kernel predicted for every position (arXiv:1905.02188).
+
+    Args:
+        channels: of the input and output.
+        scale_factor: how many times larger the map becomes.
+        up_kernel: size of the predicted kernels, odd.
+        up_group: groups of channels, each with its own kernels.
+        encoder_kernel, encoder_dilation: of the convolution that predicts.
+        compressed_channels: channels it sees.
+    """
+
+    def __init__(self, channels: int, scale_factor: int, up_kernel: int = 5, up_group: int = 1,
+                 encoder_kernel: int = 3, encoder_dilation: int = 1, compressed_channels: int = 64) -> None:
+        super().__init__()
+        self.scale_factor, self.up_kernel, self.up_group = scale_factor, up_kernel, up_group
+        self.channel_compressor = nn.Conv2d(channels, compressed_channels, 1)
+        self.content_encoder = nn.Conv2d(compressed_channels, (up_kernel * scale_factor)**2 * up_group, encoder_kernel,
+                                         padding=(encoder_kernel - 1) * encoder_dilation // 2,
+                                         dilation=encoder_dilation)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Kernels start nearly equal everywhere."""
+        xavier_init(self.channel_compressor, distribution='uniform')
+        normal_init(self.content_encoder, std=0.001)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (batch, channels, height, width), scale, groups = x.shape, self.scale_factor, self.up_group
+        area = self.up_kernel**2
+        kernels = F.pixel_shuffle(self.content_encoder(self.channel_compressor(x)), scale)
+        kernels = kernels.view(batch, groups, area, height, scale, width, scale).softmax(2)
+        around = F.unfold(x, self.up_kernel, padding=self.up_kernel // 2)  # (B, C * K * K, H * W)
+        around = around.view(batch, groups, channels // groups, area, height, width, 1)
+        rows = [(around * kernels[:, :, None, :, :, row]).sum(3) for row in range(scale)]  # (B, G, C/G, H, W, S) each
+        return torch.stack(rows, 4).reshape(batch, channels, height * scale, width * scale)
+
+
+def build_upsample_layer(cfg: Mapping[str, Any], **arguments: Any) -> nn.Module:
+    """The upsampling `cfg` names: 'nearest', 'bilinear', 'deconv', 'pixel_shuffle' or 'carafe'."""
+    merged = {**cfg, **arguments}
+    if merged.get('type') in ('nearest', 'bilinear'):
+        merged['mode'] = merged['type']
+    layer: nn.Module = build_from_cfg(merged, UPSAMPLE_LAYERS)
+    return layer
