@@ -1,0 +1,23 @@
+"""Boxes: priors, assigners, samplers, coders, overlaps. Tensors in, tensors out."""
+
+from mmkit.bbox import assigners, coders, priors, samplers
+from mmkit.bbox.assigners import Assignment
+from mmkit.bbox.boxes import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
+from mmkit.bbox.iou import BboxOverlaps2D, bbox_overlaps
+from mmkit.bbox.samplers import Samples
+
+__all__ = [
+    'Assignment',
+    'BboxOverlaps2D',
+    'Samples',
+    'assigners',
+    'bbox2distance',
+    'bbox_overlaps',
+    'clip_bboxes',
+    'coders',
+    'cxcywh_to_xyxy',
+    'distance2bbox',
+    'priors',
+    'samplers',
+    'xyxy_to_cxcywh',
+]

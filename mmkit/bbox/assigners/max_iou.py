@@ -1,0 +1,115 @@
+"""The prior belongs to the ground truth it overlaps most, if it does so enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.bbox.assigners.assignment import BACKGROUND, IGNORED, Assignment, all_background
+from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.structures import Instances
+
+
+@BBOX_ASSIGNERS.register_module()
+class MaxIoUAssigner:
+    """Assignment by overlap (arXiv:1506.01497).
+
+    Args:
+        pos_iou_thr: from this overlap on a prior is positive.
+        neg_iou_thr: below this overlap a prior is background; or (low, high): background within low <= overlap < high.
+            What is neither is ignored.
+        min_pos_iou: least overlap for the priors that a ground truth gets because nothing fits it better.
+        gt_max_assign_all: give such a ground truth all priors of the same, greatest overlap, or just the first.
+        ignore_iof_thr: priors that lie in an ignored region with more than this part of their area are ignored;
+            negative: never.
+        ignore_wrt_candidates: measure that part on the prior, or on the ignored region.
+        match_low_quality: whether ground truths get their best priors even below `pos_iou_thr`. A later ground truth
+            takes them from an earlier one.
+        gpu_assign_thr: with more ground truths than this, compute on the CPU; negative: never.
+        iou_calculator: of `IOU_CALCULATORS`; None: `BboxOverlaps2D`.
+    """
+
+    def __init__(
+        self,
+        pos_iou_thr: float,
+        neg_iou_thr: float | Sequence[float],
+        min_pos_iou: float = 0.0,
+        gt_max_assign_all: bool = True,
+        ignore_iof_thr: float = -1,
+        ignore_wrt_candidates: bool = True,
+        match_low_quality: bool = True,
+        gpu_assign_thr: int = -1,
+        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+    ) -> None:
+        self.pos_iou_thr = pos_iou_thr
+        self.neg_iou_thr = neg_range(neg_iou_thr)
+        self.min_pos_iou = min_pos_iou
+        self.gt_max_assign_all = gt_max_assign_all
+        self.ignore_iof_thr = ignore_iof_thr
+        self.ignore_wrt_candidates = ignore_wrt_candidates
+        self.match_low_quality = match_low_quality
+        self.gpu_assign_thr = gpu_assign_thr
+        self.iou_calculator = build_iou_calculator(iou_calculator)
+
+    def assign(self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None) -> Assignment:
+        """Assign `bboxes` (N, 4) to `gts`, with `ignored` regions (K, 4)."""
+        device = bboxes.device
+        if 0 < self.gpu_assign_thr < len(gts):
+            bboxes, gts = bboxes.cpu(), gts.to('cpu')
+            ignored = None if ignored is None else ignored.cpu()
+        if not len(gts) or not len(bboxes):
+            return all_background(bboxes, gts).to(device)
+        overlaps = self.iou_calculator(gts.bboxes, bboxes)  # (K, N)
+        overlaps[:, self._in_ignored(bboxes, ignored)] = -1
+        max_overlaps, gt_inds = self.match(overlaps)
+        return Assignment.from_gt_inds(gt_inds, max_overlaps, gts).to(device)
+
+    def match(self, overlaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Greatest overlap (N,) and index of the ground truth (N,) from overlaps (K, N); -1 means ignored."""
+        max_overlaps, best_gt = overlaps.max(dim=0)
+        low, high = self.neg_iou_thr
+        gt_inds = torch.full_like(best_gt, IGNORED)
+        gt_inds[(max_overlaps >= low) & (max_overlaps < high)] = BACKGROUND
+        gt_inds = torch.where(max_overlaps >= self.pos_iou_thr, best_gt, gt_inds)
+        if self.match_low_quality:
+            gt_inds = self._match_low_quality(overlaps, gt_inds)
+        return max_overlaps, gt_inds
+
+    def _match_low_quality(self, overlaps: Tensor, gt_inds: Tensor) -> Tensor:
+        gt_max, first_prior = overlaps.max(dim=1)  # (K,)
+        enough = gt_max >= self.min_pos_iou
+        if self.gt_max_assign_all:
+            gt, prior = ((overlaps == gt_max[:, None]) & enough[:, None]).nonzero(as_tuple=True)
+        else:
+            gt = enough.nonzero(as_tuple=True)[0]
+            prior = first_prior[gt]
+        return take_latest(gt_inds, prior, gt)
+
+    def _in_ignored(self, bboxes: Tensor, ignored: Tensor | None) -> Tensor:
+        """(N,) bool: priors within an ignored region."""
+        if self.ignore_iof_thr <= 0 or ignored is None or not len(ignored):
+            return torch.zeros(len(bboxes), dtype=torch.bool, device=bboxes.device)
+        if self.ignore_wrt_candidates:
+            iof = self.iou_calculator(bboxes, ignored, mode='iof').amax(dim=1)
+        else:
+            iof = self.iou_calculator(ignored, bboxes, mode='iof').amax(dim=0)
+        return iof > self.ignore_iof_thr
+
+
+def take_latest(gt_inds: Tensor, priors: Tensor, gts: Tensor) -> Tensor:
+    """`gt_inds` (N,) with `priors` (M,) given to `gts` (M,); of several ground truths the last has its way."""
+    latest = torch.full_like(gt_inds, -1).scatter_reduce(0, priors, gts, 'amax')
+    return torch.where(latest >= 0, latest, gt_inds)
+
+
+def neg_range(neg_iou_thr: float | Sequence[float]) -> tuple[float, float]:
+    """(low, high) from one number or two."""
+    if not isinstance(neg_iou_thr, Sequence):
+        return 0.0, neg_iou_thr
+    if len(neg_iou_thr) != 2:
+        raise ValueError(f'neg_iou_thr must be a number or (low, high), got {neg_iou_thr}')
+    return neg_iou_thr[0], neg_iou_thr[1]

@@ -1,0 +1,46 @@
+"""Geometry of (..., 4) boxes: changes of format and clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def xyxy_to_cxcywh(bboxes: Tensor) -> Tensor:
+    """(..., 4) corners to centre, width and height."""
+    x1, y1, x2, y2 = bboxes.unbind(-1)
+    return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
+
+
+def cxcywh_to_xyxy(bboxes: Tensor) -> Tensor:
+    """(..., 4) centre, width and height to corners."""
+    cx, cy, w, h = bboxes.unbind(-1)
+    return torch.stack([cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h], dim=-1)
+
+
+def clip_bboxes(bboxes: Tensor, max_shape: Sequence[int]) -> Tensor:
+    """(..., 4) xyxy boxes cut at the border of an image of `max_shape` (height, width)."""
+    height, width = max_shape[0], max_shape[1]
+    x = bboxes[..., 0::2].clamp(0, width)
+    y = bboxes[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+
+def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence[int] | None = None) -> Tensor:
+    """Boxes around points.
+
+    Args:
+        points: (..., 2) x, y.
+        distance: (..., 4) from the point to the left, top, right and bottom side.
+        max_shape: (height, width) to clip at.
+    """
+    bboxes = torch.cat([points - distance[..., :2], points + distance[..., 2:]], dim=-1)
+    return bboxes if max_shape is None else clip_bboxes(bboxes, max_shape)
+
+
+def bbox2distance(points: Tensor, bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
+    """The inverse of `distance2bbox`: (..., 4), limited to 0 .. max_dis - eps if `max_dis` is given."""
+    distance = torch.cat([points - bboxes[..., :2], bboxes[..., 2:] - points], dim=-1)
+    return distance if max_dis is None else distance.clamp(0, max_dis - eps)

@@ -1,0 +1,140 @@
+"""Shift of the centre in units of the prior, and log ratio of the sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmkit.bbox.boxes import clip_bboxes
+from mmkit.registry import BBOX_CODERS
+
+RATIO_CLIP = 16 / 1000
+"""Predicted sides are at most 1000 / 16 times those of the prior, and at least the inverse: exp stays in range."""
+
+
+@BBOX_CODERS.register_module()
+class DeltaXYWHBBoxCoder:
+    """Regression targets of R-CNN (arXiv:1311.2524).
+
+    Args:
+        target_means: (4,) subtracted from the targets.
+        target_stds: (4,) by which the targets are divided.
+        clip_border: cut decoded boxes at the border of the image, where `decode` knows its shape.
+        add_ctr_clamp: limit the shift of the centre to `ctr_clamp` pixels, and ratios only upwards (arXiv:2103.09460).
+        ctr_clamp: see `add_ctr_clamp`.
+    """
+
+    def __init__(
+        self,
+        target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+        clip_border: bool = True,
+        add_ctr_clamp: bool = False,
+        ctr_clamp: float = 32,
+    ) -> None:
+        self.means = _four(target_means, 'target_means')
+        self.stds = _four(target_stds, 'target_stds')
+        self.clip_border = clip_border
+        self.add_ctr_clamp = add_ctr_clamp
+        self.ctr_clamp = ctr_clamp
+
+    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """(..., 4) targets that lead from `bboxes` (..., 4) to `gt_bboxes` (..., 4)."""
+        center, size = _center_size(bboxes.float())
+        gt_center, gt_size = _center_size(gt_bboxes.float())
+        deltas = torch.cat([(gt_center - center) / size, (gt_size / size).log()], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def decode(
+        self,
+        bboxes: Tensor,
+        deltas: Tensor,
+        max_shape: Sequence[int] | None = None,
+        wh_ratio_clip: float = RATIO_CLIP,
+    ) -> Tensor:
+        """Boxes from predictions.
+
+        Args:
+            bboxes: (..., 4) priors.
+            deltas: (..., C * 4), C predictions for each prior.
+            max_shape: (height, width) of the image.
+            wh_ratio_clip: limit of the ratio of sides.
+
+        Returns:
+            (..., C * 4) boxes.
+        """
+        shape = deltas.shape
+        deltas = deltas.unflatten(-1, (shape[-1] // 4, 4))  # (..., C, 4)
+        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        center, size = (part.unsqueeze(-2) for part in _center_size(bboxes))  # (..., 1, 2)
+        shift = size * deltas[..., :2]
+        limit = abs(math.log(wh_ratio_clip))
+        if self.add_ctr_clamp:
+            shift = shift.clamp(-self.ctr_clamp, self.ctr_clamp)
+            log_ratio = deltas[..., 2:].clamp(max=limit)
+        else:
+            log_ratio = deltas[..., 2:].clamp(-limit, limit)
+        new_center, half = center + shift, size * log_ratio.exp() * 0.5
+        decoded = torch.cat([new_center - half, new_center + half], dim=-1)
+        if self.clip_border and max_shape is not None:
+            decoded = clip_bboxes(decoded, max_shape)
+        return decoded.reshape(shape)
+
+
+@BBOX_CODERS.register_module()
+class LegacyDeltaXYWHBBoxCoder:
+    """Targets as before mmdetection 2.0: a box from pixel a to pixel b is b - a + 1 wide.
+
+    Args:
+        target_means: (4,) subtracted from the targets.
+        target_stds: (4,) by which the targets are divided.
+    """
+
+    def __init__(
+        self,
+        target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
+        target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    ) -> None:
+        self.means = _four(target_means, 'target_means')
+        self.stds = _four(target_stds, 'target_stds')
+
+    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """(N, 4) targets that lead from `bboxes` (N, 4) to `gt_bboxes` (N, 4)."""
+        center, size = _center_size(bboxes.float(), pixel=1.0)
+        gt_center, gt_size = _center_size(gt_bboxes.float(), pixel=1.0)
+        deltas = torch.cat([(gt_center - center) / size, (gt_size / size).log()], dim=-1)
+        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
+
+    def decode(
+        self,
+        bboxes: Tensor,
+        deltas: Tensor,
+        max_shape: Sequence[int] | None = None,
+        wh_ratio_clip: float = RATIO_CLIP,
+    ) -> Tensor:
+        """As `DeltaXYWHBBoxCoder.decode`; always clipped to the last pixel if `max_shape` is given."""
+        shape = deltas.shape
+        deltas = deltas.unflatten(-1, (shape[-1] // 4, 4))  # (..., C, 4)
+        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
+        center, size = (part.unsqueeze(-2) for part in _center_size(bboxes, pixel=1.0))
+        limit = abs(math.log(wh_ratio_clip))
+        half = size * deltas[..., 2:].clamp(-limit, limit).exp() * 0.5 - 0.5
+        new_center = center + size * deltas[..., :2]
+        decoded = torch.cat([new_center - half, new_center + half], dim=-1)
+        if max_shape is not None:
+            decoded = clip_bboxes(decoded, (max_shape[0] - 1, max_shape[1] - 1))
+        return decoded.reshape(shape)
+
+
+def _center_size(bboxes: Tensor, pixel: float = 0.0) -> tuple[Tensor, Tensor]:
+    top_left, bottom_right = bboxes[..., :2], bboxes[..., 2:4]
+    return (top_left + bottom_right) * 0.5, bottom_right - top_left + pixel
+
+
+def _four(values: Sequence[float], name: str) -> tuple[float, ...]:
+    if len(values) != 4:
+        raise ValueError(f'{name} must have 4 values, got {values}')
+    return tuple(values)

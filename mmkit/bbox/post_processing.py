@@ -1,0 +1,81 @@
+"""From scored boxes to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.ops import batched_nms
+from mmkit.structures import Instances
+
+
+@dataclass
+class Kept:
+    """Detections, and where they come from.
+
+    Attributes:
+        instances: K detections with labels and scores, best first.
+        inds: (K,) int64 into the flattened (N * C) pairs of box and class: `inds // C` is the box.
+    """
+
+    instances: Instances
+    inds: Tensor
+
+
+def multiclass_nms_inds(
+    bboxes: Tensor,
+    scores: Tensor,
+    score_thr: float,
+    nms_cfg: Mapping[str, Any],
+    max_num: int = -1,
+    score_factors: Tensor | None = None,
+) -> Kept:
+    """`multiclass_nms` that also tells which of the pairs of box and class were kept."""
+    num_classes = scores.shape[1] - 1
+    valid = scores[:, :-1] > score_thr  # (N, C)
+    scores = scores[:, :-1]
+    if score_factors is not None:
+        # After the threshold: weak factors lower the rank of a box, but do not remove it.
+        scores = scores * score_factors[:, None]
+    box, label = valid.nonzero(as_tuple=True)
+    if bboxes.shape[1] == 4:
+        bboxes = bboxes[box]
+    else:
+        bboxes = bboxes.view(len(bboxes), num_classes, 4)[box, label]
+    scores = scores[box, label]
+    if len(bboxes):
+        detections, keep = batched_nms(bboxes, scores, label, nms_cfg)
+    else:
+        detections, keep = torch.cat([bboxes, scores[:, None]], dim=1), label
+    if max_num > 0:
+        detections, keep = detections[:max_num], keep[:max_num]
+    instances = Instances(bboxes=detections[:, :4], labels=label[keep], scores=detections[:, 4])
+    return Kept(instances, box[keep] * num_classes + label[keep])
+
+
+def multiclass_nms(
+    bboxes: Tensor,
+    scores: Tensor,
+    score_thr: float,
+    nms_cfg: Mapping[str, Any],
+    max_num: int = -1,
+    score_factors: Tensor | None = None,
+) -> Instances:
+    """Threshold, suppress the lesser of two overlapping boxes of a class, keep the best.
+
+    Args:
+        bboxes: (N, 4), or (N, C * 4) if every class has its own.
+        scores: (N, C + 1), the last column is the background and plays no part.
+        score_thr: scores must be above this.
+        nms_cfg: see `mmkit.ops.batched_nms`.
+        max_num: keep that many at most; negative: all.
+        score_factors: (N,) multiply the scores after the threshold.
+
+    Returns:
+        Detections with labels and scores, best first.
+    """
+    return multiclass_nms_inds(bboxes, scores, score_thr, nms_cfg, max_num, score_factors).instances

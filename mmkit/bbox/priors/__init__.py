@@ -1,0 +1,15 @@
+"""Priors: the boxes and points on the grid from which objects are predicted."""
+
+from mmkit.bbox.priors.anchors import AnchorGenerator, LegacyAnchorGenerator
+from mmkit.bbox.priors.fixed_anchors import LegacySSDAnchorGenerator, SSDAnchorGenerator, YOLOAnchorGenerator
+from mmkit.bbox.priors.points import MlvlPointGenerator, PointGenerator
+
+__all__ = [
+    'AnchorGenerator',
+    'LegacyAnchorGenerator',
+    'LegacySSDAnchorGenerator',
+    'MlvlPointGenerator',
+    'PointGenerator',
+    'SSDAnchorGenerator',
+    'YOLOAnchorGenerator',
+]
