@@ -101,6 +101,16 @@ class MaskRCNN(FasterRCNN):
 
 
 @DETECTORS.register_module()
+class CascadeRCNN(TwoStageDetector):
+    """Cascade R-CNN and Cascade Mask R-CNN, arXiv:1712.00726."""
+
+
+@DETECTORS.register_module()
+class HybridTaskCascade(CascadeRCNN):
+    """Hybrid task cascade, arXiv:1901.07518."""
+
+
+@DETECTORS.register_module()
 class FastRCNN(TwoStageDetector):
     """Fast R-CNN, arXiv:1504.08083: the regions come with the batch."""
 

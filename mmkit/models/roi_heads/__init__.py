@@ -1,15 +1,21 @@
 """Second stages: what happens to a region."""
 
 from mmkit.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
-from mmkit.models.roi_heads.mask_heads import FCNMaskHead
+from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
+from mmkit.models.roi_heads.htc_roi_head import HybridTaskCascadeRoIHead
+from mmkit.models.roi_heads.mask_heads import FCNMaskHead, FusedSemanticHead, HTCMaskHead
 from mmkit.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmkit.models.roi_heads.shared_heads import ResLayer
 from mmkit.models.roi_heads.standard_roi_head import StandardRoIHead
 
 __all__ = [
     'BBoxHead',
+    'CascadeRoIHead',
     'ConvFCBBoxHead',
     'FCNMaskHead',
+    'FusedSemanticHead',
+    'HTCMaskHead',
+    'HybridTaskCascadeRoIHead',
     'ResLayer',
     'Shared2FCBBoxHead',
     'Shared4Conv1FCBBoxHead',

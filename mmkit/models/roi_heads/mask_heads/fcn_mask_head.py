@@ -83,15 +83,23 @@ class FCNMaskHead(BaseModule):
             cfg.update(scale_factor=scale, mode=self.upsample_kind, align_corners=align)
         self.upsample = build_upsample_layer(cfg)
 
-    def forward(self, feats: Tensor) -> Tensor:
-        """(R, in_channels, h, w) -> mask logits (R, C or 1, h', w')."""
+    def hidden(self, feats: Tensor) -> Tensor:
+        """(R, in_channels, h, w) -> (R, conv_out_channels, h, w)."""
         for conv in self.convs:
             feats = conv(feats)
+        return feats
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden features -> mask logits (R, C or 1, h', w')."""
         if self.upsample is not None:
-            feats = self.upsample(feats)
+            hidden = self.upsample(hidden)
             if self.upsample_kind == 'deconv':
-                feats = feats.relu()
-        return self.conv_logits(feats)
+                hidden = hidden.relu()
+        return self.conv_logits(hidden)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        """(R, in_channels, h, w) -> mask logits (R, C or 1, h', w')."""
+        return self.logits(self.hidden(feats))
 
     @torch.no_grad()
     def targets(self, samples: Sequence[Samples], gts: Sequence[Instances], mask_size: int | Sequence[int]) -> Tensor:

@@ -1,0 +1,75 @@
+"""The semantic branch of a hybrid task cascade, arXiv:1901.07518."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmkit.layers import BaseModule, ConvModule
+from mmkit.registry import HEADS, LOSSES, build_from_cfg
+
+
+@HEADS.register_module()
+class FusedSemanticHead(BaseModule):
+    """All levels are brought to the size of one, added and convolved; predicts a class for every cell of it.
+
+    Args:
+        num_ins: levels.
+        fusion_level: the level whose size the others take.
+        num_classes: of the segmentation.
+        ignore_label, loss_weight: older spellings of `ignore_index` and `loss_weight` in `loss_seg`.
+    """
+
+    def __init__(
+        self,
+        num_ins: int,
+        fusion_level: int,
+        num_convs: int = 4,
+        in_channels: int = 256,
+        conv_out_channels: int = 256,
+        num_classes: int = 183,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        ignore_label: int | None = None,
+        loss_weight: float | None = None,
+        loss_seg: Mapping[str, Any] = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Kaiming', override=dict(name='conv_logits')
+        ),
+    ) -> None:
+        super().__init__(init_cfg)
+        old = {k: v for k, v in dict(ignore_index=ignore_label, loss_weight=loss_weight).items() if v}
+        if old:
+            warnings.warn(f'FusedSemanticHead: give {sorted(old)} inside of loss_seg', stacklevel=2)
+            loss_seg = {**loss_seg, **old}
+        self.fusion_level = fusion_level
+        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.lateral_convs = nn.ModuleList(
+            ConvModule(in_channels, in_channels, 1, **cfgs, inplace=False) for _ in range(num_ins)
+        )
+        widths = [in_channels, *[conv_out_channels] * num_convs]
+        self.convs = nn.ModuleList(
+            ConvModule(a, b, 3, padding=1, **cfgs) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.conv_embedding = ConvModule(widths[-1], conv_out_channels, 1, **cfgs)
+        self.conv_logits = nn.Conv2d(conv_out_channels, num_classes, 1)
+        self.loss_seg = build_from_cfg(loss_seg, LOSSES)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Levels -> logits (B, num_classes, h, w) and features (B, conv_out_channels, h, w)."""
+        size = feats[self.fusion_level].shape[-2:]
+        fused = self.lateral_convs[self.fusion_level](feats[self.fusion_level])
+        for level, (conv, feat) in enumerate(zip(self.lateral_convs, feats, strict=False)):
+            if level != self.fusion_level:
+                fused = fused + conv(functional.interpolate(feat, size=size, mode='bilinear', align_corners=True))
+        for conv in self.convs:
+            fused = conv(fused)
+        return self.conv_logits(fused), self.conv_embedding(fused)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy with the (B, 1, h, w) `labels`."""
+        return self.loss_seg(logits.float(), labels.squeeze(1).long())
