@@ -4,6 +4,7 @@ from mmkit.bbox import assigners, coders, priors, samplers
 from mmkit.bbox.assigners import Assignment
 from mmkit.bbox.boxes import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
 from mmkit.bbox.iou import BboxOverlaps2D, bbox_overlaps
+from mmkit.bbox.post_processing import multiclass_nms
 from mmkit.bbox.samplers import Samples
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'coders',
     'cxcywh_to_xyxy',
     'distance2bbox',
+    'multiclass_nms',
     'priors',
     'samplers',
     'xyxy_to_cxcywh',

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmkit.ops import batched_nms
@@ -47,10 +46,7 @@ def multiclass_nms_inds(
     else:
         bboxes = bboxes.view(len(bboxes), num_classes, 4)[box, label]
     scores = scores[box, label]
-    if len(bboxes):
-        detections, keep = batched_nms(bboxes, scores, label, nms_cfg)
-    else:
-        detections, keep = torch.cat([bboxes, scores[:, None]], dim=1), label
+    detections, keep = batched_nms(bboxes, scores, label, nms_cfg)
     if max_num > 0:
         detections, keep = detections[:max_num], keep[:max_num]
     instances = Instances(bboxes=detections[:, :4], labels=label[keep], scores=detections[:, 4])

@@ -1,0 +1,55 @@
+"""Balanced L1."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mmkit.models.losses.reduction import Loss
+from mmkit.registry import LOSSES
+
+
+@LOSSES.register_module()
+class BalancedL1Loss(Loss):
+    """Smooth L1 in which accurate boxes keep more of the gradient (Libra R-CNN, arXiv:1904.02701).
+
+    Args:
+        alpha: the smaller, the more gradient for accurate boxes.
+        gamma: upper bound of the gradient.
+        beta: from this difference on the loss is linear.
+        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: factor on the outcome.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        gamma: float = 1.5,
+        beta: float = 1.0,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if beta <= 0:
+            raise ValueError(f'beta of BalancedL1Loss must be above 0, got {beta}')
+        self.alpha = alpha
+        self.gamma = gamma
+        self.beta = beta
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        if not target.numel():
+            return pred.sum() * 0
+        diff = (pred - target).abs()
+        b = math.exp(self.gamma / self.alpha) - 1  # makes the two branches meet with the same slope
+        inlier = self.alpha / b * (b * diff + 1) * (b * diff / self.beta + 1).log() - self.alpha * diff
+        outlier = self.gamma * diff + self.gamma / b - self.alpha * self.beta
+        return self.reduce(torch.where(diff < self.beta, inlier, outlier), weight, avg_factor, reduction_override)

@@ -1,0 +1,57 @@
+"""Dice loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mmkit.models.losses.reduction import Loss
+from mmkit.registry import LOSSES
+
+
+@LOSSES.register_module()
+class DiceLoss(Loss):
+    """1 - Dice overlap of masks (arXiv:1606.04797): `pred` and `target` (N, ...), `weight` (N,).
+
+    Args:
+        use_sigmoid: the only activation there is.
+        activate: whether `pred` are logits.
+        reduction: 'none', 'mean' or 'sum'.
+        naive_dice: sums instead of sums of squares in the denominator.
+        loss_weight: factor on the outcome.
+        eps: keeps the denominator away from 0.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        activate: bool = True,
+        reduction: str = 'mean',
+        naive_dice: bool = False,
+        loss_weight: float = 1.0,
+        eps: float = 1e-3,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if activate and not use_sigmoid:
+            raise ValueError('DiceLoss has no activation but the sigmoid: use_sigmoid=False needs activate=False')
+        self.activate = activate
+        self.naive_dice = naive_dice
+        self.eps = eps
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        if not len(pred):
+            return pred.sum() * 0
+        masks = (pred.sigmoid() if self.activate else pred).flatten(1)  # (N, pixels)
+        target = target.flatten(1).float()
+        common = (masks * target).sum(1)
+        if self.naive_dice:
+            dice = (2 * common + self.eps) / (masks.sum(1) + target.sum(1) + self.eps)
+        else:
+            dice = 2 * common / ((masks**2).sum(1) + self.eps + (target**2).sum(1) + self.eps)
+        return self.reduce(1 - dice, weight, avg_factor, reduction_override)

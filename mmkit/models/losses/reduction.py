@@ -1,0 +1,102 @@
+"""From the loss of each element to one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+REDUCTIONS = ('none', 'mean', 'sum')
+_EPS = torch.finfo(torch.float32).eps
+
+
+def weight_reduce_loss(
+    loss: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    """Weight the elements, then average or sum them.
+
+    Args:
+        loss: of each element, any shape.
+        weight: broadcast to `loss`.
+        reduction: 'none', 'mean' or 'sum'.
+        avg_factor: divides the sum, instead of the number of elements, when `reduction` is 'mean'.
+
+    Raises:
+        ValueError: for an unknown reduction, or an `avg_factor` with 'sum'.
+    """
+    check_reduction(reduction)
+    if weight is not None:
+        loss = loss * weight
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        if avg_factor is not None:
+            raise ValueError("avg_factor divides a mean; it has no meaning with reduction 'sum'")
+        return loss.sum()
+    # eps: the number of positives may be 0.
+    return loss.mean() if avg_factor is None else loss.sum() / (avg_factor + _EPS)
+
+
+def check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be one of {", ".join(REDUCTIONS)}, got {reduction!r}')
+
+
+class Loss(nn.Module):
+    """What losses have in common.
+
+    Args:
+        reduction: 'none', 'mean' or 'sum'.
+        loss_weight: factor on the outcome.
+    """
+
+    def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def reduce(
+        self,
+        loss: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """`weight_reduce_loss` with the reduction of this loss, or another for this call, times `loss_weight`."""
+        return self.loss_weight * weight_reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
+
+
+def all_zero(weight: Tensor | None, reduction: str) -> bool:
+    """Whether there is nothing to learn from: IoUs of arbitrary boxes may not even be finite then."""
+    return weight is not None and reduction != 'none' and not bool((weight > 0).any())
+
+
+def rows_to(weight: Tensor, loss: Tensor) -> Tensor:
+    """A weight for every row or every element, shaped to multiply `loss` (N, C)."""
+    if weight.shape == loss.shape:
+        return weight
+    if len(weight) == len(loss) and weight.numel() == len(loss):
+        return weight.view(-1, 1)
+    if weight.numel() == loss.numel():
+        return weight.view_as(loss)
+    raise ValueError(f'weight of shape {tuple(weight.shape)} does not fit a loss of shape {tuple(loss.shape)}')
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """(N, C) float from labels (N,); those outside 0 .. C - 1, such as the background, give a row of zeros."""
+    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).float()
+
+
+def require_sigmoid(use_sigmoid: bool, name: str) -> None:
+    if not use_sigmoid:
+        raise ValueError(f'{name} is defined on sigmoids: use_sigmoid=False is not supported')
+
+
+def as_class_weight(values: Sequence[float] | Tensor | None, like: Tensor) -> Tensor | None:
+    """(C,) on the device and with the type of `like`."""
+    return None if values is None else torch.as_tensor(values, dtype=like.dtype, device=like.device)
