@@ -1,0 +1,4 @@
+_base_ = './mask_rcnn_r50_fpn_r16_gcb_c3-c5_1x_coco.py'
+model = dict(
+    backbone=dict(norm_cfg=dict(type='SyncBN'), norm_eval=False),
+)

@@ -1,0 +1,3 @@
+_base_ = './rpn_x101_64x4d_fpn_1x_coco.py'
+lr_config = dict(step=[16, 22])
+runner = dict(max_epochs=24)

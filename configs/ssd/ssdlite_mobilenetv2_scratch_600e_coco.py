@@ -1,0 +1,126 @@
+_base_ = '../common/mstrain_3x_coco.py'
+cudnn_benchmark = True
+model = dict(
+    type='SingleStageDetector',
+    backbone=dict(
+        type='MobileNetV2',
+        out_indices=(4, 7),
+        norm_cfg=dict(type='BN', momentum=0.03, eps=0.001),
+        init_cfg=dict(type='TruncNormal', std=0.03, layer='Conv2d'),
+    ),
+    neck=dict(
+        type='SSDNeck',
+        norm_cfg=dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg=dict(type='ReLU6'),
+        in_channels=[96, 1280],
+        out_channels=[96, 1280, 512, 256, 256, 128],
+        l2_norm_scale=None,
+        level_paddings=(1, 1, 1, 1),
+        level_strides=(2, 2, 2, 2),
+        use_depthwise=True,
+        init_cfg=dict(type='TruncNormal', std=0.03, layer='Conv2d'),
+    ),
+    bbox_head=dict(
+        type='SSDHead',
+        norm_cfg=dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg=dict(type='ReLU6'),
+        num_classes=80,
+        in_channels=[96, 1280, 512, 256, 256, 128],
+        anchor_generator=dict(
+            type='SSDAnchorGenerator',
+            strides=[16, 32, 64, 107, 160, 320],
+            ratios=[[2, 3], [2, 3], [2, 3], [2, 3], [2, 3], [2, 3]],
+            max_sizes=[100, 150, 202, 253, 304, 320],
+            min_sizes=[48, 100, 150, 202, 253, 304],
+            scale_major=False,
+        ),
+        bbox_coder=dict(
+            type='DeltaXYWHBBoxCoder',
+            target_means=[0.0, 0.0, 0.0, 0.0],
+            target_stds=[0.1, 0.1, 0.2, 0.2],
+        ),
+        use_depthwise=True,
+        init_cfg=dict(type='Normal', std=0.001, layer='Conv2d'),
+    ),
+    train_cfg=dict(
+        assigner=dict(
+            type='MaxIoUAssigner',
+            pos_iou_thr=0.5,
+            neg_iou_thr=0.5,
+            min_pos_iou=0.0,
+            gt_max_assign_all=False,
+            ignore_iof_thr=-1,
+        ),
+        allowed_border=-1,
+        pos_weight=-1,
+        debug=False,
+        neg_pos_ratio=3,
+        smoothl1_beta=1.0,
+    ),
+    test_cfg=dict(
+        nms_pre=1000,
+        min_bbox_size=0,
+        score_thr=0.02,
+        nms=dict(type='nms', iou_threshold=0.45),
+        max_per_img=200,
+    ),
+)
+img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Expand', ratio_range=(1, 4), mean=[123.675, 116.28, 103.53], to_rgb=True),
+    dict(type='MinIoURandomCrop', min_crop_size=0.3, min_ious=(0.1, 0.3, 0.5, 0.7, 0.9)),
+    dict(type='Resize', img_scale=(320, 320), keep_ratio=False),
+    dict(type='RandomFlip', flip_ratio=0.5),
+    dict(
+        type='PhotoMetricDistortion',
+        brightness_delta=32,
+        contrast_range=(0.5, 1.5),
+        hue_delta=18,
+        saturation_range=(0.5, 1.5),
+    ),
+    dict(type='Normalize', **img_norm_cfg),
+    dict(type='Pad', size_divisor=320),
+    dict(type='DefaultFormatBundle'),
+    dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels']),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='MultiScaleFlipAug',
+        img_scale=(320, 320),
+        flip=False,
+        transforms=[
+            dict(type='Resize', keep_ratio=False),
+            dict(type='Normalize', **img_norm_cfg),
+            dict(type='Pad', size_divisor=320),
+            dict(type='ImageToTensor', keys=['img']),
+            dict(type='Collect', keys=['img']),
+        ],
+    ),
+]
+data = dict(
+    samples_per_gpu=24,
+    workers_per_gpu=4,
+    train=dict(times=5, dataset=dict(pipeline=train_pipeline)),
+    val=dict(pipeline=test_pipeline),
+    test=dict(pipeline=test_pipeline),
+)
+optimizer = dict(lr=0.015, weight_decay=4e-05)
+lr_config = dict(
+    _delete_=True,
+    policy='CosineAnnealing',
+    warmup='linear',
+    warmup_iters=500,
+    warmup_ratio=0.001,
+    min_lr=0,
+)
+runner = dict(max_epochs=120)
+evaluation = dict(interval=5)
+checkpoint_config = dict(interval=5)
+custom_hooks = [
+    dict(type='NumClassCheckHook'),
+    dict(type='CheckInvalidLossHook', interval=50, priority='VERY_LOW'),
+]
+auto_scale_lr = dict(base_batch_size=192)
