@@ -104,15 +104,13 @@ class FCNMaskHead(BaseModule):
     @torch.no_grad()
     def targets(self, samples: Sequence[Samples], gts: Sequence[Instances], mask_size: int | Sequence[int]) -> Tensor:
         """(P, h, w) float32 in {0, 1}: the ground-truth masks inside the positive boxes of all images."""
-        crops = [
-            gt.masks.crop_and_resize(s.pos_bboxes, _pair(mask_size), s.pos_gt_inds)
-            for s, gt in zip(samples, gts, strict=True)
-            if len(s.pos_inds)
-        ]
         device = samples[0].pos_bboxes.device
-        if not crops:
-            return torch.zeros(0, *_pair(mask_size), device=device)
-        return torch.cat([torch.as_tensor(crop.to_ndarray()).float() for crop in crops]).to(device)
+        return torch.cat(
+            [
+                gt.masks.crop_and_resize(each.pos_bboxes, _pair(mask_size), each.pos_gt_inds, device=device)
+                for each, gt in zip(samples, gts, strict=True)
+            ]
+        )
 
     def loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Logits (P, C or 1, h, w), targets (P, h, w) and labels (P,) of the positive regions."""
