@@ -1,0 +1,7 @@
+"""What a detector saw and how it learned, as pictures."""
+
+from mmkit.visualization.curves import plot_curves, read_log
+from mmkit.visualization.draw import draw_detections
+from mmkit.visualization.palette import make_palette
+
+__all__ = ['draw_detections', 'make_palette', 'plot_curves', 'read_log']

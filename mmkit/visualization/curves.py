@@ -1,0 +1,99 @@
+"""Curves of a training run, from the `.log.json` it writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+Points = tuple[list[float], list[float]]
+
+
+def read_log(path: str | Path) -> list[Record]:
+    """The records of a `.log.json`: one JSON object a line, those without a mode (the environment) left out.
+
+    Raises:
+        ValueError: if a line is not JSON, with its number.
+    """
+    records = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f'{path}:{number}: not a line of JSON: {line[:80]!r}') from error
+        if 'mode' in record:
+            records.append(record)
+    return records
+
+
+def curve(records: Sequence[Record], key: str) -> Points:
+    """Where `key` was logged and what it was. x is in epochs, or in iterations if the run knows no epochs."""
+    training = [record for record in records if record['mode'] == 'train']
+    by_epoch = len({record['epoch'] for record in records}) > 1
+    per_epoch = max((record['iter'] for record in training), default=1)
+    x, y = [], []
+    for record in records:
+        if not isinstance(record.get(key), (int, float)):
+            continue
+        whole = record['mode'] != 'train'  # evaluated at the end of its epoch
+        epoch = record['epoch'] if whole else record['epoch'] - 1 + record['iter'] / per_epoch
+        x.append(float(epoch if by_epoch else record['iter']))
+        y.append(float(record[key]))
+    return x, y
+
+
+def default_keys(records: Sequence[Record]) -> list[str]:
+    """Every loss and every AP that was logged, in the order of the log."""
+    keys = [
+        key
+        for record in records
+        for key, value in record.items()
+        if isinstance(value, (int, float)) and ('loss' in key or 'mAP' in key or 'AR@' in key) and '/' not in key
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def plot_curves(log_json: str | Path, out_png: str | Path, keys: Sequence[str] | None = None) -> Path:
+    """Draws losses on the left and metrics on the right.
+
+    Args:
+        log_json: what `TextLoggerHook` wrote.
+        out_png: the picture to write; its folder is made.
+        keys: what to draw, by default every loss and every AP.
+
+    Returns:
+        `out_png`.
+
+    Raises:
+        ValueError: if a key is not in the log, or there is nothing to draw.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    records = read_log(log_json)
+    keys = default_keys(records) if keys is None else list(keys)
+    logged = {key for record in records for key in record}
+    unknown = [key for key in keys if key not in logged]
+    if unknown or not keys:
+        raise ValueError(f'{log_json} has no {", ".join(unknown) or "losses"}; it has: {", ".join(sorted(logged))}')
+
+    losses = [key for key in keys if 'loss' in key or key in ('lr', 'grad_norm', 'memory', 'time', 'data_time')]
+    panels = [panel for panel in (losses, [key for key in keys if key not in losses]) if panel]
+    figure = Figure(figsize=(7 * len(panels), 4.5), layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+        for key in panel:
+            axes.plot(*curve(records, key), label=key, marker='o' if panel is not losses else None, markersize=3)
+        axes.set_xlabel('epoch' if len({record['epoch'] for record in records}) > 1 else 'iteration')
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize='small')
+        if panel is not losses:
+            axes.set_ylim(0, 1)
+    out_png = Path(out_png)
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_png, dpi=120)
+    return out_png

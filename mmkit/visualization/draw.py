@@ -1,0 +1,108 @@
+"""Boxes, names and masks drawn on an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmkit.structures import Instances
+from mmkit.visualization.palette import Colour, make_palette, text_colour
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_detections(
+    image: np.ndarray,
+    instances: Instances,
+    classes: Sequence[str] | None = None,
+    score_thr: float = 0.3,
+    palette: Sequence[Colour] | None = None,
+    thickness: int | None = None,
+    font_size: float | None = None,
+    mask_alpha: float = 0.5,
+) -> np.ndarray:
+    """Draws the objects of one image, the best on top. Ground truth (no scores) is drawn whole.
+
+    Args:
+        image: (H, W, 3) uint8, BGR; it is not changed.
+        instances: boxes in pixels of this image; labels, scores and masks where there are any.
+        classes: names of the labels; numbers are written without them.
+        score_thr: 0..1, detections below are left out.
+        palette: BGR colour of each class.
+        thickness: of lines in pixels; by default a function of the size of the image.
+        font_size: height of a capital letter in pixels; by default a function of the size of the image.
+        mask_alpha: 0..1, how much a mask covers what is under it.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: if the image is not (H, W, 3) uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
+    canvas = np.ascontiguousarray(image).copy()
+    shortest = min(canvas.shape[:2])
+    thickness = thickness or max(1, round(shortest / 300))
+    font_size = font_size or max(7.0, shortest / 55)
+    shown = _chosen(instances, score_thr)
+    labels = [0] * len(shown) if shown.labels is None else shown.labels.tolist()
+    colours = _colours(labels, classes, palette)
+    if shown.masks is not None and len(shown):
+        _draw_masks(canvas, np.asarray(shown.masks.to_ndarray(), bool), colours, mask_alpha, thickness)
+    for index, box in enumerate(shown.bboxes.tolist()):
+        corners = [round(value) for value in box]
+        cv2.rectangle(canvas, corners[:2], corners[2:], colours[index], thickness, cv2.LINE_AA)
+    for index, box in enumerate(shown.bboxes.tolist()):
+        _draw_label(canvas, box, _caption(shown, index, classes), colours[index], font_size)
+    return canvas
+
+
+def _chosen(instances: Instances, score_thr: float) -> Instances:
+    """Those good enough, worst first, so that the best end on top."""
+    if instances.scores is None:
+        return instances
+    order = instances.scores.argsort()
+    return instances[order[instances.scores[order] >= score_thr]]
+
+
+def _colours(labels: list[int], classes: Sequence[str] | None, palette: Sequence[Colour] | None) -> list[Colour]:
+    palette = palette or make_palette(max([len(classes or ()), *(label + 1 for label in labels)], default=0))
+    return [tuple(int(c) for c in palette[label % len(palette)]) for label in labels]  # type: ignore[misc]
+
+
+def _caption(instances: Instances, index: int, classes: Sequence[str] | None) -> str:
+    parts = []
+    if instances.labels is not None:
+        label = int(instances.labels[index])
+        parts.append(classes[label] if classes is not None and label < len(classes) else f'class {label}')
+    if instances.scores is not None:
+        parts.append(f'{float(instances.scores[index]):.2f}')
+    return ' '.join(parts)
+
+
+def _draw_masks(canvas: np.ndarray, masks: np.ndarray, colours: list[Colour], alpha: float, thickness: int) -> None:
+    for mask, colour in zip(masks, colours):
+        if mask.shape != canvas.shape[:2]:
+            raise ValueError(f'a mask of {mask.shape} on an image of {canvas.shape[:2]}')
+        canvas[mask] = (canvas[mask] * (1 - alpha) + np.asarray(colour) * alpha).astype(np.uint8)
+        contours = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+        cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
+
+
+def _draw_label(canvas: np.ndarray, box: list[float], caption: str, colour: Colour, font_size: float) -> None:
+    """A filled strip with the caption, above the box or, at the edge of the image, inside."""
+    if not caption:
+        return
+    scale = font_size / 21.0  # a capital letter of this font is 21 pixels high at scale 1
+    weight = max(1, round(scale * 1.5))
+    (width, height), below = cv2.getTextSize(caption, FONT, scale, weight)
+    pad = max(1, round(font_size / 5))
+    left = min(max(round(box[0]), 0), max(canvas.shape[1] - width - 2 * pad, 0))
+    top = round(box[1]) - height - below - pad
+    top = top if top >= 0 else max(round(box[1]), 0)
+    cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, top + height + below + pad), colour, -1)
+    origin = (left + pad, top + height + pad)
+    cv2.putText(canvas, caption, origin, FONT, scale, text_colour(colour), weight, cv2.LINE_AA)
