@@ -1,0 +1,7 @@
+"""Configs: read, merge, explain. Imports no torch."""
+
+from mmkit.config.config import Config
+from mmkit.config.config_dict import ConfigDict, Origin
+from mmkit.config.errors import ConfigError, UnsafeConfigError
+
+__all__ = ['Config', 'ConfigDict', 'ConfigError', 'Origin', 'UnsafeConfigError']

@@ -1,0 +1,90 @@
+"""Finding and setting values of a config by dotted keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmkit.config.config_dict import ConfigDict, Origin, convert, merge, untangle
+
+
+def find(cfg: ConfigDict, path: str) -> tuple[Any, Any]:
+    """The container and the key or index that a dotted key leads to; KeyError or IndexError if it leads nowhere."""
+    container: Any = None
+    key: Any = None
+    value: Any = cfg
+    for part in path.split('.'):
+        container, key = value, part
+        if isinstance(value, (list, tuple)):
+            key = _index(value, part, path)
+        elif not isinstance(value, ConfigDict):
+            raise KeyError(f'{path!r}: {part!r} is looked for in a {type(value).__name__}')
+        value = container[key]
+    return container, key
+
+
+def set_options(cfg: ConfigDict, options: Mapping[str, Any], origin: Origin) -> None:
+    """Set values by dotted keys; see Config.merge_from_dict."""
+    for path, value in options.items():
+        _set(cfg, str(path).split('.'), convert(value), origin, str(path))
+
+
+def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str) -> Any:
+    """Set `value` at `parts` below `container`; returns what takes the container's place (tuples are made anew)."""
+    first, rest = parts[0], parts[1:]
+    if isinstance(container, tuple):
+        return tuple(_set(list(container), parts, value, origin, path))
+    if isinstance(container, list):
+        index = _index(container, first, path)
+        container[index] = _set(container[index], rest, value, origin, path) if rest else _over(container[index], value)
+        return container
+    if container is None:
+        container = ConfigDict()
+    if not isinstance(container, ConfigDict):
+        raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
+    old = container.get(first)
+    if rest:
+        new = _set(ConfigDict() if old is None else old, rest, value, origin, path)
+        container._put(first, new, container._origins.get(first) or origin)
+    else:
+        container._put(first, _over(old, _marked(value, origin)), origin)
+    return container
+
+
+def _over(old: Any, new: Any) -> Any:
+    """`new` in the place of `old`: a dict merges into a dict, and into a list if its keys are indices."""
+    if isinstance(new, ConfigDict) and isinstance(old, ConfigDict):
+        return merge(old, new)
+    if isinstance(new, ConfigDict) and isinstance(old, (list, tuple)) and new and all(_is_index(key) for key in new):
+        items = list(old)
+        for key, value in new.items():
+            index = _index(items, str(key), str(key))
+            items[index] = _over(items[index], value)
+        return type(old)(items)
+    return new
+
+
+def _marked(value: Any, origin: Origin) -> Any:
+    """A copy of `value` whose keys have this origin."""
+    value = untangle(value)
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, ConfigDict):
+            item._origins.update(dict.fromkeys(item, origin))
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend(item)
+    return value
+
+
+def _is_index(part: Any) -> bool:
+    return str(part).removeprefix('-').isdigit()
+
+
+def _index(items: list[Any] | tuple[Any, ...], part: str, path: str) -> int:
+    if not _is_index(part):
+        raise TypeError(f'{path!r}: {part!r} is not an index, but there is a list of {len(items)}')
+    if not -len(items) <= int(part) < len(items):
+        raise IndexError(f'{path!r}: index {part} is outside the list of {len(items)}')
+    return int(part)

@@ -1,0 +1,55 @@
+"""Classes by their dotted path, from the packages that a config may name."""
+
+from __future__ import annotations
+
+import importlib
+
+_PACKAGES = {'torch.nn', 'torch.optim', 'torchvision.models', 'torchvision.ops', 'torchvision.transforms', 'mmkit'}
+
+
+def admit(package: str) -> None:
+    """Let configs name the classes of `package` (`my_project.models`) by dotted paths."""
+    _PACKAGES.add(package)
+
+
+def find_class(path: str) -> type:
+    """The class at a dotted path such as `torch.nn.GELU`.
+
+    Only classes, and only of torch.nn, torch.optim, torchvision's models, ops and transforms, mmkit and admitted
+    packages: anything else would let a config call `os.system`.
+
+    Raises:
+        ValueError: a path outside these packages, or to something that is not a class of theirs.
+        ImportError: there is no such module or class.
+    """
+    if not _within(path):
+        raise ValueError(
+            f'{path!r}: a config names classes of {", ".join(sorted(_PACKAGES))} by dotted path; for others call '
+            f'mmkit.utils.imports.admit(package), or list the module in custom_imports of a trusted config'
+        )
+    target = _resolve(path)
+    if not isinstance(target, type) or not _within(target.__module__ + '.'):
+        raise ValueError(f'{path!r} is not a class of {path.split(".")[0]}')
+    return target
+
+
+def _within(path: str) -> bool:
+    return any(path.startswith(f'{package}.') for package in _PACKAGES)
+
+
+def _resolve(path: str) -> object:
+    parts = path.split('.')
+    for count in range(len(parts) - 1, 0, -1):
+        module = '.'.join(parts[:count])
+        try:
+            target: object = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (module == error.name or module.startswith(f'{error.name}.')):
+                raise
+            continue
+        for name in parts[count:]:
+            if name.startswith('_') or not hasattr(target, name):
+                raise ImportError(f'{path!r}: {module} has no {".".join(parts[count:])!r}')
+            target = getattr(target, name)
+        return target
+    raise ImportError(f'{path!r}: there is no module {parts[0]!r}')
