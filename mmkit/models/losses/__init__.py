@@ -12,6 +12,7 @@ from mmkit.models.losses.iou import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss
 from mmkit.models.losses.quality import DistributionFocalLoss, QualityFocalLoss, VarifocalLoss
 from mmkit.models.losses.reduction import weight_reduce_loss
 from mmkit.models.losses.regression import L1Loss, MSELoss, SmoothL1Loss
+from mmkit.models.losses.seesaw import SeesawLoss
 
 __all__ = [
     'GHMC',
@@ -31,6 +32,7 @@ __all__ = [
     'L1Loss',
     'MSELoss',
     'QualityFocalLoss',
+    'SeesawLoss',
     'SmoothL1Loss',
     'VarifocalLoss',
     'accuracy',

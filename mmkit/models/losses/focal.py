@@ -36,6 +36,7 @@ class FocalLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         require_sigmoid(use_sigmoid, 'FocalLoss')
+        self.use_sigmoid = use_sigmoid
         self.gamma = gamma
         self.alpha = alpha
         self.activated = activated

@@ -70,8 +70,9 @@ class GHMC(_Harmonising):
         loss_weight: float = 1.0,
         reduction: str = 'mean',
     ) -> None:
-        require_sigmoid(use_sigmoid, 'GHMC')
         super().__init__(bins, momentum, 1 + 1e-6, reduction, loss_weight)
+        require_sigmoid(use_sigmoid, 'GHMC')
+        self.use_sigmoid = use_sigmoid
 
     def forward(
         self,

@@ -35,6 +35,7 @@ class QualityFocalLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         require_sigmoid(use_sigmoid, 'QualityFocalLoss')
+        self.use_sigmoid = use_sigmoid
         self.beta = beta
         self.activated = activated
 
@@ -106,6 +107,7 @@ class VarifocalLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         require_sigmoid(use_sigmoid, 'VarifocalLoss')
+        self.use_sigmoid = use_sigmoid
         if alpha < 0:
             raise ValueError(f'alpha of VarifocalLoss must not be negative, got {alpha}')
         self.alpha = alpha
