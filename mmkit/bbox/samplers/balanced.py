@@ -1,0 +1,130 @@
+"""Samplers that spread their choice (Libra R-CNN, arXiv:1904.02701), and the combination of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.bbox.samplers.base import Choice, Sampler, random_choice
+from mmkit.bbox.samplers.random import RandomSampler
+from mmkit.registry import BBOX_SAMPLERS
+
+
+@BBOX_SAMPLERS.register_module()
+class InstanceBalancedPosSampler(RandomSampler):
+    """As many positives of one ground truth as of another; random negatives. Arguments are those of `Sampler`."""
+
+    def choose_pos(self, choice: Choice, num: int) -> Tensor:
+        positive = choice.positive
+        if len(positive) <= num:
+            return positive
+        gt_inds = choice.assignment.gt_inds[positive]
+        with_priors = gt_inds.unique()
+        per_gt = round(num / len(with_priors)) + 1
+        chosen = torch.cat([random_choice(positive[gt_inds == gt], per_gt) for gt in with_priors])
+        return _fill_up(random_choice(chosen, num), positive, num)
+
+
+@BBOX_SAMPLERS.register_module()
+class IoUBalancedNegSampler(RandomSampler):
+    """As many negatives of little overlap as of much; random positives.
+
+    Args:
+        num: priors to choose.
+        pos_fraction: of `num`, at most that many positives; negatives fill up.
+        floor_thr: negatives that overlap less than this are the floor, from which only `floor_fraction` are taken;
+            negative: no floor.
+        floor_fraction: 0 .. 1.
+        num_bins: intervals of overlap above the floor from which equally many are taken.
+        neg_pos_ub: at most that many negatives for each positive; negative: no limit.
+        add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
+    """
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        floor_thr: float = -1,
+        floor_fraction: float = 0,
+        num_bins: int = 3,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        if not (floor_thr >= 0 or floor_thr == -1):
+            raise ValueError(f'floor_thr must be -1, or 0 or above, got {floor_thr}')
+        if not 0 <= floor_fraction <= 1:
+            raise ValueError(f'floor_fraction must be within 0 .. 1, got {floor_fraction}')
+        if num_bins < 1:
+            raise ValueError(f'num_bins must be at least 1, got {num_bins}')
+        self.floor_thr = floor_thr
+        self.floor_fraction = floor_fraction
+        self.num_bins = num_bins
+
+    def choose_neg(self, choice: Choice, num: int) -> Tensor:
+        negative = choice.negative
+        if len(negative) <= num:
+            return negative
+        overlaps = choice.assignment.max_overlaps[negative]
+        # A floor at 0 is what does not overlap at all.
+        above = overlaps > self.floor_thr if self.floor_thr <= 0 else overlaps >= self.floor_thr
+        floor, spread = negative[~above], negative[above]
+        num_spread = int(num * (1 - self.floor_fraction))
+        chosen = spread
+        if len(spread) > num_spread:
+            top = float(choice.assignment.max_overlaps.max())
+            chosen = self._over_bins(spread, overlaps[above], top, num_spread)
+        chosen = torch.cat([chosen, random_choice(floor, num - len(chosen))])
+        return _fill_up(chosen, negative, num)
+
+    def _over_bins(self, gallery: Tensor, overlaps: Tensor, top: float, num: int) -> Tensor:
+        """`num` of `gallery`, equally many from each bin of overlaps between the floor and `top`."""
+        bottom = max(self.floor_thr, 0)
+        width = (top - bottom) / self.num_bins
+        chosen = []
+        for i in range(self.num_bins):
+            inside = (overlaps >= bottom + i * width) & (overlaps < bottom + (i + 1) * width)
+            chosen.append(random_choice(gallery[inside], int(num / self.num_bins)))
+        return _fill_up(torch.cat(chosen), gallery, num)
+
+
+@BBOX_SAMPLERS.register_module()
+class CombinedSampler(Sampler):
+    """Positives of one sampler, negatives of another.
+
+    Args:
+        pos_sampler: config of the sampler for positives; it gets the arguments below unless it has its own.
+        neg_sampler: likewise for negatives.
+        num: priors to choose.
+        pos_fraction: of `num`, at most that many positives; negatives fill up.
+        neg_pos_ub: at most that many negatives for each positive; negative: no limit.
+        add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
+    """
+
+    def __init__(
+        self,
+        pos_sampler: Mapping[str, Any] | Sampler,
+        neg_sampler: Mapping[str, Any] | Sampler,
+        num: int,
+        pos_fraction: float,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        self.pos_sampler: Sampler = BBOX_SAMPLERS.build(pos_sampler, num=num, pos_fraction=pos_fraction)
+        self.neg_sampler: Sampler = BBOX_SAMPLERS.build(neg_sampler, num=num, pos_fraction=pos_fraction)
+
+    def choose_pos(self, choice: Choice, num: int) -> Tensor:
+        return self.pos_sampler.choose_pos(choice, num)
+
+    def choose_neg(self, choice: Choice, num: int) -> Tensor:
+        return self.neg_sampler.choose_neg(choice, num)
+
+
+def _fill_up(chosen: Tensor, gallery: Tensor, num: int) -> Tensor:
+    """`chosen`, and as many others of `gallery` at random as make `num`."""
+    rest = gallery[~torch.isin(gallery, chosen)]
+    return torch.cat([chosen, random_choice(rest, num - len(chosen))])

@@ -1,0 +1,47 @@
+"""Hard examples."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mmkit.bbox.samplers.base import Choice, Sampler
+from mmkit.registry import BBOX_SAMPLERS
+
+
+@BBOX_SAMPLERS.register_module()
+class OHEMSampler(Sampler):
+    """Positives and negatives of the greatest loss (arXiv:1604.03540); `sample` needs `hard_losses`.
+
+    Args:
+        num: priors to choose.
+        pos_fraction: of `num`, at most that many positives; negatives fill up.
+        neg_pos_ub: at most that many negatives for each positive; negative: no limit.
+        add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
+        loss_key: name of the loss by which the head ranks the priors.
+    """
+
+    def __init__(
+        self,
+        num: int,
+        pos_fraction: float,
+        neg_pos_ub: float = -1,
+        add_gt_as_proposals: bool = True,
+        loss_key: str = 'loss_cls',
+    ) -> None:
+        super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
+        self.loss_key = loss_key
+
+    def choose_pos(self, choice: Choice, num: int) -> Tensor:
+        return _hardest(choice, choice.positive, num)
+
+    def choose_neg(self, choice: Choice, num: int) -> Tensor:
+        return _hardest(choice, choice.negative, num)
+
+
+def _hardest(choice: Choice, gallery: Tensor, num: int) -> Tensor:
+    if len(gallery) <= num:
+        return gallery
+    if choice.hard_losses is None or choice.assignment.labels is None:
+        raise ValueError('OHEMSampler ranks boxes by their loss: sample() needs hard_losses, and gts need labels')
+    losses = choice.hard_losses(choice.bboxes[gallery], choice.assignment.labels[gallery])
+    return gallery[losses.topk(num).indices]
