@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmkit.engine import predict
+from mmkit.structures import Batch, EncodedMasks, ImageMeta, Instances
+from mmkit.utils import dist
+
+
+def make_meta(index=0, flip=None, shape=(40, 100)):
+    scale = np.ones(4, dtype=np.float32)
+    meta = ImageMeta(f'{index}.png', f'{index}.png', index, shape, shape, shape, scale)
+    meta.flip, meta.flip_direction = flip is not None, flip
+    return meta
+
+
+def make_batch(indices, flip=None):
+    return Batch(imgs=torch.zeros(len(indices), 3, 40, 100), metas=[make_meta(index, flip) for index in indices])
+
+
+class Detector(nn.Module):
+    """Finds, in image n, one box of class n with its left edge at n, as it looks in the view."""
+
+    def __init__(self, nms=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.bbox_head = SimpleNamespace(test_cfg={'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 2})
+        if not nms:
+            self.bbox_head.test_cfg = {'max_per_img': 100}
+
+    def predict(self, batch, rescale=True):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return [self.predict_one(meta) for meta in batch.metas]
+
+    def predict_one(self, meta):
+        left, score = float(meta.img_id), 0.5
+        if meta.flip:
+            left, score = 100 - left - 10, 0.75
+        found = Instances(torch.tensor([[left, 0, left + 10, 20]]), torch.tensor([meta.img_id]), torch.tensor([score]))
+        bitmap = np.zeros((1, 40, 100), dtype=np.uint8)
+        bitmap[0, :20, int(left) : int(left) + 10] = 1
+        found.masks = EncodedMasks.from_bitmaps(bitmap)
+        return found
+
+
+def make_loader(number=5, sampler=None, collate=make_batch):
+    return DataLoader(range(number), batch_size=2, sampler=sampler, collate_fn=collate)
+
+
+def test_detections_come_in_order_and_the_mode_is_restored(capsys):
+    model = Detector().train()
+    visited = []
+    found = predict.single_gpu_test(model, make_loader(), lambda meta, each: visited.append((meta.img_id, each)))
+    assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
+    assert [index for index, _ in visited] == [0, 1, 2, 3, 4]
+    assert model.training
+    assert '5/5' in capsys.readouterr().err
+
+
+def test_the_mode_is_restored_after_an_error():
+    model = Detector().train()
+
+    def fail(meta, found):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        predict.single_gpu_test(model, make_loader(), fail)
+    assert model.training
+
+
+def test_a_parallel_model():
+    found = predict.single_gpu_test(nn.DataParallel(Detector()), make_loader())
+    assert len(found) == 5
+
+
+class TestViews:
+    def test_a_flipped_view_agrees_and_its_score_wins(self):
+        loader = make_loader(collate=lambda indices: [make_batch(indices), make_batch(indices, 'horizontal')])
+        found = predict.single_gpu_test(Detector(), loader)
+        assert [len(each) for each in found] == [1] * 5
+        assert [each.bboxes[0, 0].item() for each in found] == [0, 1, 2, 3, 4]
+        assert {each.scores.item() for each in found} == {0.75}
+        assert [each.masks.to_ndarray().nonzero()[2].min() for each in found] == [0, 1, 2, 3, 4]
+
+    def test_a_single_view_needs_no_nms(self):
+        loader = make_loader(collate=lambda indices: [make_batch(indices)])
+        assert len(predict.single_gpu_test(Detector(nms=False), loader)) == 5
+
+    def test_without_nms_views_cannot_be_merged(self):
+        with pytest.raises(ValueError, match='the test_cfg of Detector has no nms'):
+            predict.predict_views(Detector(nms=False).eval(), [make_batch([0]), make_batch([0])])
+
+    @pytest.mark.parametrize(
+        ('direction', 'box'),
+        [('horizontal', [70, 4, 90, 8]), ('vertical', [10, 32, 30, 36]), ('diagonal', [70, 32, 90, 36])],
+    )
+    def test_flip_back(self, direction, box):
+        found = Instances(torch.tensor([[10.0, 4, 30, 8]]))
+        meta = make_meta(flip=direction)
+        assert predict.flip_back(found, meta).bboxes.tolist() == [box]
+        assert predict.flip_back(predict.flip_back(found, meta), meta).bboxes.tolist() == found.bboxes.tolist()
+
+    def test_merging_keeps_classes_apart_and_the_best(self):
+        boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 0, 60, 10]])
+        views = [
+            Instances(boxes[:2], torch.tensor([0, 0]), torch.tensor([0.3, 0.4])),
+            Instances(boxes[2:], torch.tensor([1, 0]), torch.tensor([0.9, 0.2])),
+        ]
+        merged = predict.merge_views(views, predict.Merging({'type': 'nms', 'iou_threshold': 0.5}))
+        assert merged.labels.tolist() == [1, 0, 0]
+        assert merged.scores.tolist() == pytest.approx([0.9, 0.4, 0.2])
+        assert merged.bboxes[1].tolist() == [0, 0, 10, 9]
+        assert len(predict.merge_views(views, predict.Merging({'type': 'nms', 'iou_threshold': 0.5}, 2))) == 2
+
+    def test_merging_nothing(self):
+        assert len(predict.merge_views([Instances.empty(), Instances.empty()], predict.Merging({'type': 'nms'}))) == 0
+
+
+def interleaved(rank, number=5):
+    """What a distributed sampler gives two processes: the last one gets an image twice to even the numbers."""
+    return [index % number for index in range(rank, 6, 2)]
+
+
+def test_the_parts_of_all_processes_are_put_in_order(monkeypatch):
+    def gather(own):
+        other = predict.single_gpu_test(Detector(), make_loader(sampler=interleaved(1)))
+        return [own, (interleaved(1), other)]
+
+    monkeypatch.setattr(dist, 'all_gather_object', gather)
+    found = predict.multi_gpu_test(Detector(), make_loader(sampler=interleaved(0)))
+    assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
+
+
+def test_an_image_that_nobody_predicted():
+    with pytest.raises(RuntimeError, match='no process predicted image 1 of 5'):
+        predict.multi_gpu_test(Detector(), make_loader(sampler=[0, 2, 3, 4]))
+
+
+def _worker(rank, port, answers):
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='localhost')
+    os.environ['MASTER_PORT'] = str(port)
+    dist.init_dist('pytorch', backend='gloo')
+    found = predict.multi_gpu_test(Detector(), make_loader(sampler=interleaved(rank)))
+    answers.put([each.labels.item() for each in found])
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes():
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context('spawn')
+    answers = context.Queue()
+    processes = [context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    collected = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert collected == [[0, 1, 2, 3, 4]] * 2
