@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 CLASSES = ('circle', 'square', 'triangle')
+SPLITS = ('train', 'val')
 
 
 def outline(kind: str, radius: float, angle: float) -> np.ndarray:
@@ -72,7 +73,7 @@ def make_split(out: Path, split: str, num_images: int, size: int, seed: int, mos
     (out / 'annotations').mkdir(exist_ok=True)
     images, annotations = [], []
     for image_id in range(1, num_images + 1):
-        rng = np.random.default_rng([seed, len(split), image_id])
+        rng = np.random.default_rng([seed, SPLITS.index(split), image_id])
         shapes = place_shapes(rng, size, most)
         name = f'{image_id:05d}.png'
         cv2.imwrite(str(out / split / name), paint(rng, size, shapes))
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument('--most', type=int, default=4, help='most shapes in an image (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    for split, num_images in (('train', args.num_train), ('val', args.num_val)):
+    for split, num_images in zip(SPLITS, (args.num_train, args.num_val)):
         content = make_split(args.out, split, num_images, args.size, args.seed, args.most)
         print(f'{args.out / split}: {num_images} images, {len(content["annotations"])} shapes')
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from mmkit.evaluation.recall import box_recalls
 from mmkit.evaluation.tables import format_pairs, format_table
+from mmkit.utils.logging import get_logger
 
 AP_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
@@ -120,7 +121,7 @@ def coco_eval(
     thrs = np.atleast_1d(np.asarray(IOU_THRS if iou_thrs is None else iou_thrs, dtype=np.float64))
     nums = sorted(proposal_nums)
     items = [metric_items] if isinstance(metric_items, str) else metric_items
-    logger = logger or logging.getLogger('mmkit')
+    logger = logger or get_logger()
 
     values: dict[str, Any] = {}
     for metric in metrics:

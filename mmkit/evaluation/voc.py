@@ -10,6 +10,7 @@ import numpy as np
 
 from mmkit.evaluation.recall import box_recalls, pairwise_iou
 from mmkit.evaluation.tables import format_table
+from mmkit.utils.logging import get_logger
 
 MODES = ('area', '11points')
 
@@ -172,7 +173,7 @@ def voc_eval(
         raise ValueError(f'detections of {len(detections)} images, ground truth of {len(truths)}')
     if mode not in MODES:
         raise ValueError(f'unknown mode {mode!r}; there are: {", ".join(MODES)}')
-    logger = logger or logging.getLogger('mmkit')
+    logger = logger or get_logger()
     thrs = [float(thr) for thr in np.atleast_1d(iou_thr)]
     values: dict[str, float] = {}
     per_range: dict[str, float] = {}
