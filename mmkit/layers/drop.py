@@ -67,7 +67,8 @@ class DropBlock(nn.Module):
         warm = self.drop_prob * min(1.0, self.iter_cnt / max(self.warmup_iters, 1))
         block = self.block_size
         places = x.new_empty(*x.shape[:2], max(height - block + 1, 1), max(width - block + 1, 1))
-        share = warm * height * width / (places[0, 0].numel() * block**2)  # of corners, so that `warm` of all is covered
+        # so many corners that blocks of them cover `warm` of all values
+        share = warm * height * width / (places[0, 0].numel() * block**2)
         corners = (torch.rand_like(places) < share).to(x.dtype)
         dropped = F.max_pool2d(F.pad(corners, [block - 1] * 4), block, stride=1)[..., :height, :width]
         keep = 1 - dropped

@@ -1,0 +1,9 @@
+"""Feature maps of the backbone in, those the heads see out."""
+
+from mmkit.models.necks.bfp import BFP
+from mmkit.models.necks.channel_mapper import ChannelMapper
+from mmkit.models.necks.fpn import FPN
+from mmkit.models.necks.hrfpn import HRFPN
+from mmkit.models.necks.pafpn import PAFPN
+
+__all__ = ['BFP', 'FPN', 'HRFPN', 'PAFPN', 'ChannelMapper']

@@ -1,0 +1,61 @@
+"""All levels with the same number of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from mmkit.layers import BaseModule, ConvModule, ModuleList
+from mmkit.layers.init import InitCfg
+from mmkit.models.necks.fpn import XAVIER
+from mmkit.registry import NECKS
+
+Cfg = Mapping[str, Any]
+RELU = dict(type='ReLU')
+
+
+@NECKS.register_module()
+class ChannelMapper(BaseModule):
+    """A convolution on every level, and stride-2 convolutions for further ones.
+
+    Args:
+        in_channels: channels of every level of the backbone.
+        out_channels: channels of every output.
+        kernel_size: of the convolutions on the backbone's levels.
+        conv_cfg, norm_cfg, act_cfg: kinds of layer.
+        num_outs: levels of the output, None for as many as come in.
+        init_cfg: how the weights start.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, kernel_size: int = 3,
+                 conv_cfg: Cfg | None = None, norm_cfg: Cfg | None = None, act_cfg: Cfg | None = RELU,
+                 num_outs: int | None = None, init_cfg: InitCfg = XAVIER) -> None:
+        super().__init__(init_cfg)
+        if not isinstance(in_channels, (list, tuple)):
+            raise TypeError(f'ChannelMapper: in_channels is a list, got {in_channels!r}')
+        num_outs = len(in_channels) if num_outs is None else num_outs
+        if num_outs < len(in_channels):
+            raise ValueError(f'ChannelMapper: num_outs is at least the {len(in_channels)} levels, got {num_outs}')
+
+        def conv(source: int, kernel: int, stride: int) -> ConvModule:
+            return ConvModule(source, out_channels, kernel, stride, (kernel - 1) // 2, conv_cfg=conv_cfg,
+                              norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+        self.convs = ModuleList([conv(channels, kernel_size, 1) for channels in in_channels])
+        self.extra_convs: ModuleList | None = None
+        if num_outs > len(in_channels):
+            self.extra_convs = ModuleList([conv(out_channels if level else in_channels[-1], 3, 2)
+                                           for level in range(num_outs - len(in_channels))])
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone levels (B, C_l, H_l, W_l) -> `num_outs` levels (B, out_channels, ...), finest first."""
+        if len(inputs) != len(self.convs):
+            raise ValueError(f'ChannelMapper: in_channels has {len(self.convs)} levels, got {len(inputs)} feature maps')
+        outs = [conv(level) for conv, level in zip(self.convs, inputs, strict=True)]
+        source = inputs[-1]
+        for conv in self.extra_convs or ():
+            source = conv(source)
+            outs.append(source)
+        return tuple(outs)

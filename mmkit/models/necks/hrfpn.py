@@ -1,0 +1,68 @@
+"""Pyramid of a high-resolution network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from mmkit.layers import BaseModule, ConvModule, ModuleList
+from mmkit.layers.init import InitCfg
+from mmkit.registry import NECKS
+
+CAFFE2_XAVIER = dict(type='Caffe2Xavier', layer='Conv2d')
+
+
+@NECKS.register_module()
+class HRFPN(BaseModule):
+    """All levels at the finest size, joined, then pooled into a pyramid (arXiv:1904.04514).
+
+    Args:
+        in_channels: channels of every level of the backbone.
+        out_channels: channels of every level of the pyramid.
+        num_outs: levels of the pyramid.
+        pooling_type: 'AVG' or 'MAX'.
+        conv_cfg: kind of convolution.
+        norm_cfg: must be None; the neck has no norm.
+        with_cp: recompute in the backward pass instead of keeping activations.
+        stride: of the convolution of every level.
+        init_cfg: how the weights start.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int = 5, pooling_type: str = 'AVG',
+                 conv_cfg: Mapping[str, Any] | None = None, norm_cfg: Mapping[str, Any] | None = None,
+                 with_cp: bool = False, stride: int = 1, init_cfg: InitCfg = CAFFE2_XAVIER) -> None:
+        super().__init__(init_cfg)
+        if not isinstance(in_channels, (list, tuple)):
+            raise TypeError(f'HRFPN: in_channels is a list, got {in_channels!r}')
+        if norm_cfg is not None:
+            raise ValueError(f'HRFPN has no norm layers: norm_cfg must be None, got {norm_cfg!r}')
+        if pooling_type not in ('AVG', 'MAX'):
+            raise ValueError(f"HRFPN: pooling_type is 'AVG' or 'MAX', got {pooling_type!r}")
+        self.in_channels, self.out_channels, self.num_outs = tuple(in_channels), out_channels, num_outs
+        self.with_cp = with_cp
+        self.pool = F.max_pool2d if pooling_type == 'MAX' else F.avg_pool2d
+        self.reduction_conv = ConvModule(sum(in_channels), out_channels, 1, conv_cfg=conv_cfg, act_cfg=None)
+        self.fpn_convs = ModuleList([ConvModule(out_channels, out_channels, 3, stride, 1, conv_cfg=conv_cfg,
+                                                act_cfg=None) for _ in range(num_outs)])
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone levels (B, C_l, H / 2^l, W / 2^l) -> `num_outs` levels (B, out_channels, ...), finest first."""
+        if len(inputs) != len(self.in_channels):
+            raise ValueError(f'HRFPN: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps')
+        fine = [inputs[0]] + [F.interpolate(level, scale_factor=2**index, mode='bilinear')
+                              for index, level in enumerate(inputs[1:], 1)]
+        joined = torch.cat(fine, 1)
+        if self.with_cp and joined.requires_grad:
+            base = checkpoint(self.reduction_conv, joined, use_reentrant=False)
+        else:
+            base = self.reduction_conv(joined)
+        levels = [base] + [self.pool(base, 2**index, 2**index) for index in range(1, self.num_outs)]
+        if self.with_cp and base.requires_grad:
+            return tuple(checkpoint(conv, level, use_reentrant=False)
+                         for conv, level in zip(self.fpn_convs, levels, strict=True))
+        return tuple(conv(level) for conv, level in zip(self.fpn_convs, levels, strict=True))
