@@ -47,7 +47,9 @@ class ConfigDict(dict[Any, Any]):
     # ------------------------------------------------------------------ items
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key, convert(value))
+        if isinstance(value, (dict, list, tuple)):
+            value = convert(value, self._path_of(key))
+        super().__setitem__(key, value)
         self._origins.pop(key, None)
 
     def _put(self, key: Any, value: Any, origin: Origin | None) -> None:
@@ -113,9 +115,11 @@ class ConfigDict(dict[Any, Any]):
 
     def _locate(self, key: Any) -> str:
         """Where `key` stands, for messages: `model.neck.type at configs/x.py:19`; the path alone without an origin."""
-        path = f'{self._path}.{key}' if self._path else str(key)
-        origin = self._origins.get(key)
+        path, origin = self._path_of(key), self._origins.get(key)
         return f'{path} at {origin}' if origin is not None and key in self else path
+
+    def _path_of(self, key: Any) -> str:
+        return f'{self._path}.{key}' if self._path else str(key)
 
     # ------------------------------------------------------------------ copies and pickles
 
@@ -146,14 +150,17 @@ class ConfigDict(dict[Any, Any]):
         return type(self), (), self._state(), None, iter(self.items())
 
 
-def convert(value: Any) -> Any:
+def convert(value: Any, path: str = '') -> Any:
     """`value` with plain dicts as ConfigDicts; lists and tuples without one are kept as they are."""
     if isinstance(value, ConfigDict):
         return value
     if isinstance(value, dict):
-        return ConfigDict(value)
+        made = ConfigDict()
+        made.__setstate__({'_path': path})
+        made.update(value)
+        return made
     if type(value) is list or type(value) is tuple:
-        items = [convert(item) for item in value]
+        items = [convert(item, f'{path}.{index}') for index, item in enumerate(value)]
         if any(new is not old for new, old in zip(items, value, strict=True)):
             return type(value)(items)
     return value
@@ -166,11 +173,10 @@ def untangle(value: Any, path: str = '') -> Any:
     """
     if isinstance(value, ConfigDict):
         new = ConfigDict()
-        prefix = f'{path}.' if path else ''
+        new.__setstate__({'_path': path, '_origins': dict(value._origins)})
         for key, item in value.items():
             if key != '_delete_':
-                dict.__setitem__(new, key, untangle(item, f'{prefix}{key}'))
-        new.__setstate__({'_path': path, '_origins': dict(value._origins)})
+                dict.__setitem__(new, key, untangle(item, new._path_of(key)))
         return new
     if isinstance(value, dict):
         return untangle(ConfigDict(value), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert, merge, untangle
@@ -26,7 +27,7 @@ def find(cfg: ConfigDict, path: str) -> tuple[Any, Any]:
 def set_options(cfg: ConfigDict, options: Mapping[str, Any], origin: Origin) -> None:
     """Set values by dotted keys; see Config.merge_from_dict."""
     for path, value in options.items():
-        _set(cfg, str(path).split('.'), convert(value), origin, str(path))
+        _set(cfg, str(path).split('.'), value, origin, str(path))
 
 
 def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str) -> Any:
@@ -34,20 +35,26 @@ def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str
     first, rest = parts[0], parts[1:]
     if isinstance(container, tuple):
         return tuple(_set(list(container), parts, value, origin, path))
-    if isinstance(container, list):
-        index = _index(container, first, path)
-        container[index] = _set(container[index], rest, value, origin, path) if rest else _over(container[index], value)
-        return container
     if container is None:
         container = ConfigDict()
-    if not isinstance(container, ConfigDict):
-        raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
-    old = container.get(first)
-    if rest:
-        new = _set(ConfigDict() if old is None else old, rest, value, origin, path)
-        container._put(first, new, container._origins.get(first) or origin)
+    if isinstance(container, list):
+        key: Any = _index(container, first, path)
+    elif isinstance(container, ConfigDict):
+        key = first
+        if rest and container.get(key) is None:
+            container._put(key, {}, origin)
     else:
-        container._put(first, _over(old, _marked(value, origin)), origin)
+        raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
+    if rest:
+        new = _set(container[key], rest, value, origin, path)
+        origin = container._origins.get(key, origin) if isinstance(container, ConfigDict) else origin
+    else:
+        old = container[key] if isinstance(container, list) else container.get(key)
+        new = untangle(_over(old, _marked(value, origin)), path)
+    if isinstance(container, list):
+        container[key] = new
+    else:
+        container._put(key, new, origin)
     return container
 
 
@@ -65,8 +72,8 @@ def _over(old: Any, new: Any) -> Any:
 
 
 def _marked(value: Any, origin: Origin) -> Any:
-    """A copy of `value` whose keys have this origin."""
-    value = untangle(value)
+    """A copy of `value` in which every key has this origin."""
+    value = convert(deepcopy(value))
     stack = [value]
     while stack:
         item = stack.pop()

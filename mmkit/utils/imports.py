@@ -22,14 +22,14 @@ def find_class(path: str) -> type:
         ValueError: a path outside these packages, or to something that is not a class of theirs.
         ImportError: there is no such module or class.
     """
-    if not _within(path):
+    if not _within(path) or '._' in path:
         raise ValueError(
             f'{path!r}: a config names classes of {", ".join(sorted(_PACKAGES))} by dotted path; for others call '
             f'mmkit.utils.imports.admit(package), or list the module in custom_imports of a trusted config'
         )
     target = _resolve(path)
     if not isinstance(target, type) or not _within(target.__module__ + '.'):
-        raise ValueError(f'{path!r} is not a class of {path.split(".")[0]}')
+        raise ValueError(f'{path!r} is not a class defined in {path.split(".")[0]}')
     return target
 
 
@@ -48,7 +48,7 @@ def _resolve(path: str) -> object:
                 raise
             continue
         for name in parts[count:]:
-            if name.startswith('_') or not hasattr(target, name):
+            if not hasattr(target, name):
                 raise ImportError(f'{path!r}: {module} has no {".".join(parts[count:])!r}')
             target = getattr(target, name)
         return target

@@ -1,0 +1,44 @@
+"""The leaves of a config, where each was written, and what differs between two configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mmkit.config.config_dict import ConfigDict, Origin
+
+
+@dataclass
+class Leaf:
+    """A value of a config that holds no dict with keys of its own."""
+
+    path: str
+    value: Any
+    origin: Origin | None
+
+    def __str__(self) -> str:
+        return f'{self.path} = {self.value!r}' + (f'  # {self.origin}' if self.origin else '')
+
+
+def leaves(value: Any, path: str = '', origin: Origin | None = None) -> Iterator[Leaf]:
+    """Every leaf of a config in its order; the items of a list of dicts are walked into, other lists are leaves."""
+    prefix = f'{path}.' if path else ''
+    if isinstance(value, ConfigDict) and value:
+        for key, item in value.items():
+            yield from leaves(item, f'{prefix}{key}', value._origins.get(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, ConfigDict) for item in value):
+        for index, item in enumerate(value):
+            yield from leaves(item, f'{prefix}{index}', origin)
+    else:
+        yield Leaf(path, value, origin)
+
+
+def differences(first: ConfigDict, second: ConfigDict) -> Iterator[tuple[Leaf | None, Leaf | None]]:
+    """The leaves that only one of two configs has, or that differ: (of the first, of the second)."""
+    ours = {leaf.path: leaf for leaf in leaves(first)}
+    theirs = {leaf.path: leaf for leaf in leaves(second)}
+    for path in (*ours, *(path for path in theirs if path not in ours)):
+        one, other = ours.get(path), theirs.get(path)
+        if one is None or other is None or one.value != other.value:
+            yield one, other
