@@ -1,0 +1,70 @@
+"""`print_config`: a config with its bases merged, where each value was written, what differs from another config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmkit.config import Config, ConfigError
+from mmkit.config.explain import differences, leaves
+from mmkit.config.options import DictAction
+
+EXAMPLES = """examples:
+  print_config configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py
+  print_config CONFIG --origin                       each value with the file and line that set it
+  print_config CONFIG --diff OTHER_CONFIG            what differs between the two, `-` from CONFIG, `+` from OTHER
+  print_config CONFIG --cfg-options data.samples_per_gpu=4 model.neck.out_channels=128
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Print a config with its bases merged.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='a .py, .yaml or .json config')
+    parser.add_argument('--origin', action='store_true', help='print a line for each value, with its file and line')
+    parser.add_argument('--diff', metavar='OTHER', help='print what differs in the merged config OTHER')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='set values of CONFIG by dotted keys'
+    )
+    parser.add_argument(
+        '--trust-config', action='store_true', help='run configs as Python where plain expressions are not enough'
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        cfg = Config.fromfile(args.config, trust=args.trust_config)
+        cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
+        other = Config.fromfile(args.diff, trust=args.trust_config) if args.diff else None
+    except (ConfigError, OSError, IndexError, TypeError) as error:
+        parser.exit(2, f'{parser.prog}: {error}\n')
+    if other is not None:
+        text = compared(cfg, other, args.origin)
+    elif args.origin:
+        text = ''.join(f'{leaf}\n' for leaf in leaves(cfg))
+    else:
+        text = cfg.pretty_text
+    sys.stdout.write(text)
+    return 0
+
+
+def compared(cfg: Config, other: Config, origin: bool) -> str:
+    """The differing values of two configs, a line each."""
+    lines = []
+    for pair in differences(cfg, other):
+        for sign, leaf in zip('-+', pair, strict=True):
+            if leaf is not None:
+                lines.append(f'{sign} {leaf if origin else f"{leaf.path} = {leaf.value!r}"}\n')
+    return ''.join(lines) or 'no difference\n'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

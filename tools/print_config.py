@@ -1,0 +1,7 @@
+"""Print a config with its bases merged: python tools/print_config.py --help"""
+
+import sys
+
+from mmkit.cli.print_config import main
+
+sys.exit(main())
