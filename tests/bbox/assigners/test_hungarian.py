@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import torch
+
+from mmkit.bbox.assigners import HungarianAssigner
+from mmkit.structures import Instances
+
+# Image 100 wide, 50 high; two objects, three queries that predict the second, something else, the first.
+GTS = Instances(torch.tensor([[0.0, 0, 20, 10], [40, 20, 80, 40]]), torch.tensor([1, 0]))
+PREDS = torch.tensor([[0.6, 0.6, 0.4, 0.4], [0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.2, 0.2]])
+
+
+def test_each_gt_gets_one_query() -> None:
+    found = HungarianAssigner().assign(PREDS, GTS, cls_scores=torch.zeros(3, 3), img_shape=(50, 100))
+    assert found.gt_inds.tolist() == [1, -1, 0]
+    assert found.labels.tolist() == [0, -1, 1]
+
+
+def test_classes_decide_between_equal_boxes() -> None:
+    scores = torch.tensor([[0.0, 0, 0], [0, 9, 0], [0, 0, 0]])
+    assigner = HungarianAssigner(
+        cls_cost=dict(type='FocalLossCost', weight=2.0),
+        reg_cost=dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
+        iou_cost=dict(type='IoUCost', iou_mode='giou', weight=2.0),
+    )
+    found = assigner.assign(PREDS[[2, 2, 2]], GTS[:1], cls_scores=scores, img_shape=(50, 100))
+    assert found.gt_inds.tolist() == [-1, 0, -1]
+
+
+def test_nothing_to_assign() -> None:
+    assigner = HungarianAssigner()
+    assert assigner.assign(PREDS, GTS[:0], cls_scores=torch.zeros(3, 3), img_shape=(9, 9)).gt_inds.tolist() == [-1] * 3
+    empty = assigner.assign(PREDS[:0], GTS, cls_scores=torch.zeros(0, 3), img_shape=(9, 9))
+    assert empty.gt_inds.shape == (0,)

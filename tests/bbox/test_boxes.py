@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import torch
+
+from mmkit.bbox import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
+
+BOXES = torch.tensor([[1.0, 2, 5, 10], [0, 0, 3, 3]])
+
+
+def test_formats_are_inverse() -> None:
+    assert xyxy_to_cxcywh(BOXES)[0].tolist() == [3, 6, 4, 8]
+    torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(BOXES)), BOXES)
+
+
+def test_clip_takes_height_first() -> None:
+    assert clip_bboxes(torch.tensor([[-1.0, -2, 50, 60]]), (20, 30)).tolist() == [[0, 0, 30, 20]]
+
+
+def test_distances_are_inverse_and_limited() -> None:
+    points = torch.tensor([[2.0, 4], [1, 1]])
+    distance = bbox2distance(points, BOXES)
+    assert distance[0].tolist() == [1, 2, 3, 6]
+    torch.testing.assert_close(distance2bbox(points, distance), BOXES)
+    torch.testing.assert_close(bbox2distance(points, BOXES, max_dis=4)[0], torch.tensor([1, 2, 3, 3.9]))
+    assert distance2bbox(points, distance, max_shape=(8, 4))[0].tolist() == [1, 2, 4, 8]
+    assert distance2bbox(points[:0], distance[:0]).shape == (0, 4)
