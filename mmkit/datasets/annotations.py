@@ -1,0 +1,76 @@
+"""Annotations in the middle format: what they lack, what they hold, and a table of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmkit.evaluation import format_table
+
+
+def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names given as a sequence, or as the path of a file with one name a line; None gives the default.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a name occurs twice.
+    """
+    if classes is None:
+        return None if default is None else tuple(default)
+    if isinstance(classes, str):
+        if not Path(classes).is_file():
+            raise FileNotFoundError(
+                f'classes={classes!r}: no such file of class names (a single class is written as ({classes!r},))'
+            )
+        classes = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'a class occurs twice among {list(classes)}')
+    return tuple(classes)
+
+
+def complete_ann(ann: Mapping[str, Any]) -> dict[str, Any]:
+    """`ann` with arrays in place of lists and of what is missing."""
+    return {
+        **ann,
+        'bboxes': np.asarray(ann.get('bboxes', ()), dtype=np.float32).reshape(-1, 4),
+        'labels': np.asarray(ann.get('labels', ()), dtype=np.int64).reshape(-1),
+        'bboxes_ignore': np.asarray(ann.get('bboxes_ignore', ()), dtype=np.float32).reshape(-1, 4),
+    }
+
+
+def has_objects(image: Mapping[str, Any]) -> bool:
+    ann = image.get('ann', {})
+    return len(ann.get('bboxes', ())) > 0 or len(ann.get('bboxes_ignore', ())) > 0
+
+
+def count_classes(source: str, images: Sequence[Mapping[str, Any]], classes: Sequence[str] | None) -> tuple[int, str]:
+    """Counts boxes.
+
+    Args:
+        source: where they are from, for errors.
+        images: in the middle format.
+        classes: names of the labels.
+
+    Returns:
+        The number of boxes, and a table of images and boxes of every class.
+
+    Raises:
+        ValueError: if a label is not one of a class.
+    """
+    labels = [np.asarray(image.get('ann', {}).get('labels', ()), dtype=np.int64) for image in images]
+    found = np.concatenate([np.zeros(0, np.int64), *labels])
+    num_classes = len(classes) if classes else int(found.max(initial=-1)) + 1
+    if len(found) and not 0 <= found.min() <= found.max() < num_classes:
+        raise ValueError(f'{source} has labels {found.min()}..{found.max()} for {num_classes} classes')
+    present = np.concatenate([np.zeros(0, np.int64), *(np.unique(array) for array in labels)])
+    num_boxes = np.bincount(found, minlength=num_classes)
+    num_images = np.bincount(present, minlength=num_classes)
+    names = classes or [str(label) for label in range(num_classes)]
+    cells = [[name, str(images), str(boxes)] for name, images, boxes in zip(names, num_images, num_boxes)]
+    width = 1 if len(cells) <= 10 else 3  # classes side by side
+    cells += [['', '', '']] * (-len(cells) % width)
+    rows = [sum(cells[start : start + width], []) for start in range(0, len(cells), width)]
+    return len(found), format_table(['class', 'images', 'boxes'] * width, rows)

@@ -1,0 +1,130 @@
+"""From configs to datasets and loaders."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mmkit.datasets.collate import collate
+from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
+from mmkit.datasets.seeded import SeededDataset
+from mmkit.datasets.wrappers import ConcatDataset
+from mmkit.registry import DATASETS
+
+PER_FILE = ('ann_file', 'img_prefix', 'seg_prefix', 'proposal_file')
+
+
+def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:
+    """Builds a dataset.
+
+    Args:
+        cfg: a config, or a dataset, which stays itself. A list of configs, or one with a list as `ann_file`, gives a
+            `ConcatDataset`.
+        default_args: arguments, such as `test_mode`, of every dataset that a wrapper holds or that stands alone.
+    """
+    if isinstance(cfg, (list, tuple)):
+        return ConcatDataset([build_dataset(part, default_args) for part in cfg])
+    if not isinstance(cfg, Mapping):
+        return cfg
+    if 'dataset' in cfg or 'datasets' in cfg:
+        wrapper: Any = copy.copy(cfg)
+        for key in ('dataset', 'datasets'):
+            if key in wrapper:
+                wrapper[key] = _build_inner(wrapper[key], default_args)
+        return DATASETS.build(wrapper)
+    if isinstance(cfg.get('ann_file'), (list, tuple)):
+        return _build_of_files(cfg, default_args)
+    return DATASETS.build(cfg, **(default_args or {}))
+
+
+def _build_inner(cfg: Any, default_args: Mapping[str, Any] | None) -> Any:
+    if isinstance(cfg, (list, tuple)):
+        return [build_dataset(part, default_args) for part in cfg]
+    return build_dataset(cfg, default_args)
+
+
+def _build_of_files(cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None) -> ConcatDataset:
+    """One dataset for each of several annotation files; prefixes are lists of as many, or the same for all."""
+    num_files = len(cfg['ann_file'])
+    parts = []
+    for number in range(num_files):
+        part: Any = copy.copy(cfg)
+        part.pop('separate_eval', None)
+        for key in PER_FILE:
+            if isinstance(cfg.get(key), (list, tuple)):
+                if len(cfg[key]) != num_files:
+                    raise ValueError(f'{key} has {len(cfg[key])} entries, ann_file has {num_files}')
+                part[key] = cfg[key][number]
+        parts.append(build_dataset(part, default_args))
+    return ConcatDataset(parts, cfg.get('separate_eval', True))
+
+
+def build_dataloader(
+    dataset: SeededDataset,
+    samples_per_gpu: int,
+    workers_per_gpu: int,
+    num_gpus: int = 1,
+    dist: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    persistent_workers: bool = False,
+    pin_memory: bool | None = None,
+    drop_last: bool = False,
+    prefetch_factor: int | None = None,
+) -> DataLoader[Any]:
+    """A loader of batches; call `loader.sampler.set_epoch(epoch)` before every epoch.
+
+    Args:
+        dataset: what to load.
+        samples_per_gpu: images of a batch on each GPU.
+        workers_per_gpu: processes that prepare them; 0 prepares them in this one.
+        num_gpus: GPUs that this process feeds; 1 with `dist`.
+        dist: divide the images among the processes of torch.distributed.
+        shuffle: a new order in every epoch, wide and high images in batches of their own.
+        seed: of the order and of the augmentations, the same in all processes; None draws one.
+        persistent_workers: keep the workers from one epoch to the next.
+        pin_memory: by default where there is CUDA.
+        drop_last: leave out a last batch that is smaller.
+        prefetch_factor: batches prepared ahead by each worker.
+    """
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
+    dataset.set_seed(seed)
+    num_gpus = 1 if dist else num_gpus
+    num_workers = num_gpus * workers_per_gpu
+    return DataLoader(
+        dataset,
+        batch_size=num_gpus * samples_per_gpu,
+        sampler=_build_sampler(dataset, num_gpus * samples_per_gpu, dist, shuffle, seed),
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
+        drop_last=drop_last,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator().manual_seed(seed),  # or every epoch would take a number from the global one
+        persistent_workers=persistent_workers and num_workers > 0,
+        prefetch_factor=prefetch_factor if num_workers > 0 else None,
+    )
+
+
+def _build_sampler(dataset: SeededDataset, batch_size: int, dist: bool, shuffle: bool, seed: int) -> EpochSampler:
+    num_replicas, rank = (None, None) if dist else (1, 0)
+    if shuffle and hasattr(dataset, 'flag'):
+        if not dist:
+            return GroupSampler(dataset, batch_size, seed)
+        return DistributedGroupSampler(dataset, batch_size, seed=seed)
+    return DistributedSampler(dataset, num_replicas, rank, shuffle, seed)
+
+
+def _start_worker(worker_id: int) -> None:
+    """OpenCV's threads would fight with those of the other workers; what users draw from global state must differ."""
+    cv2.setNumThreads(0)
+    seed = torch.initial_seed() % 2**32
+    random.seed(seed)
+    np.random.seed(seed)

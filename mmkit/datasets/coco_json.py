@@ -1,0 +1,133 @@
+"""Reading COCO's annotation files, also those that other tools wrote."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class CocoFile:
+    """What a dataset takes from an annotation file.
+
+    Attributes:
+        images: in mmdetection's middle format, in the order of the file.
+        classes: names of the labels.
+        cat_ids: of every label its category in the file.
+        num_dropped: boxes without area or outside of their image, which are left out.
+    """
+
+    images: list[dict[str, Any]]
+    classes: tuple[str, ...]
+    cat_ids: list[int]
+    num_dropped: int
+
+
+def read_coco_json(path: str | Path) -> dict[str, Any]:
+    """The content of the file; `iscrowd`, `area` and `id` are filled in where annotations lack them.
+
+    Raises:
+        ValueError: if it is not COCO's format, or ids occur twice.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not json: {error}') from error
+    missing = [key for key in ('images', 'categories') if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ValueError(f'{path} is not a COCO annotation file: it has no {" and no ".join(map(repr, missing))}')
+    annotations = content.setdefault('annotations', [])
+    for number, ann in enumerate(annotations, start=1):
+        ann.setdefault('id', number)
+        ann.setdefault('iscrowd', 0)
+        if 'area' not in ann and 'bbox' in ann:
+            ann['area'] = ann['bbox'][2] * ann['bbox'][3]
+    for what in ('images', 'annotations', 'categories'):
+        _check_unique(path, what, [entry['id'] for entry in content[what]])
+    return content
+
+
+def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
+    """Boxes of the given classes, of all if None, as labels 0, 1, ... in the order of `classes`.
+
+    Without `classes` the order is that of the category ids.
+
+    Raises:
+        ValueError: if the file lacks a class, or an image its size.
+    """
+    content = read_coco_json(path)
+    names, cat_ids = _choose_categories(path, content, classes)
+    labels = {cat_id: label for label, cat_id in enumerate(cat_ids)}
+    of_image = defaultdict(list)
+    for ann in content['annotations']:
+        if ann['category_id'] in labels and not ann.get('ignore', False):
+            of_image[ann['image_id']].append(ann)
+    images, num_dropped = [], 0
+    for entry in content['images']:
+        if 'width' not in entry or 'height' not in entry:
+            raise ValueError(f'{path}: image {entry["id"]} ({entry.get("file_name")}) has no width and height')
+        image = dict(filename=entry['file_name'], width=entry['width'], height=entry['height'], id=entry['id'])
+        anns = of_image[entry['id']]
+        usable = [ann for ann in anns if _has_area_inside(ann, image)]
+        num_dropped += len(anns) - len(usable)
+        images.append({**image, 'ann': _middle_format(usable, labels)})
+    return CocoFile(images, names, cat_ids, num_dropped)
+
+
+def _choose_categories(
+    path: str | Path, content: dict[str, Any], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[int]]:
+    ids = defaultdict(list)
+    for category in sorted(content['categories'], key=lambda category: category['id']):
+        ids[category['name']].append(category['id'])
+    used = {ann['category_id'] for ann in content['annotations']}
+    for name, several in ids.items():
+        if len(several) > 1:  # annotation tools list a group of classes and a class under one name
+            several = [cat_id for cat_id in several if cat_id in used] or several[:1]
+            if len(several) > 1:
+                raise ValueError(f'{path}: categories {several} have the same name {name!r}')
+            ids[name] = several
+    if classes is None:
+        return tuple(ids), [several[0] for several in ids.values()]
+    lacking = [name for name in classes if name not in ids]
+    if lacking:
+        hints = [f'{name!r} (near: {", ".join(get_close_matches(name, ids, n=3)) or "none"})' for name in lacking]
+        raise ValueError(f'{path} has no category {"; ".join(hints)}. It has: {", ".join(ids)}')
+    return tuple(classes), [ids[name][0] for name in classes]
+
+
+def _has_area_inside(ann: dict[str, Any], image: dict[str, Any]) -> bool:
+    x, y, w, h = ann['bbox']
+    inside_w = min(x + w, image['width']) - max(x, 0)
+    inside_h = min(y + h, image['height']) - max(y, 0)
+    return inside_w > 0 and inside_h > 0 and ann['area'] > 0 and w >= 1 and h >= 1
+
+
+def _middle_format(anns: list[dict[str, Any]], labels: dict[int, int]) -> dict[str, Any]:
+    objects = [ann for ann in anns if not ann['iscrowd']]
+    return dict(
+        bboxes=_corners(objects),
+        labels=np.array([labels[ann['category_id']] for ann in objects], dtype=np.int64),
+        bboxes_ignore=_corners([ann for ann in anns if ann['iscrowd']]),
+        masks=[ann.get('segmentation', []) for ann in objects],
+    )
+
+
+def _corners(anns: list[dict[str, Any]]) -> np.ndarray:
+    """(N, 4) float32 xyxy."""
+    bboxes = np.array([ann['bbox'] for ann in anns], dtype=np.float64).reshape(-1, 4)
+    bboxes[:, 2:] += bboxes[:, :2]
+    return bboxes.astype(np.float32)
+
+
+def _check_unique(path: str | Path, what: str, ids: list[Any]) -> None:
+    if len(set(ids)) < len(ids):
+        twice = [number for number, count in Counter(ids).items() if count > 1]
+        raise ValueError(f'{path}: {len(twice)} ids of {what} occur more than once, the first ones: {twice[:5]}')

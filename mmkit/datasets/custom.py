@@ -1,0 +1,238 @@
+"""The dataset under all detection datasets: images and boxes in mmdetection's middle format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, read_classes
+from mmkit.datasets.box_metrics import as_truth, evaluate_boxes
+from mmkit.datasets.packed import PackedList
+from mmkit.datasets.pipelines.compose import Compose, Transform
+from mmkit.datasets.pipelines.images import check_disk
+from mmkit.datasets.proposals import load_proposals
+from mmkit.datasets.seeded import SeededDataset
+from mmkit.evaluation import Boxes
+from mmkit.registry import DATASETS
+from mmkit.structures import Instances
+from mmkit.utils.logging import get_logger
+
+logger = get_logger('mmkit.datasets')
+
+
+@DATASETS.register_module()
+class CustomDataset(SeededDataset):
+    """Images with boxes, from a json file in the middle format: a list of
+
+        {"filename": "a.jpg", "width": 1280, "height": 720,
+         "ann": {"bboxes": [[x1, y1, x2, y2], ...], "labels": [0, ...], "bboxes_ignore": [...], "masks": [...]}}
+
+    with everything after `labels` optional. A subclass that reads another format overrides `load_annotations`.
+
+    Args:
+        ann_file: the annotations.
+        pipeline: transforms, configs or callables.
+        classes: names of the labels: a sequence, or a file with one a line; None for `CLASSES` of the class.
+        data_root: folder to which the paths are relative.
+        img_prefix, seg_prefix: folders of images and semantic maps.
+        seg_suffix: of the file names of semantic maps.
+        proposal_file: boxes of another detector, see `load_proposals`.
+        test_mode: every image once, unfiltered, in the order of the file.
+        filter_empty_gt: train on images with objects only.
+        file_client_args: dict(backend='disk').
+        min_size: images with a shorter edge are not trained on.
+        max_broken: so many unreadable images are replaced by others in training before it stops.
+
+    Raises:
+        FileNotFoundError: if there is no such annotation file.
+        ValueError: if there is nothing to train on.
+    """
+
+    MAX_TRIES = 100
+
+    def __init__(
+        self,
+        ann_file: str,
+        pipeline: Sequence[Mapping[str, Any] | Transform],
+        classes: str | Sequence[str] | None = None,
+        data_root: str | None = None,
+        img_prefix: str | None = '',
+        seg_prefix: str | None = None,
+        seg_suffix: str = '.png',
+        proposal_file: str | None = None,
+        test_mode: bool = False,
+        filter_empty_gt: bool = True,
+        file_client_args: Mapping[str, Any] | None = None,
+        min_size: int = 32,
+        max_broken: int = 10,
+    ) -> None:
+        super().__init__()
+        check_disk(file_client_args)
+        self.ann_file = str(Path(data_root or '') / ann_file)
+        self.img_prefix = str(Path(data_root or '') / (img_prefix or ''))
+        self.seg_prefix = None if seg_prefix is None else str(Path(data_root or '') / seg_prefix)
+        self.seg_suffix = seg_suffix
+        self.proposal_file = None if proposal_file is None else str(Path(data_root or '') / proposal_file)
+        self.test_mode = test_mode
+        self.max_broken = max_broken
+        self.CLASSES = read_classes(classes, type(self).CLASSES)
+        if not Path(self.ann_file).is_file():
+            raise FileNotFoundError(f'no annotation file {self.ann_file} ({type(self).__name__}.ann_file)')
+
+        images = self.load_annotations(self.ann_file)
+        if self.proposal_file is not None:
+            proposals = load_proposals(self.proposal_file, [image.get('id') for image in images])
+            images = [{**image, 'proposals': rows} for image, rows in zip(images, proposals)]
+        self._report(images)
+        if not test_mode:
+            images = self._trainable(images, min_size, filter_empty_gt)
+        self.images = PackedList(images)
+        self.img_ids = [image.get('id', number) for number, image in enumerate(images)]
+        self.flag = np.array([image['width'] > image['height'] for image in images], dtype=np.uint8)
+        self.pipeline = Compose(pipeline)
+        self._broken = torch.zeros(len(images), dtype=torch.bool).share_memory_()
+
+    def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
+        """The images of the file in the middle format; `id`, if there is one, identifies an image in results."""
+        return list(json.loads(Path(ann_file).read_text()))
+
+    @property
+    def data_infos(self) -> PackedList:
+        """`images`, under the name that scripts for mmdetection use."""
+        return self.images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def get_ann_info(self, index: int) -> dict[str, Any]:
+        """bboxes (N, 4), labels (N,), bboxes_ignore (K, 4) of image `index`, and what else the file has."""
+        return complete_ann(self.images[index].get('ann', {}))
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return [int(label) for label in self.get_ann_info(index)['labels']]
+
+    def get(self, index: int, rng: np.random.Generator) -> Any:
+        """Sample `index`; in training another one of its group where the image is broken or the pipeline gives None.
+
+        Raises:
+            RuntimeError: if more than `max_broken` images are broken, or nothing usable is found.
+        """
+        if self.test_mode:
+            return self.pipeline(self._start(index, rng))
+        first = index
+        for _ in range(self.MAX_TRIES):
+            if not self._broken[index]:
+                try:
+                    sample = self.pipeline(self._start(index, rng))
+                except OSError as error:
+                    self._count_broken(index, error)
+                else:
+                    if sample is not None:
+                        return sample
+            index = int(rng.choice(np.flatnonzero(self.flag == self.flag[first])))
+        raise RuntimeError(
+            f'no usable sample in {self.MAX_TRIES} tries from {self.ann_file}: {self.images[first]["filename"]!r} and '
+            f'the images drawn instead of it are broken, or {self.pipeline} gives None for them'
+        )
+
+    def _start(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """What a pipeline begins with."""
+        image = self.images[index]
+        image.setdefault('id', index)
+        ann = complete_ann(image.pop('ann', {}))
+        ann.setdefault('seg_map', str(Path(image['filename']).with_suffix(self.seg_suffix)))
+        sample = dict(
+            img_info=image,
+            ann_info=ann,
+            img_prefix=self.img_prefix,
+            seg_prefix=self.seg_prefix,
+            proposal_file=self.proposal_file,
+            bbox_fields=[],
+            mask_fields=[],
+            seg_fields=[],
+            rng=rng,
+        )
+        if 'proposals' in image:
+            sample['proposals'] = image.pop('proposals')
+        return sample
+
+    def _count_broken(self, index: int, error: OSError) -> None:
+        self._broken[index] = True
+        num_broken = int(self._broken.sum())
+        if num_broken > self.max_broken:
+            raise RuntimeError(
+                f'{num_broken} images of {self.ann_file} cannot be read, more than max_broken={self.max_broken}; '
+                f'the last one: {error}'
+            ) from error
+        logger.warning('%s; skipped, as %d of at most %d broken images', error, num_broken, self.max_broken)
+
+    def _report(self, images: Sequence[Mapping[str, Any]]) -> None:
+        """Log the table of images and boxes of every class.
+
+        Raises:
+            ValueError: in training, if no box is of any of the classes.
+        """
+        num_boxes, table = count_classes(self.ann_file, images, self.CLASSES)
+        if not self.test_mode and not num_boxes:
+            raise ValueError(f'{self.ann_file}: no annotation of the classes {self.CLASSES} in {len(images)} images')
+        kind = type(self).__name__
+        logger.info('%s %s: %d images, %d boxes\n%s', kind, self.ann_file, len(images), num_boxes, table)
+
+    def _trainable(self, images: list[dict[str, Any]], min_size: int, filter_empty_gt: bool) -> list[dict[str, Any]]:
+        large = [image for image in images if min(image['width'], image['height']) >= min_size]
+        kept = [image for image in large if not filter_empty_gt or has_objects(image)]
+        if len(kept) < len(images):
+            logger.info(
+                '%d images for training: left out %d without objects and %d with an edge below %d pixels',
+                len(kept),
+                len(large) - len(kept),
+                len(images) - len(large),
+                min_size,
+            )
+        if not kept:
+            raise ValueError(f'{self.ann_file}: none of its {len(images)} images is left to train on')
+        return kept
+
+    def truths(self) -> list[Boxes]:
+        """Ground truth of all images, ignored boxes included and marked."""
+        return [as_truth(self.get_ann_info(index)) for index in range(len(self))]
+
+    def evaluate(
+        self,
+        outputs: Sequence[Instances],
+        metric: str | Sequence[str] = 'mAP',
+        logger: Any = None,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        iou_thr: float | Sequence[float] = 0.5,
+        scale_ranges: Sequence[tuple[float, float]] | None = None,
+        truths: Sequence[Boxes] | None = None,
+    ) -> dict[str, float]:
+        """Compares detections with the annotations.
+
+        Args:
+            outputs: of each image, in order.
+            metric: 'mAP' or 'recall', or both.
+            logger: where tables go.
+            proposal_nums: numbers of best boxes for recall.
+            iou_thr: one or several.
+            scale_ranges: sides of squares, in pixels, between which mAP is counted apart.
+            truths: to compare with, instead of those of this dataset.
+
+        Returns:
+            `mAP`, `AP50`, ..., or `recall@100@0.5`, ...
+        """
+        truths = self.truths() if truths is None else truths
+        classes, rules = self.CLASSES or (), self.ap_rules()
+        return evaluate_boxes(outputs, truths, classes, metric, logger, proposal_nums, iou_thr, scale_ranges, *rules)
+
+    def ap_rules(self) -> tuple[str, bool]:
+        """Mode of the average precision, and whether boxes include their last pixel."""
+        return 'area', False
+
+    def format_outputs(self, outputs: Sequence[Instances], jsonfile_prefix: str) -> dict[str, str]:
+        raise NotImplementedError(f'{type(self).__name__} has no file format for results')

@@ -1,0 +1,95 @@
+"""Samples made of several images."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmkit.datasets.pipelines.compose import Compose, Transform
+from mmkit.datasets.seeded import SeededDataset
+from mmkit.datasets.wrappers import as_dataset
+from mmkit.registry import DATASETS
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset(SeededDataset):
+    """Runs transforms that need more than one image, such as Mosaic and MixUp.
+
+    Such a transform has a method `get_indexes(dataset, rng)`, or `get_indexes(dataset)`, which names one or several
+    more images; their samples are in `sample['mix_results']` when it is called.
+
+    Args:
+        dataset: a config or a dataset, whose pipeline ends before `Collect`.
+        pipeline: transforms, configs or callables.
+        dynamic_scale: None; mmdetection took this argument away, too: the model resizes its batches.
+        skip_type_keys: `type` of transforms to leave out, see `update_skip_type_keys`.
+        max_refetch: how often to try until the transforms give something.
+
+    Raises:
+        ValueError: if `dynamic_scale` is given, or a name of `skip_type_keys` is not in the pipeline.
+    """
+
+    def __init__(
+        self,
+        dataset: Mapping[str, Any] | SeededDataset,
+        pipeline: Sequence[Mapping[str, Any] | Transform],
+        dynamic_scale: Any = None,
+        skip_type_keys: Sequence[str] | None = None,
+        max_refetch: int = 15,
+    ) -> None:
+        super().__init__()
+        if dynamic_scale is not None:
+            raise ValueError(f'dynamic_scale={dynamic_scale} is not supported: let the model resize its batches')
+        self.dataset = as_dataset(dataset)
+        self.CLASSES = self.dataset.CLASSES
+        self.flag = self.dataset.flag
+        self.max_refetch = max_refetch
+        self.transforms = Compose(pipeline).transforms
+        self.names = [str(step['type']) if isinstance(step, Mapping) else type(step).__name__ for step in pipeline]
+        # shared memory, so that a change reaches workers that are already running
+        self._skipped = torch.zeros(len(self.names), dtype=torch.bool).share_memory_()
+        self.update_skip_type_keys(skip_type_keys or ())
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
+        """From the next epoch on leave out the transforms of these types, and only them."""
+        unknown = set(skip_type_keys) - set(self.names)
+        if unknown:
+            raise ValueError(f'skip_type_keys has {sorted(unknown)}, the pipeline is {self.names}')
+        for number, name in enumerate(self.names):
+            self._skipped[number] = name in skip_type_keys
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return self.dataset.get_cat_ids(index)
+
+    def get(self, index: int, rng: np.random.Generator) -> Any:
+        sample = self.dataset.get(index, rng)
+        for transform, skipped in zip(self.transforms, self._skipped.tolist()):
+            if not skipped:
+                sample = self._apply(transform, sample, rng)
+        return sample
+
+    def _apply(self, transform: Transform, sample: dict[str, Any], rng: np.random.Generator) -> Any:
+        for _ in range(self.max_refetch):
+            attempt = copy.deepcopy(sample, {id(rng): rng})  # the generator goes on, it is not copied
+            if hasattr(transform, 'get_indexes'):
+                attempt['mix_results'] = self._others(transform, rng)
+            changed = transform(attempt)
+            if changed is not None:
+                if isinstance(changed, dict):
+                    changed.pop('mix_results', None)
+                return changed
+        raise RuntimeError(f'{type(transform).__name__} gave None {self.max_refetch} times in a row')
+
+    def _others(self, transform: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
+        wants_rng = len(inspect.signature(transform.get_indexes).parameters) > 1
+        chosen = transform.get_indexes(self.dataset, rng) if wants_rng else transform.get_indexes(self.dataset)
+        indices = chosen if isinstance(chosen, Sequence) else [chosen]
+        return [self.dataset.get(int(index), rng) for index in indices]

@@ -1,0 +1,121 @@
+"""Reading, resizing and padding arrays of pixels with OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+COLOR_TYPES = {
+    'color': cv2.IMREAD_COLOR,
+    'grayscale': cv2.IMREAD_GRAYSCALE,
+    'unchanged': cv2.IMREAD_UNCHANGED,
+    'color_ignore_orientation': cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+    'grayscale_ignore_orientation': cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+CHANNEL_ORDERS = ('bgr', 'rgb')
+INTERPOLATIONS = {
+    'nearest': cv2.INTER_NEAREST,
+    'bilinear': cv2.INTER_LINEAR,
+    'bicubic': cv2.INTER_CUBIC,
+    'area': cv2.INTER_AREA,
+    'lanczos': cv2.INTER_LANCZOS4,
+}
+
+
+class BrokenImageError(OSError):
+    """A file that is there but holds no complete image."""
+
+
+def check_choice(what: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ValueError(f'unknown {what} {given!r}; there are: {", ".join(known)}')
+
+
+def check_disk(file_client_args: Mapping[str, Any] | None) -> None:
+    """Files come from the disk and from nowhere else.
+
+    Raises:
+        ValueError: if another backend is asked for.
+    """
+    if file_client_args is not None and dict(file_client_args) != {'backend': 'disk'}:
+        raise ValueError(f"file_client_args: only dict(backend='disk') is supported, got {dict(file_client_args)}")
+
+
+def read_image(path: str | Path, color_type: str = 'color', channel_order: str = 'bgr') -> np.ndarray:
+    """(H, W, 3) or (H, W), turned as its EXIF orientation says unless `color_type` forbids it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        BrokenImageError: if it is not an image, or ends early.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise FileNotFoundError(f'no image file {path}') from error
+    problem = _truncated(content)
+    if problem:
+        raise BrokenImageError(f'broken image {path}: {problem}')
+    try:
+        img = cv2.imdecode(np.frombuffer(content, np.uint8), COLOR_TYPES[color_type])
+    except cv2.error as error:
+        raise BrokenImageError(f'broken image {path}: {error.err}') from error
+    if img is None:
+        raise BrokenImageError(f'broken image {path}: {len(content)} bytes that OpenCV cannot decode')
+    if channel_order == 'rgb' and img.ndim == 3 and img.shape[2] == 3:
+        img = cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
+    return img
+
+
+def _truncated(content: bytes) -> str | None:
+    """What is wrong with the end of a file: OpenCV fills missing rows with grey and says nothing."""
+    if not content:
+        return 'the file is empty'
+    if content.startswith(b'\xff\xd8') and b'\xff\xd9' not in content[_start_of_scan(content) :]:
+        return f'a JPEG that ends early, after {len(content)} bytes'
+    if content.startswith(b'\x89PNG') and b'IEND' not in content[-64:] and b'IEND\xaeB`\x82' not in content:
+        return f'a PNG that ends early, after {len(content)} bytes'
+    return None
+
+
+def _start_of_scan(content: bytes) -> int:
+    """Where the header of a JPEG ends: a thumbnail inside of it has an end marker of its own."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return at
+
+
+def resize_image(
+    img: np.ndarray, height: int, width: int, interpolation: str = 'bilinear', backend: str = 'cv2'
+) -> np.ndarray:
+    """To `height` x `width`; not antialiased with cv2, antialiased with pillow (uint8 only)."""
+    if backend == 'cv2':
+        return cv2.resize(img, (width, height), interpolation=INTERPOLATIONS[interpolation])
+    from PIL import Image
+
+    if img.dtype != np.uint8:
+        raise TypeError(f'backend pillow resizes uint8 images, got {img.dtype}')
+    kind = {'area': 'BOX'}.get(interpolation, interpolation.upper())
+    return np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling[kind]))
+
+
+def pad_image(img: np.ndarray, height: int, width: int, value: float | Sequence[float] = 0) -> np.ndarray:
+    """To `height` x `width` at the right and at the bottom.
+
+    Raises:
+        ValueError: if the image is larger.
+    """
+    down, right = height - img.shape[0], width - img.shape[1]
+    if down < 0 or right < 0:
+        raise ValueError(f'cannot pad an image of (height, width) {img.shape[:2]} to {height, width}')
+    if not down and not right:
+        return img
+    channels = img.shape[2] if img.ndim == 3 else 1
+    fill = [float(value)] * channels if isinstance(value, (int, float)) else [float(v) for v in value]
+    if len(fill) != channels:
+        raise ValueError(f'{len(fill)} padding values for {channels} channels')
+    return cv2.copyMakeBorder(img, 0, down, 0, right, cv2.BORDER_CONSTANT, value=fill)

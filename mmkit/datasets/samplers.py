@@ -1,0 +1,128 @@
+"""The order in which images are seen: a function of (seed, epoch), the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from mmkit.datasets.seeded import SeededDataset
+from mmkit.utils.dist import get_rank, get_world_size
+
+
+class EpochSampler(Sampler[int]):
+    """What the samplers share. `set_epoch` is called before every epoch; it tells the dataset, too.
+
+    Args:
+        dataset: to draw from.
+        num_replicas, rank: number of processes, and of this one; those of torch.distributed by default.
+        seed: of the order.
+    """
+
+    def __init__(
+        self, dataset: SeededDataset, num_replicas: int | None = None, rank: int | None = None, seed: int = 0
+    ) -> None:
+        self.dataset = dataset
+        self.num_replicas = get_world_size() if num_replicas is None else num_replicas
+        self.rank = get_rank() if rank is None else rank
+        self.seed = int(seed)
+        self.epoch = 0
+        self.num_skipped = 0
+
+    def set_epoch(self, epoch: int, num_skipped: int = 0) -> None:
+        """Before the iteration over the loader begins.
+
+        Args:
+            epoch: decides on the order and on the augmentations.
+            num_skipped: so many samples of this process are left out at the beginning: a run that goes on in the middle
+                of an epoch has seen them already.
+        """
+        self.epoch = epoch
+        self.num_skipped = num_skipped
+        if isinstance(self.dataset, SeededDataset):
+            self.dataset.set_epoch(epoch)
+
+    def indices(self) -> np.ndarray:
+        """What this process sees in this epoch, (len(self),) int64."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices()[self.num_skipped :].tolist())
+
+
+class DistributedSampler(EpochSampler):
+    """Every process takes each `num_replicas`-th image; all of them take as many, so some images may come twice.
+
+    Args:
+        shuffle: a new order in every epoch.
+        dataset, num_replicas, rank, seed: see `EpochSampler`.
+    """
+
+    def __init__(
+        self,
+        dataset: SeededDataset,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dataset, num_replicas, rank, seed)
+        self.shuffle = shuffle
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.num_replicas)
+
+    def indices(self) -> np.ndarray:
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+        return np.resize(order, len(self) * self.num_replicas)[self.rank :: self.num_replicas]
+
+
+class DistributedGroupSampler(EpochSampler):
+    """Batches of images of one group (wide or high), so that little padding is needed, in a new order in every epoch.
+
+    A step of all processes together takes `num_replicas * samples_per_gpu` images of one group; the images of a step
+    do not depend on how many processes share it. Groups are filled up to whole steps with images that come twice.
+
+    Args:
+        samples_per_gpu: images of one process in one step.
+        dataset, num_replicas, rank, seed: see `EpochSampler`; the dataset has `flag` (N,), the group of each image.
+    """
+
+    def __init__(
+        self,
+        dataset: SeededDataset,
+        samples_per_gpu: int = 1,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dataset, num_replicas, rank, seed)
+        self.samples_per_gpu = samples_per_gpu
+        self.flag = np.asarray(dataset.flag)
+        self._step = samples_per_gpu * self.num_replicas
+        sizes = np.unique(self.flag, return_counts=True)[1]
+        self.num_steps = int((-(-sizes // self._step)).sum())
+
+    def __len__(self) -> int:
+        return self.num_steps * self.samples_per_gpu
+
+    def indices(self) -> np.ndarray:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        steps = []
+        for group in np.unique(self.flag):
+            order = rng.permutation(np.flatnonzero(self.flag == group))
+            num_steps = -(-len(order) // self._step)
+            steps.append(np.resize(order, num_steps * self._step).reshape(num_steps, self._step))
+        shuffled = rng.permutation(np.concatenate(steps))  # (num_steps, num_replicas * samples_per_gpu)
+        start = self.rank * self.samples_per_gpu
+        return shuffled[:, start : start + self.samples_per_gpu].reshape(-1)
+
+
+class GroupSampler(DistributedGroupSampler):
+    """`DistributedGroupSampler` of one process."""
+
+    def __init__(self, dataset: SeededDataset, samples_per_gpu: int = 1, seed: int = 0) -> None:
+        super().__init__(dataset, samples_per_gpu, num_replicas=1, rank=0, seed=seed)

@@ -1,0 +1,162 @@
+"""Datasets made of other datasets."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmkit.datasets.box_metrics import check_num_outputs
+from mmkit.datasets.custom import CustomDataset
+from mmkit.datasets.seeded import SeededDataset
+from mmkit.registry import DATASETS
+from mmkit.structures import Instances
+
+
+def as_dataset(dataset: Mapping[str, Any] | SeededDataset) -> SeededDataset:
+    """Builds a config; an object stays itself."""
+    built = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    if not isinstance(built, SeededDataset):
+        raise TypeError(f'a wrapper wraps a SeededDataset, got {type(built).__name__}')
+    return built
+
+
+@DATASETS.register_module()
+class ConcatDataset(SeededDataset):
+    """Datasets one after the other.
+
+    Args:
+        datasets: configs or datasets; names and classes are those of the first.
+        separate_eval: evaluate each by itself, with `0_`, `1_`, ... before the names of its metrics; otherwise all
+            together, which boxes in xml or middle format can be.
+
+    Raises:
+        ValueError: if there are none, or their classes differ.
+    """
+
+    def __init__(self, datasets: Sequence[Mapping[str, Any] | SeededDataset], separate_eval: bool = True) -> None:
+        super().__init__()
+        if not datasets:
+            raise ValueError('ConcatDataset of no datasets')
+        self.datasets = [as_dataset(dataset) for dataset in datasets]
+        self.separate_eval = separate_eval
+        self.CLASSES = self.datasets[0].CLASSES
+        for number, dataset in enumerate(self.datasets):
+            if dataset.CLASSES != self.CLASSES:
+                raise ValueError(f'dataset {number} has the classes {dataset.CLASSES}, dataset 0 has {self.CLASSES}')
+        self.flag = np.concatenate([dataset.flag for dataset in self.datasets])
+        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def _locate(self, index: int) -> tuple[SeededDataset, int]:
+        number = int(np.searchsorted(self._ends, index, side='right'))
+        return self.datasets[number], index - (int(self._ends[number - 1]) if number else 0)
+
+    def get(self, index: int, rng: np.random.Generator) -> Any:
+        dataset, inner = self._locate(index)
+        return dataset.get(inner, rng)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        dataset, inner = self._locate(index)
+        return dataset.get_cat_ids(inner)
+
+    def evaluate(
+        self,
+        outputs: Sequence[Instances],
+        metric: str | Sequence[str] | None = None,
+        logger: Any = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """As the datasets do, with their options.
+
+        Raises:
+            ValueError: with separate_eval=False, if one of them cannot be evaluated together with others.
+        """
+        check_num_outputs(outputs, len(self))
+        options = {**options, 'logger': logger, **({} if metric is None else {'metric': metric})}
+        if not self.separate_eval:
+            return self._evaluate_together(outputs, options)
+        values = {}
+        for number, (dataset, end) in enumerate(zip(self.datasets, self._ends)):
+            part = dataset.evaluate(outputs[end - len(dataset) : end], **options)  # type: ignore[attr-defined]
+            values.update({f'{number}_{name}': value for name, value in part.items()})
+        return values
+
+    def _evaluate_together(self, outputs: Sequence[Instances], options: dict[str, Any]) -> dict[str, Any]:
+        first, truths = self.datasets[0], []
+        for dataset in self.datasets:
+            if not isinstance(dataset, CustomDataset) or type(dataset).evaluate is not CustomDataset.evaluate:
+                raise ValueError(f'{type(dataset).__name__} is not evaluated with others: use separate_eval=True')
+            truths += dataset.truths()
+        return first.evaluate(outputs, truths=truths, **options)  # type: ignore[attr-defined]
+
+
+@DATASETS.register_module()
+class RepeatDataset(SeededDataset):
+    """A dataset `times` times in an epoch, each time augmented anew: fewer, longer epochs."""
+
+    def __init__(self, dataset: Mapping[str, Any] | SeededDataset, times: int) -> None:
+        super().__init__()
+        self.dataset = as_dataset(dataset)
+        self.times = times
+        self.CLASSES = self.dataset.CLASSES
+        self.flag = np.tile(self.dataset.flag, times)
+
+    def __len__(self) -> int:
+        return self.times * len(self.dataset)
+
+    def get(self, index: int, rng: np.random.Generator) -> Any:
+        return self.dataset.get(index % len(self.dataset), rng)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return self.dataset.get_cat_ids(index % len(self.dataset))
+
+
+@DATASETS.register_module()
+class ClassBalancedDataset(SeededDataset):
+    """Images with rare classes more often. arXiv:1908.03195
+
+    With f the share of images in which a class appears, the class asks for max(1, sqrt(oversample_thr / f))
+    repetitions, and an image is repeated as often, rounded up, as the rarest of its classes asks for.
+
+    Args:
+        dataset: a config or a dataset.
+        oversample_thr: classes in a smaller share of images are repeated.
+        filter_empty_gt: images without objects do not count as a class of their own.
+    """
+
+    def __init__(
+        self, dataset: Mapping[str, Any] | SeededDataset, oversample_thr: float, filter_empty_gt: bool = True
+    ) -> None:
+        super().__init__()
+        self.dataset = as_dataset(dataset)
+        self.oversample_thr = oversample_thr
+        self.filter_empty_gt = filter_empty_gt
+        self.CLASSES = self.dataset.CLASSES
+        factors = self._repeat_factors()
+        self.indices = np.repeat(np.arange(len(self.dataset)), [math.ceil(factor) for factor in factors])
+        self.flag = self.dataset.flag[self.indices]
+
+    def _repeat_factors(self) -> list[float]:
+        labels = [set(self.dataset.get_cat_ids(index)) for index in range(len(self.dataset))]
+        if not self.filter_empty_gt:
+            labels = [present or {-1} for present in labels]
+        num_images = Counter(label for present in labels for label in present)
+        asked = {
+            label: max(1.0, math.sqrt(self.oversample_thr * len(labels) / num)) for label, num in num_images.items()
+        }
+        return [max((asked[label] for label in present), default=1.0) for present in labels]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def get(self, index: int, rng: np.random.Generator) -> Any:
+        return self.dataset.get(int(self.indices[index]), rng)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        return self.dataset.get_cat_ids(int(self.indices[index]))
