@@ -125,7 +125,8 @@ class CIoULoss(_OverlapLoss):
         )
         aspect = 4 / math.pi**2 * (target_angle - angle) ** 2
         with torch.no_grad():
-            alpha = (ious > 0.5).float() * aspect / (1 - ious + aspect)
+            # eps: a perfect box would be 0 / 0.
+            alpha = (ious > 0.5).float() * aspect / (1 - ious + aspect).clamp(min=self.eps)
         return 1 - (ious - (distance + alpha * aspect)).clamp(-1.0, 1.0)
 
 
