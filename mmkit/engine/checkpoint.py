@@ -30,6 +30,7 @@ __all__ = [
     'is_intact',
     'load_checkpoint',
     'load_state_dict',
+    'load_with_report',
     'save_checkpoint',
     'unwrap',
 ]
@@ -61,6 +62,17 @@ def load_checkpoint(
         ValueError: if the file is broken or holds no weights, or if less than half of the backbone matches.
         RuntimeError: with `strict`, if something doesn't fit.
     """
+    return load_with_report(model, filename, map_location, strict, revise_keys)[0]
+
+
+def load_with_report(
+    model: nn.Module,
+    filename: str | os.PathLike[str],
+    map_location: Any = 'cpu',
+    strict: bool = False,
+    revise_keys: ReviseKeys = ((r'^module\.', ''),),
+) -> tuple[dict[str, Any], LoadReport]:
+    """`load_checkpoint` for a caller that wants to look at what fitted."""
     checkpoint = read_weights(resolve(filename), map_location)
     state_dict = _weights_in(checkpoint, filename)
     for pattern, replacement in revise_keys:
@@ -72,7 +84,7 @@ def load_checkpoint(
     _require_match(model, report, filename, state_dict)
     log = get_logger('mmkit.engine')
     (log.info if report.complete else log.warning)('weights of %s: %s', filename, report)
-    return checkpoint
+    return checkpoint, report
 
 
 def save_checkpoint(

@@ -1,0 +1,225 @@
+"""A detector from a config and a checkpoint, for scripts and notebooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from mmkit.config import Config
+from mmkit.datasets import collate
+from mmkit.datasets.custom import read_classes
+from mmkit.datasets.pipelines import Compose
+from mmkit.datasets.pipelines.images import read_image
+from mmkit.engine.checkpoint import load_checkpoint
+from mmkit.engine.predict import evaluating, predict_views
+from mmkit.models import build_detector
+from mmkit.registry import DATASETS
+from mmkit.structures import Instances
+from mmkit.utils.env import resolve_device
+from mmkit.utils.logging import get_logger
+from mmkit.visualization import draw_detections
+
+Image = str | os.PathLike[str] | np.ndarray
+
+
+def init_detector(
+    config: str | os.PathLike[str] | Config,
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device = 'cuda:0',
+    cfg_options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The detector of a config, with weights, ready to predict.
+
+    Args:
+        config: a file, or a config that was read (and changed) already; it stays as it is.
+        checkpoint: a file, URL or scheme; None leaves the weights random.
+        device: without a GPU it is the CPU, which is said once.
+        cfg_options: values by dotted keys, merged into the config.
+
+    Returns:
+        A model in evaluation mode with the attributes `cfg`, `CLASSES` (names by label, from the checkpoint or else
+        from the config; None if neither knows) and `PALETTE` (RGB by label, or None).
+
+    Raises:
+        TypeError: if `config` is something else. FileNotFoundError, ValueError: see `load_checkpoint`.
+    """
+    cfg = as_config(config)
+    cfg.merge_from_dict(dict(cfg_options or {}), source='cfg_options')
+    model: Any = build_detector(cfg.model, train_cfg=cfg.get('train_cfg'), test_cfg=cfg.get('test_cfg'))
+    meta: Mapping[str, Any] = {}
+    if checkpoint is not None:
+        meta = load_checkpoint(model, checkpoint).get('meta') or {}
+    model.cfg = cfg
+    model.CLASSES = _names(meta.get('CLASSES')) or _configured_classes(cfg)
+    model.PALETTE = meta.get('PALETTE')
+    if model.CLASSES is None:
+        get_logger().warning('neither the checkpoint nor the config names the classes: labels are shown as numbers')
+    return model.to(resolve_device(device)).eval()
+
+
+def as_config(config: str | os.PathLike[str] | Config) -> Config:
+    """A config of its own, read from a file or copied."""
+    if isinstance(config, Config):
+        return Config(config, filename=config.filename, text=config.text)
+    if isinstance(config, (str, os.PathLike)):
+        return Config.fromfile(config)
+    raise TypeError(f'config is a {type(config).__name__}, expected a path or a Config')
+
+
+def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_size: int = 1) -> Any:
+    """What a detector finds on images.
+
+    Args:
+        model: from `init_detector`, or any detector with the attribute `cfg`.
+        imgs: a path, an array (H, W, 3) uint8 BGR, or a list of these.
+        batch_size: images of a list that go through the model together, padded to a common size.
+
+    Returns:
+        `Instances` in pixels of the image, on the CPU, the best first; for a list, a list of them.
+
+    Raises:
+        ValueError: if an array isn't an image, or the model has no `cfg`.
+    """
+    cfg: Any = getattr(model, 'cfg', None)
+    if cfg is None:
+        raise ValueError("the model has no config: make it with init_detector, or set model.cfg = cfg")
+    images = [imgs] if isinstance(imgs, (str, os.PathLike, np.ndarray)) else list(imgs)
+    steps = inference_pipeline(cfg)
+    pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
+    found: list[Instances] = []
+    with evaluating(model):
+        for start in range(0, len(images), batch_size):
+            chunk = images[start : start + batch_size]
+            samples = [pipelines[isinstance(img, np.ndarray)](_unread(img)) for img in chunk]
+            found.extend(predict_views(model, collate(samples)))
+    return found if isinstance(imgs, Sequence) and not isinstance(imgs, str) else found[0]
+
+
+def inference_pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The transforms of the test dataset, of the first one if there are several.
+
+    Raises:
+        ValueError: if the config has none that starts by loading an image.
+    """
+    dataset: Any = (cfg.get('data') or {}).get('test')
+    while dataset:
+        if isinstance(dataset, Sequence):
+            dataset = dataset[0]
+        elif dataset.get('pipeline'):
+            steps = [dict(step) for step in dataset['pipeline']]
+            if steps[0]['type'] in ('LoadImageFromFile', 'LoadImageFromWebcam'):
+                return [{**steps[0], 'type': 'LoadImageFromFile'}, *steps[1:]]
+            raise ValueError(f'data.test.pipeline starts with {steps[0]["type"]}, expected LoadImageFromFile')
+        else:
+            dataset = dataset.get('dataset', dataset.get('datasets'))
+    raise ValueError('the config has no data.test.pipeline, which says how images are prepared')
+
+
+def show_result(
+    model: nn.Module, img: Image, result: Instances, score_thr: float = 0.3, out_file: str | None = None
+) -> np.ndarray:
+    """Draw detections on an image.
+
+    Args:
+        model: gives the names and colours of the classes.
+        img: a path or an array (H, W, 3) uint8 BGR, which stays as it is.
+        result: from `inference_detector`.
+        score_thr: 0..1, detections below are left out.
+        out_file: where to write the drawing; directories are made.
+
+    Returns:
+        The drawing, (H, W, 3) uint8 BGR.
+    """
+    image = check_image(img) if isinstance(img, np.ndarray) else read_image(os.fspath(img), 'color', 'bgr')
+    palette = getattr(model, 'PALETTE', None)
+    drawn = draw_detections(
+        image,
+        result,
+        getattr(model, 'CLASSES', None),
+        score_thr,
+        palette=[tuple(reversed(colour)) for colour in palette] if palette else None,
+    )
+    if out_file is not None:
+        Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(os.fspath(out_file), drawn):
+            raise OSError(f'{out_file} could not be written')
+    return drawn
+
+
+def show_result_pyplot(
+    model: nn.Module,
+    img: Image,
+    result: Instances,
+    score_thr: float = 0.3,
+    title: str = 'result',
+    wait_time: float = 0,
+    out_file: str | None = None,
+) -> None:
+    """Draw detections and show them in a window or a notebook; the arguments are those of `show_result` and:
+
+    Args:
+        title: of the window.
+        wait_time: seconds after which the window closes; 0 waits for the user.
+    """
+    from matplotlib import pyplot
+
+    drawn = show_result(model, img, result, score_thr, out_file)
+    height, width = drawn.shape[:2]
+    figure = pyplot.figure(title, figsize=(width / 100, height / 100))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(drawn[..., ::-1])
+    axes.axis('off')
+    pyplot.show(block=wait_time == 0)
+    if wait_time > 0:
+        pyplot.pause(wait_time)
+    pyplot.close(figure)
+
+
+def check_image(img: np.ndarray) -> np.ndarray:
+    """The array, if it is an image.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8 or 0 in img.shape:
+        raise ValueError(f'an image must be (H, W, 3) uint8 BGR, got {img.shape} {img.dtype}')
+    return img
+
+
+def _unread(img: Image) -> dict[str, Any]:
+    """A sample as a dataset hands it to its pipeline."""
+    fields: dict[str, Any] = {'img_prefix': None, 'bbox_fields': [], 'mask_fields': [], 'seg_fields': []}
+    if isinstance(img, np.ndarray):
+        return {**fields, 'img': check_image(img), 'img_info': {'id': 0}}
+    return {**fields, 'img_info': {'id': 0, 'filename': os.fspath(img)}}
+
+
+def _names(classes: Any) -> tuple[str, ...] | None:
+    """CLASSES of a checkpoint; a single name was stored as text by some versions."""
+    return None if not classes else (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _configured_classes(cfg: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """`classes` of a dataset in the config, or the fixed names of its kind of dataset."""
+    data = cfg.get('data') or {}
+    for dataset in (data.get('test'), data.get('train')):
+        while isinstance(dataset, Mapping) and 'dataset' in dataset:
+            dataset = dataset['dataset']
+        if not isinstance(dataset, Mapping):
+            continue
+        kind = dataset.get('type')
+        fixed = getattr(DATASETS.get(str(kind)), 'CLASSES', None) if kind in DATASETS else None
+        try:
+            names = read_classes(dataset.get('classes'), fixed)
+        except FileNotFoundError:
+            continue
+        if names:
+            return names
+    return None

@@ -1,0 +1,103 @@
+"""Testing a detector on a dataset, and the files that come out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmkit.config import ConfigDict
+from mmkit.datasets import CocoDataset, build_dataloader, build_dataset
+from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
+from mmkit.engine.settings import read_loader
+from mmkit.structures import Instances
+from mmkit.utils.files import atomic_write
+
+# Keys of `evaluation` that say when to evaluate; the rest are arguments of `dataset.evaluate`.
+_WHEN = ('interval', 'tmpdir', 'start', 'gpu_collect', 'save_best', 'rule', 'by_epoch', 'dynamic_intervals', 'metric')
+
+
+def build_test_dataset(cfg: Mapping[str, Any]) -> Any:
+    """`data.test` of a config in test mode; a list of datasets becomes one."""
+    test = cfg['data']['test']
+    if isinstance(test, Mapping):  # the batch size is the loader's
+        test = ConfigDict({key: value for key, value in test.items() if key != 'samples_per_gpu'})
+    return build_dataset(test, {'test_mode': True})
+
+
+def build_test_loader(dataset: Any, cfg: Mapping[str, Any], distributed: bool = False) -> DataLoader[Any]:
+    """Batches of a dataset in its order, with the batch size and workers that the config has for testing."""
+    settings = read_loader(cfg, 'test').arguments()
+    return build_dataloader(dataset, **{**settings, 'dist': distributed, 'shuffle': False})
+
+
+def test_detector(
+    model: nn.Module, dataset: Any, cfg: Mapping[str, Any], distributed: bool = False, visit: Visit | None = None
+) -> list[Instances]:
+    """Detections of every image of a dataset, in its order.
+
+    Args:
+        model: a detector, on its device.
+        dataset: in test mode.
+        cfg: whole config, for the loader's settings.
+        distributed: share the work between the processes that `init_dist` joined.
+        visit: called with each image's meta and detections.
+    """
+    loader = build_test_loader(dataset, cfg, distributed)
+    return (multi_gpu_test if distributed else single_gpu_test)(model, loader, visit)
+
+
+test_detector.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
+
+
+def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Arguments of `dataset.evaluate` besides `metric`: those under `evaluation` of the config, and `options`."""
+    configured = {key: value for key, value in (cfg.get('evaluation') or {}).items() if key not in _WHEN}
+    return {**configured, **(options or {})}
+
+
+def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Instances], dataset: Any) -> None:
+    """Write detections to one file.
+
+    Args:
+        path: `.pkl` for mmdetection's layout, see `per_class_arrays`; `.json` for COCO's list of results.
+        outputs: of every image of the dataset.
+
+    Raises:
+        ValueError: for another suffix, or `.json` with a dataset that has no COCO ids.
+    """
+    suffix = Path(path).suffix
+    if suffix in ('.pkl', '.pickle'):
+        classes = len(dataset.CLASSES)
+        with atomic_write(path) as file:
+            pickle.dump([per_class_arrays(found, classes) for found in outputs], file)
+    elif suffix == '.json':
+        if not isinstance(dataset, CocoDataset):
+            raise ValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
+        with_masks = any(found.masks is not None for found in outputs)
+        with atomic_write(path, 'w') as file:
+            json.dump(dataset.to_coco_json(outputs, with_masks), file)
+    else:
+        raise ValueError(f'{path} ends in {suffix!r}, expected .pkl or .json')
+
+
+def per_class_arrays(found: Instances, num_classes: int) -> Any:
+    """mmdetection's layout of one image: for each class (n, 5) float32 x1 y1 x2 y2 score.
+
+    With masks it is the pair of that and, for each class, the list of run-length codes.
+    """
+    scores = np.ones(len(found)) if found.scores is None else found.scores.numpy()
+    labels = np.zeros(len(found), dtype=np.int64) if found.labels is None else found.labels.numpy()
+    rows = np.concatenate([found.bboxes.numpy(), scores[:, None]], axis=1).astype(np.float32)
+    of_class = [np.flatnonzero(labels == label) for label in range(num_classes)]
+    arrays = [rows[indices] for indices in of_class]
+    if found.masks is None:
+        return arrays
+    return arrays, [[found.masks.masks[index] for index in indices] for indices in of_class]

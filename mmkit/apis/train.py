@@ -1,0 +1,174 @@
+"""From a config, a model and datasets to a trained model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mmkit.datasets import build_dataloader, build_dataset
+from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
+from mmkit.engine.hooks.evaluation import EvalHook
+from mmkit.engine.hooks.logger import ProgressHook
+from mmkit.engine.hooks.schedule import LrUpdaterHook, MomentumUpdaterHook
+from mmkit.engine.hooks.timer import IterTimerHook
+from mmkit.engine.optim import build_optimizer
+from mmkit.engine.runner import Runner
+from mmkit.engine.schedules import build_lr_schedule, build_momentum_schedule
+from mmkit.engine.settings import LoaderSettings, TrainSettings, read_dataset, read_settings, warn_unread
+from mmkit.registry import HOOKS, RUNNERS
+from mmkit.utils.dist import broadcast_object, get_world_size, is_main
+from mmkit.utils.env import resolve_device
+from mmkit.utils.logging import get_logger
+from mmkit.utils.seed import init_seed, set_random_seed
+
+
+def train_detector(
+    model: nn.Module,
+    dataset: Any,
+    cfg: Mapping[str, Any],
+    distributed: bool = False,
+    validate: bool = False,
+    timestamp: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    device: str | torch.device | None = None,
+) -> Runner:
+    """Train a detector as a config says.
+
+    Args:
+        model: with the weights to start from.
+        dataset: a dataset, or one for each part of `cfg.workflow`.
+        cfg: a whole config; it stays as it is.
+        distributed: torch.distributed is initialised and its processes train together.
+        validate: evaluate on `cfg.data.val` as `cfg.evaluation` says.
+        timestamp: in the names of log files; by default now.
+        meta: what logs and checkpoints shall say besides classes and config.
+        device: by default `cfg.device`, or a GPU if there is one.
+
+    Returns:
+        The runner after the training; its `module` is the model.
+    """
+    settings = read_settings(cfg)
+    warn_unread(cfg)
+    logger = get_logger('mmkit.engine')
+    datasets = list(dataset) if isinstance(dataset, (list, tuple)) else [dataset]
+    _check_workflow(datasets, settings)
+    use_processes(settings)
+    seed = init_seed(settings.seed)
+    if settings.seed is None:
+        set_random_seed(seed + get_world_size(), settings.deterministic)
+    device = resolve_device(device if device is not None else settings.device)
+    loaders = [_loader(each, settings.train_loader, distributed, seed) for each in datasets]
+
+    model = unwrap(model).to(device)
+    if settings.load_from and not settings.resume_from:
+        load_checkpoint(model, settings.load_from)
+    trained = _distributed_model(model, device, settings) if distributed else model
+    optimizer = build_optimizer(model, _scaled(settings, logger))
+    runner: Runner = RUNNERS.build(
+        settings.runner,
+        model=trained,
+        optimizer=optimizer,
+        work_dir=settings.work_dir,
+        logger=logger,
+        meta=_meta(cfg, datasets[0], seed, meta),
+        step=settings.step,
+        device=device,
+        timestamp=timestamp,
+    )
+    register_hooks(runner, settings)
+    if validate and settings.evaluation is not None:
+        val = build_dataset(read_dataset(cfg, 'val'), {'test_mode': True})
+        loader = _loader(val, settings.val_loader, distributed, seed, shuffle=False)
+        runner.register_hook(EvalHook.from_config(loader, settings.evaluation))
+    resume_from = settings.resume_from
+    if resume_from is None and settings.auto_resume:
+        found = broadcast_object(find_latest(settings.work_dir))
+        resume_from = str(found) if found else None
+        logger.info('resuming from %s' if found else 'nothing to resume in %s', found or settings.work_dir)
+    if resume_from is not None:
+        runner.resume(resume_from)
+    runner.run(loaders, settings.workflow)
+    return runner
+
+
+def register_hooks(runner: Runner, settings: TrainSettings) -> None:
+    """The hooks of a training besides evaluation, which needs a dataset."""
+    if settings.lr is not None:
+        runner.register_hook(LrUpdaterHook(build_lr_schedule(settings.lr, settings.by_epoch)))
+    if settings.momentum is not None:
+        runner.register_hook(MomentumUpdaterHook(build_momentum_schedule(settings.momentum, settings.by_epoch)))
+    runner.register_hook(IterTimerHook())
+    if settings.checkpoint is not None:
+        runner.register_hook(HOOKS.build({'type': 'CheckpointHook', **settings.checkpoint}))
+    for cfg in settings.loggers:
+        runner.register_hook(HOOKS.build(cfg))
+    for cfg in settings.custom_hooks:
+        arguments = {key: value for key, value in cfg.items() if key != 'priority'}
+        runner.register_hook(HOOKS.build(arguments), cfg.get('priority'))
+    if is_main() and sys.stderr.isatty():
+        runner.register_hook(ProgressHook())
+
+
+def use_processes(settings: TrainSettings) -> None:
+    """How workers start, and how many threads each of them may have."""
+    if settings.mp_start_method is not None and sys.platform != 'win32':
+        multiprocessing.set_start_method(settings.mp_start_method, force=True)
+    if settings.opencv_num_threads is not None:
+        cv2.setNumThreads(settings.opencv_num_threads)
+    if settings.cudnn_benchmark:
+        torch.backends.cudnn.benchmark = True
+
+
+def _check_workflow(datasets: Sequence[Any], settings: TrainSettings) -> None:
+    if len(datasets) != len(settings.workflow):
+        raise ValueError(
+            f'workflow {settings.workflow} has {len(settings.workflow)} parts, but there are {len(datasets)} datasets'
+        )
+
+
+def _loader(dataset: Any, settings: LoaderSettings, distributed: bool, seed: int, shuffle: bool = True) -> Any:
+    arguments = {'shuffle': shuffle, **settings.arguments()}
+    return build_dataloader(dataset, dist=distributed, seed=seed, **arguments)
+
+
+def _distributed_model(model: nn.Module, device: torch.device, settings: TrainSettings) -> nn.Module:
+    on_gpu = device.type == 'cuda'
+    return DistributedDataParallel(
+        model,
+        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        broadcast_buffers=settings.broadcast_buffers,
+        find_unused_parameters=settings.find_unused_parameters,
+    )
+
+
+def _scaled(settings: TrainSettings, logger: logging.Logger) -> dict[str, Any]:
+    """The optimizer's config; with auto_scale_lr its rate grows with the batch size (arXiv:1706.02677)."""
+    base = settings.auto_scale_base
+    if base is None:
+        return settings.optimizer
+    batch = get_world_size() * settings.train_loader.samples_per_gpu
+    lr = settings.optimizer['lr']
+    logger.info('auto_scale_lr: %d images in a batch instead of %d, lr %g -> %g', batch, base, lr, lr * batch / base)
+    return {**settings.optimizer, 'lr': lr * batch / base}
+
+
+def _meta(cfg: Mapping[str, Any], dataset: Any, seed: int, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    own: dict[str, Any] = {'seed': seed, 'CLASSES': getattr(dataset, 'CLASSES', None)}
+    palette = getattr(dataset, 'PALETTE', None)
+    if palette is not None:
+        own['PALETTE'] = palette
+    if hasattr(cfg, 'pretty_text'):
+        own['config'] = cfg.pretty_text
+    filename = getattr(cfg, 'filename', None)
+    if filename:
+        own['exp_name'] = Path(os.fspath(filename)).name
+    return {**own, **(given or {})}
