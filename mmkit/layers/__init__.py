@@ -6,7 +6,9 @@ from mmkit.layers.context_block import ContextBlock
 from mmkit.layers.conv import build_conv_layer
 from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule
 from mmkit.layers.deform_conv import DeformConv2dPack, ModulatedDeformConv2dPack
+from mmkit.layers.deformable_attention import MultiScaleDeformableAttention
 from mmkit.layers.drop import DropBlock, Dropout, DropPath, build_dropout
+from mmkit.layers.generalized_attention import GeneralizedAttention
 from mmkit.layers.init import (
     bias_init_with_prob,
     caffe2_xavier_init,
@@ -23,15 +25,55 @@ from mmkit.layers.non_local import NonLocal2d
 from mmkit.layers.norm import build_norm_layer, freeze, freeze_batch_norm, is_norm
 from mmkit.layers.padding import build_padding_layer
 from mmkit.layers.plugin import build_plugin_layer
+from mmkit.layers.positional_encoding import LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.pretrained import load_matching
 from mmkit.layers.scale import Scale
+from mmkit.layers.transformer import FFN, BaseTransformerLayer, MultiheadAttention, TransformerLayerSequence
 from mmkit.layers.upsample import build_upsample_layer
 
 __all__ = [
-    'BaseModule', 'ContextBlock', 'ConvModule', 'DeformConv2dPack', 'DepthwiseSeparableConvModule', 'DropBlock',
-    'DropPath', 'Dropout', 'ModulatedDeformConv2dPack', 'ModuleList', 'NonLocal2d', 'NormedConv2d', 'NormedLinear',
-    'Scale', 'Sequential', 'bias_init_with_prob', 'build_activation_layer', 'build_conv_layer', 'build_dropout',
-    'build_linear_layer', 'build_norm_layer', 'build_padding_layer', 'build_plugin_layer', 'build_upsample_layer',
-    'caffe2_xavier_init', 'constant_init', 'freeze', 'freeze_batch_norm', 'init_children', 'initialize', 'is_norm',
-    'kaiming_init', 'load_matching', 'normal_init', 'trunc_normal_init', 'uniform_init', 'xavier_init',
+    'FFN',
+    'BaseModule',
+    'BaseTransformerLayer',
+    'ContextBlock',
+    'ConvModule',
+    'DeformConv2dPack',
+    'DepthwiseSeparableConvModule',
+    'DropBlock',
+    'DropPath',
+    'Dropout',
+    'LearnedPositionalEncoding',
+    'ModulatedDeformConv2dPack',
+    'ModuleList',
+    'MultiScaleDeformableAttention',
+    'MultiheadAttention',
+    'NonLocal2d',
+    'NormedConv2d',
+    'NormedLinear',
+    'Scale',
+    'Sequential',
+    'SinePositionalEncoding',
+    'TransformerLayerSequence',
+    'bias_init_with_prob',
+    'build_activation_layer',
+    'build_conv_layer',
+    'build_dropout',
+    'build_linear_layer',
+    'build_norm_layer',
+    'build_padding_layer',
+    'build_plugin_layer',
+    'build_upsample_layer',
+    'caffe2_xavier_init',
+    'constant_init',
+    'freeze',
+    'freeze_batch_norm',
+    'init_children',
+    'initialize',
+    'is_norm',
+    'kaiming_init',
+    'load_matching',
+    'normal_init',
+    'trunc_normal_init',
+    'uniform_init',
+    'xavier_init',
 ]

@@ -12,6 +12,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmkit.layers.activation import build_activation_layer
 from mmkit.layers.conv import Size, build_conv_layer, pair
+from mmkit.layers.deform_conv import adopt_older_offsets
 from mmkit.layers.init import constant_init, kaiming_init
 from mmkit.layers.norm import build_norm_layer
 from mmkit.layers.padding import build_padding_layer
@@ -99,6 +100,10 @@ class ConvModule(nn.Module):
             kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')
         if self.norm is not None:
             constant_init(self.norm, 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        adopt_older_offsets(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """Apply the steps in order; `activate` and `norm` can leave theirs out."""

@@ -17,7 +17,6 @@ class _DeformConv(nn.Module):
     """Weights of a deformable convolution, and the plain one that predicts `maps` values per kernel position."""
 
     maps: int
-    _version = 2
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size, padding: Size,
                  dilation: Size, groups: int, deform_groups: int, bias: bool) -> None:
@@ -42,13 +41,6 @@ class _DeformConv(nn.Module):
             nn.init.zeros_(self.bias)
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in ('weight', 'bias'):  # older checkpoints keep the offset layer beside this one
-            older, newer = f'{prefix[:-1]}_offset.{name}', f'{prefix}conv_offset.{name}'
-            if older in state_dict and newer not in state_dict:
-                state_dict[newer] = state_dict.pop(older)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
         return (f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, '
@@ -98,3 +90,16 @@ class ModulatedDeformConv2dPack(_DeformConv):
         offset = torch.cat([first, second], 1)
         return deform_conv2d(x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation,
                              mask.sigmoid())
+
+
+def adopt_older_offsets(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:
+    """Rename, in a state dict for `module`, the offsets that older checkpoints keep beside a deformable convolution.
+
+    To be called by the module that holds it: 'conv2_offset.weight' becomes 'conv2.conv_offset.weight'.
+    """
+    for child, layer in module.named_children():
+        if isinstance(layer, _DeformConv):
+            for name in ('weight', 'bias'):
+                older, newer = f'{prefix}{child}_offset.{name}', f'{prefix}{child}.conv_offset.{name}'
+                if older in state_dict and newer not in state_dict:
+                    state_dict[newer] = state_dict.pop(older)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmkit.layers import BaseModule, Sequential, build_conv_layer, build_norm_layer, build_plugin_layer
+from mmkit.layers.deform_conv import adopt_older_offsets
 
 Cfg = Mapping[str, Any]
 POSITIONS = ('after_conv1', 'after_conv2', 'after_conv3')
@@ -106,6 +107,10 @@ class ResidualBlock(BaseModule):
 
     def conv1x1(self, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
         return build_conv_layer(self.settings.conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        adopt_older_offsets(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def add(self, x: Tensor) -> Tensor:
         return self.branch(x) + (x if self.downsample is None else self.downsample(x))

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.layers import build_norm_layer, freeze, freeze_batch_norm, is_norm
+
+
+@pytest.mark.parametrize('cfg, name', [
+    (dict(type='BN'), 'bn1'), (dict(type='SyncBN'), 'bn1'), (dict(type='BN1d'), 'bn1'),
+    (dict(type='GN', num_groups=2), 'gn1'), (dict(type='LN'), 'ln1'), (dict(type='IN'), 'in1'),
+    (dict(type=nn.BatchNorm2d), 'bn1'),
+])
+def test_names(cfg, name):
+    before = dict(cfg)
+    own, layer = build_norm_layer(cfg, 4, postfix=1)
+    assert own == name and is_norm(layer) and layer.eps == 1e-5 and cfg == before
+
+
+def test_settings():
+    layer = build_norm_layer(dict(type='BN', eps=1e-3, momentum=0.03, requires_grad=False), 4)[1]
+    assert (layer.eps, layer.momentum, layer.weight.requires_grad) == (1e-3, 0.03, False)
+    assert build_norm_layer(dict(type='GN', num_groups=2), 4)[1].num_channels == 4
+
+
+def test_mistakes():
+    with pytest.raises(KeyError, match='num_groups'):
+        build_norm_layer(dict(type='GN'), 4)
+    with pytest.raises(KeyError, match='type'):
+        build_norm_layer(dict(num_groups=2), 4)
+
+
+def test_sync_bn_on_a_cpu_is_bn():
+    torch.manual_seed(0)
+    x = torch.rand(4, 3, 2, 2)
+    sync, plain = build_norm_layer(dict(type='SyncBN'), 3)[1], nn.BatchNorm2d(3)
+    assert torch.allclose(sync(x), plain(x))
+    assert torch.allclose(sync.running_mean, plain.running_mean)
+
+
+def test_freezing():
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.GroupNorm(1, 1)).train()
+    freeze_batch_norm(model)
+    assert [layer.training for layer in model] == [True, False, True]
+    freeze(model)
+    assert not any(p.requires_grad for p in model.parameters()) and not model[0].training
