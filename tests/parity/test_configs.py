@@ -1,0 +1,21 @@
+"""Shipped configs, merged, are mmdetection's key for key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmkit import Config
+from tests.parity.recorded import FIGURES, as_json, difference, read_json
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+FAMILIES = sorted(path.stem for path in (FIGURES / 'merged').glob('*.json'))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_merged_configs_are_the_recorded_ones(family: str) -> None:
+    for name, expected in read_json(f'merged/{family}.json').items():
+        cfg = Config.fromfile(str(CONFIGS / name))
+        found = difference(as_json({key: cfg[key] for key in cfg.keys()}), expected)
+        assert found is None, f'{name}: {found}'
