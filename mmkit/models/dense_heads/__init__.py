@@ -1,7 +1,8 @@
 """Heads that predict at every cell of every pyramid level."""
 
 from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.atss_head import ATSSHead
 from mmkit.models.dense_heads.retina_head import RetinaHead
 from mmkit.models.dense_heads.rpn_head import RPNHead
 
-__all__ = ['AnchorHead', 'RPNHead', 'RetinaHead']
+__all__ = ['ATSSHead', 'AnchorHead', 'RPNHead', 'RetinaHead']

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmkit.bbox import Assignment
 from mmkit.layers import BaseModule
 from mmkit.models.dense_heads.levels import (
     PostProcessing,
+    detect,
     featmap_sizes,
-    finish_predictions,
     flatten_level,
     flatten_levels,
-    select_candidates,
 )
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, BBOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -179,21 +179,34 @@ class AnchorHead(BaseModule):
             num_neg=0,
         )
         for index, (gts, meta) in enumerate(zip(batch.gts, batch.metas, strict=True)):
-            valid = torch.cat(self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device))
-            inside = inside_image(anchors, valid, meta.img_shape, self.allowed_border).nonzero().squeeze(1)
+            valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)
+            inside = inside_image(anchors, torch.cat(valid), meta.img_shape, self.allowed_border)
             ignored = batch.ignored[index] if batch.ignored is not None else None
-            self._fill_targets(found, index, anchors, inside, gts, ignored)
+            self._fill_targets(found, index, anchors, inside.split([len(level) for level in valid]), gts, ignored)
         return found
 
+    def assign(
+        self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]
+    ) -> Assignment:
+        """Which of the (M, 4) `anchors` belongs to which object; `inside`: (N_l,) bool a level, True for M of them."""
+        return self.assigner.assign(anchors, gts, ignored)
+
     def _fill_targets(
-        self, found: AnchorTargets, index: int, anchors: Tensor, inside: Tensor, gts: Instances, ignored: Tensor | None
+        self,
+        found: AnchorTargets,
+        index: int,
+        anchors: Tensor,
+        inside_levels: Sequence[Tensor],
+        gts: Instances,
+        ignored: Tensor | None,
     ) -> None:
-        """Write the targets of image `index`, of which only the anchors `inside` (M,) take part."""
+        """Write the targets of image `index`; `inside_levels`: which anchors take part, (N_l,) bool a level."""
+        inside = torch.cat(list(inside_levels)).nonzero().squeeze(1)
         candidates = anchors[inside]
         # A class-agnostic head (RPN) calls every object 0.
         labels = gts.labels if self.num_classes > 1 or gts.labels is None else torch.zeros_like(gts.labels)
         gts = Instances(bboxes=gts.bboxes, labels=labels)
-        assignment = self.assigner.assign(candidates, gts, ignored)
+        assignment = self.assign(candidates, gts, ignored, inside_levels)
         samples = self.sampler.sample(assignment, candidates, gts)
         pos, neg = inside[samples.pos_inds], inside[samples.neg_inds]
         found.labels[index, pos] = samples.pos_gt_labels if samples.pos_gt_labels is not None else 0
@@ -212,8 +225,8 @@ class AnchorHead(BaseModule):
     # ------------------------------------------------------------------ prediction
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """(N, cls_out_channels) raw scores -> (N, C) probabilities without background."""
-        return scores.sigmoid() if self.use_sigmoid_cls else scores.softmax(dim=-1)[:, : self.num_classes]
+        """(..., cls_out_channels) raw scores -> (..., C) probabilities without background."""
+        return scores.sigmoid() if self.use_sigmoid_cls else scores.softmax(dim=-1)[..., : self.num_classes]
 
     def predict(
         self,
@@ -226,32 +239,23 @@ class AnchorHead(BaseModule):
         settings = PostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
         cls_scores, bbox_preds = outs
         anchors = self.anchors(cls_scores)
-        scores = [flatten_level(x.detach().float(), self.cls_out_channels) for x in cls_scores]
+        scores = [self.probabilities(flatten_level(x.detach().float(), self.cls_out_channels)) for x in cls_scores]
         deltas = [flatten_level(x.detach().float(), 4) for x in bbox_preds]
-        return [
-            self._predict_image([s[i] for s in scores], [d[i] for d in deltas], anchors, meta, settings, rescale)
-            for i, meta in enumerate(metas)
-        ]
+        return self.detections(scores, deltas, anchors, metas, settings, rescale)
 
-    def _predict_image(
+    def detections(
         self,
-        scores: list[Tensor],
-        deltas: list[Tensor],
-        anchors: list[Tensor],
-        meta: ImageMeta,
+        scores: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        metas: Sequence[ImageMeta],
         cfg: PostProcessing,
         rescale: bool,
-    ) -> Instances:
-        bboxes, kept = [], []
-        for level_scores, level_deltas, level_anchors in zip(scores, deltas, anchors, strict=True):
-            best = select_candidates(self.probabilities(level_scores), cfg.score_thr, cfg.nms_pre)
-            kept.append(best)
-            bboxes.append(self.bbox_coder.decode(level_anchors[best.inds], level_deltas[best.inds], meta.img_shape))
-        return finish_predictions(
-            torch.cat(bboxes),
-            torch.cat([best.scores for best in kept]),
-            torch.cat([best.labels for best in kept]),
-            meta,
-            cfg,
-            rescale,
-        )
+        factors: Sequence[Tensor] | None = None,
+    ) -> list[Instances]:
+        """From probabilities (B, N_l, C), deltas (B, N_l, 4) and anchors (N_l, 4) of each level to detections."""
+
+        def decode(level: int, inds: Tensor, preds: Tensor, img_shape: tuple[int, int]) -> Tensor:
+            return self.bbox_coder.decode(anchors[level][inds], preds, img_shape)
+
+        return detect(scores, deltas, decode, metas, cfg, rescale, factors)

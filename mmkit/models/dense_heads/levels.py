@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmkit.ops import batched_nms
 from mmkit.structures import ImageMeta, Instances
+from mmkit.utils.dist import reduce_mean
 
 
 def flatten_level(output: Tensor, channels: int) -> Tensor:
@@ -27,6 +28,11 @@ def flatten_levels(outputs: Sequence[Tensor], channels: int) -> Tensor:
 def featmap_sizes(outputs: Sequence[Tensor]) -> list[tuple[int, int]]:
     """(height, width) of every level."""
     return [(output.shape[-2], output.shape[-1]) for output in outputs]
+
+
+def shared_factor(total: float | Tensor, like: Tensor, least: float = 1.0) -> Tensor:
+    """What a loss is divided by: the mean of `total` over the processes, but not less than `least`."""
+    return reduce_mean(torch.as_tensor(total, dtype=torch.float32, device=like.device)).clamp(min=least)
 
 
 @dataclass(frozen=True)
@@ -127,3 +133,36 @@ def finish_predictions(
         if cfg.max_per_img > 0:
             bboxes, scores, labels = (x[: cfg.max_per_img] for x in (bboxes, scores, labels))
     return Instances(bboxes=bboxes, labels=labels, scores=scores)
+
+
+Decode = Callable[[int, Tensor, Tensor, tuple[int, int]], Tensor]
+"""From a level, K of its priors (indices), their predictions (K, ...) and (height, width) to boxes (K, 4)."""
+
+
+def detect(
+    scores: Sequence[Tensor],
+    preds: Sequence[Tensor],
+    decode: Decode,
+    metas: Sequence[ImageMeta],
+    cfg: PostProcessing,
+    rescale: bool,
+    factors: Sequence[Tensor] | None = None,
+) -> list[Instances]:
+    """The detections of each image.
+
+    Args:
+        scores: (B, N_l, C) probabilities, one a level.
+        preds: (B, N_l, ...) what boxes are made of, one a level.
+        decode: makes boxes, only of those that score well.
+        factors: (B, N_l), one a level: multiply the scores after candidates are chosen.
+    """
+    found = []
+    for image, meta in enumerate(metas):
+        bboxes, values, labels = [], [], []
+        for level, level_scores in enumerate(scores):
+            best = select_candidates(level_scores[image], cfg.score_thr, cfg.nms_pre)
+            bboxes.append(decode(level, best.inds, preds[level][image][best.inds], meta.img_shape))
+            values.append(best.scores if factors is None else best.scores * factors[level][image][best.inds])
+            labels.append(best.labels)
+        found.append(finish_predictions(torch.cat(bboxes), torch.cat(values), torch.cat(labels), meta, cfg, rescale))
+    return found

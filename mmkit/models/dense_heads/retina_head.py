@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmkit.layers import ConvModule
 from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.towers import climb, conv_tower
 from mmkit.registry import HEADS
 
 
@@ -64,10 +64,8 @@ class RetinaHead(AnchorHead):
         )
 
     def _tower(self) -> nn.ModuleList:
-        widths = [self.in_channels, *[self.feat_channels] * self.stacked_convs]
-        return nn.ModuleList(
-            ConvModule(a, b, 3, padding=1, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        return conv_tower(
+            self.in_channels, self.feat_channels, self.stacked_convs, conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg
         )
 
     def _init_layers(self) -> None:
@@ -77,9 +75,4 @@ class RetinaHead(AnchorHead):
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
 
     def forward_single(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        cls_feat = reg_feat = feat
-        for conv in self.cls_convs:
-            cls_feat = conv(cls_feat)
-        for conv in self.reg_convs:
-            reg_feat = conv(reg_feat)
-        return self.retina_cls(cls_feat), self.retina_reg(reg_feat)
+        return self.retina_cls(climb(self.cls_convs, feat)), self.retina_reg(climb(self.reg_convs, feat))

@@ -85,25 +85,29 @@ class RPNHead(AnchorHead):
         losses = super().loss(outs, batch)
         return dict(loss_rpn_cls=losses['loss_cls'], loss_rpn_bbox=losses['loss_bbox'])
 
-    def _predict_image(
+    def detections(
         self,
-        scores: list[Tensor],
-        deltas: list[Tensor],
-        anchors: list[Tensor],
-        meta: ImageMeta,
+        scores: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        metas: Sequence[ImageMeta],
         cfg: PostProcessing,
         rescale: bool,
-    ) -> Instances:
-        """Proposals of one image: NMS within each level, the best of all levels."""
-        chosen_scores, bboxes, levels = [], [], []
-        for level, (level_scores, level_deltas) in enumerate(zip(scores, deltas, strict=True)):
-            objectness = self.probabilities(level_scores)[:, 0]
-            count = len(objectness) if cfg.nms_pre < 0 else min(cfg.nms_pre, len(objectness))
-            best, inds = objectness.topk(count)
-            chosen_scores.append(best)
-            bboxes.append(self.bbox_coder.decode(anchors[level][inds], level_deltas[inds], meta.img_shape))
-            levels.append(torch.full_like(inds, level))
-        return self._finish(torch.cat(bboxes), torch.cat(chosen_scores), torch.cat(levels), meta, cfg, rescale)
+        factors: Sequence[Tensor] | None = None,
+    ) -> list[Instances]:
+        """Proposals of each image: the best of each level, NMS within each level, the best of all levels."""
+        found = []
+        for image, meta in enumerate(metas):
+            chosen, bboxes, levels = [], [], []
+            for level, level_scores in enumerate(scores):
+                objectness = level_scores[image, :, 0]
+                count = len(objectness) if cfg.nms_pre < 0 else min(cfg.nms_pre, len(objectness))
+                best, inds = objectness.topk(count)
+                chosen.append(best)
+                bboxes.append(self.bbox_coder.decode(anchors[level][inds], deltas[level][image, inds], meta.img_shape))
+                levels.append(torch.full_like(inds, level))
+            found.append(self._finish(torch.cat(bboxes), torch.cat(chosen), torch.cat(levels), meta, cfg, rescale))
+        return found
 
     @staticmethod
     def _finish(

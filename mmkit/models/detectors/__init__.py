@@ -1,7 +1,8 @@
 """Whole detectors."""
 
 from mmkit.models.detectors.base import Detector
-from mmkit.models.detectors.single_stage import RetinaNet, SingleStageDetector
+from mmkit.models.detectors.detr import DETR, DeformableDETR
+from mmkit.models.detectors.single_stage import ATSS, FCOS, GFL, YOLOV3, RetinaNet, SingleStageDetector
 from mmkit.models.detectors.two_stage import (
     RPN,
     CascadeRCNN,
@@ -13,8 +14,14 @@ from mmkit.models.detectors.two_stage import (
 )
 
 __all__ = [
+    'ATSS',
+    'DETR',
+    'FCOS',
+    'GFL',
     'RPN',
+    'YOLOV3',
     'CascadeRCNN',
+    'DeformableDETR',
     'Detector',
     'FastRCNN',
     'FasterRCNN',

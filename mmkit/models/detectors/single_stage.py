@@ -45,3 +45,23 @@ class SingleStageDetector(Detector):
 @DETECTORS.register_module()
 class RetinaNet(SingleStageDetector):
     """Focal Loss for Dense Object Detection, arXiv:1708.02002."""
+
+
+@DETECTORS.register_module()
+class ATSS(SingleStageDetector):
+    """Bridging the Gap Between Anchor-based and Anchor-free Detection via Adaptive Selection, arXiv:1912.02424."""
+
+
+@DETECTORS.register_module()
+class FCOS(SingleStageDetector):
+    """Fully Convolutional One-Stage Object Detection, arXiv:1904.01355."""
+
+
+@DETECTORS.register_module()
+class GFL(SingleStageDetector):
+    """Generalized Focal Loss, arXiv:2006.04388."""
+
+
+@DETECTORS.register_module()
+class YOLOV3(SingleStageDetector):
+    """YOLOv3: An Incremental Improvement, arXiv:1804.02767."""
