@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Assignment
+from mmkit.bbox import Assignment, bbox2distance
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import (
     PostProcessing,
+    centerness,
     featmap_sizes,
     flatten_level,
     flatten_levels,
@@ -21,13 +22,6 @@ from mmkit.models.dense_heads.levels import (
 from mmkit.models.dense_heads.towers import climb, conv_tower
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
-
-
-def centerness(distances: Tensor) -> Tensor:
-    """(P,) how central a point is, 0 .. 1, from its (P, 4) distances to the left, top, right and bottom side."""
-    near = torch.minimum(distances[:, :2], distances[:, 2:])
-    far = torch.maximum(distances[:, :2], distances[:, 2:])
-    return (near / far).prod(dim=1).sqrt()
 
 
 @HEADS.register_module()
@@ -130,7 +124,7 @@ class ATSSHead(AnchorHead):
         pos_anchors = anchors.expand(len(positive), -1, -1)[positive]  # (P, 4)
         pos_gts = targets.bbox_targets[positive]  # (P, 4)
         points = (pos_anchors[:, :2] + pos_anchors[:, 2:]) / 2
-        wanted = centerness(torch.cat([points - pos_gts[:, :2], pos_gts[:, 2:] - points], dim=1))  # (P,)
+        wanted = centerness(bbox2distance(points, pos_gts))  # (P,)
         bboxes = self.bbox_coder.decode(pos_anchors, flatten_levels(bbox_preds, 4).float()[positive])
         return dict(
             loss_cls=self.loss_cls(

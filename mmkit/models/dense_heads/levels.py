@@ -35,6 +35,13 @@ def shared_factor(total: float | Tensor, like: Tensor, least: float = 1.0) -> Te
     return reduce_mean(torch.as_tensor(total, dtype=torch.float32, device=like.device)).clamp(min=least)
 
 
+def centerness(distances: Tensor) -> Tensor:
+    """(P,) how central a point is, 0 .. 1, from its (P, 4) distances to the left, top, right and bottom side."""
+    near = torch.minimum(distances[:, :2], distances[:, 2:])
+    far = torch.maximum(distances[:, :2], distances[:, 2:])
+    return (near / far).prod(dim=1).sqrt()
+
+
 @dataclass(frozen=True)
 class PostProcessing:
     """A dense head's `test_cfg` (or an RPN's `rpn_proposal`).

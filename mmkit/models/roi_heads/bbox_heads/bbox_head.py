@@ -166,9 +166,7 @@ class BBoxHead(BaseModule):
             return {**losses, **self.loss_cls.get_accuracy(cls_score, targets.labels)}
         return {**losses, 'acc': accuracy(cls_score, targets.labels)}
 
-    def _box_loss(
-        self, bbox_pred: Tensor, rois: Tensor, targets: RoITargets, reduction_override: str | None
-    ) -> Tensor:
+    def _box_loss(self, bbox_pred: Tensor, rois: Tensor, targets: RoITargets, reduction_override: str | None) -> Tensor:
         positive = (targets.labels >= 0) & (targets.labels < self.num_classes)
         if not positive.any():
             return bbox_pred[positive].sum()

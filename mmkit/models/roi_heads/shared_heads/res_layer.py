@@ -34,9 +34,20 @@ class ResLayer(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, depth: int, stage: int = 3, stride: int = 2, dilation: int = 1, style: str = 'pytorch',
-                 norm_cfg: Cfg = BN, norm_eval: bool = True, with_cp: bool = False, dcn: Cfg | None = None,
-                 pretrained: str | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        stage: int = 3,
+        stride: int = 2,
+        dilation: int = 1,
+        style: str = 'pytorch',
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        with_cp: bool = False,
+        dcn: Cfg | None = None,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(starting_weights('ResLayer', pretrained, init_cfg))
         if depth not in ResNet.arch:
             raise ValueError(f'ResLayer: depth is one of {sorted(ResNet.arch)}, got {depth!r}')
@@ -48,9 +59,18 @@ class ResLayer(BaseModule):
         def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
             return block(channels, planes, planes * block.expansion, stride, dilation, downsample, 1, settings)
 
-        self.add_module(f'layer{stage + 1}', build_stage(
-            make_block, planes // 2 * block.expansion, planes * block.expansion, stage_blocks[stage], stride, False,
-            settings))
+        self.add_module(
+            f'layer{stage + 1}',
+            build_stage(
+                make_block,
+                planes // 2 * block.expansion,
+                planes * block.expansion,
+                stage_blocks[stage],
+                stride,
+                False,
+                settings,
+            ),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (K, C, h, w) -> (K, 2 C, h / stride, w / stride)."""

@@ -1,0 +1,257 @@
+"""Deformable DETR's encoder and decoder, arXiv:2010.04159."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.layers import BaseModule, xavier_init
+from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, Sampling
+from mmkit.layers.positional_encoding import sine_embedding
+from mmkit.layers.transformer import TransformerLayerSequence
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
+
+
+def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """Logit of `x` in 0..1, finite at both ends."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
+    """(..., 2 or 4) references in 0..1 moved by (..., 4) `deltas` in logit space: (..., 4) cx cy w h in 0..1."""
+    offset = inverse_sigmoid(references)
+    if references.shape[-1] == 2:
+        offset = torch.cat([offset, torch.zeros_like(offset)], dim=-1)
+    return (deltas + offset).sigmoid()
+
+
+@dataclass
+class Decoded:
+    """States (L, Q, B, C) after each layer, and the references (L, B, Q, 2 or 4) that each layer left behind."""
+
+    states: Tensor
+    references: Tensor
+
+
+@dataclass
+class DeformableOutputs:
+    """What the transformer makes of an image.
+
+    Attributes:
+        states: (L, Q, B, C) of the decoder's layers.
+        references: (L, B, Q, 2 or 4): entry l is what layer l started from.
+        enc_cls_scores, enc_bbox_preds: (B, S, C) logits and (B, S, 4) box logits of every cell, with two stages.
+    """
+
+    states: Tensor
+    references: Tensor
+    enc_cls_scores: Tensor | None = None
+    enc_bbox_preds: Tensor | None = None
+
+
+@TRANSFORMER_LAYER_SEQUENCE.register_module()
+class DeformableDetrTransformerDecoder(TransformerLayerSequence):
+    """Layers of self attention and deformable cross attention; with box branches each layer refines the references.
+
+    Args:
+        return_intermediate: give the output of every layer, not only of the last.
+    """
+
+    def __init__(
+        self,
+        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        num_layers: int | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+        return_intermediate: bool = False,
+    ) -> None:
+        super().__init__(transformerlayers, num_layers, init_cfg)
+        self.return_intermediate = return_intermediate
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        query_pos: Tensor,
+        padding: Tensor,
+        references: Tensor,
+        shapes: Sequence[tuple[int, int]],
+        valid_ratios: Tensor,
+        reg_branches: nn.ModuleList | None = None,
+    ) -> Decoded:
+        """Decode (Q, B, C) queries.
+
+        Args:
+            value: (S, B, C); `padding` (B, S).
+            references: (B, Q, 2 or 4) in shares of the images.
+            valid_ratios: (B, L, 2), the share of each level (x, y) that is image.
+        """
+        states, all_references = [], []
+        for index, layer in enumerate(self.layers):
+            ratios = valid_ratios.repeat(1, 1, references.shape[-1] // 2)  # (B, L, 2 or 4)
+            sampling = Sampling(references[:, :, None] * ratios[:, None], shapes)
+            query = layer(query, None, value, query_pos=query_pos, key_padding_mask=padding, sampling=sampling)
+            if reg_branches is not None:
+                references = refine_references(references, reg_branches[index](query.transpose(0, 1))).detach()
+            states.append(query)
+            all_references.append(references)
+        if not self.return_intermediate:
+            states, all_references = states[-1:], all_references[-1:]
+        return Decoded(torch.stack(states), torch.stack(all_references))
+
+
+@TRANSFORMER.register_module()
+class DeformableDetrTransformer(BaseModule):
+    """An encoder over the cells of all levels and a decoder over queries or, with two stages, over the best cells.
+
+    Args:
+        as_two_stage: queries start from the encoder's own detections.
+        num_feature_levels: L.
+        two_stage_num_proposals: how many of them.
+    """
+
+    def __init__(
+        self,
+        as_two_stage: bool = False,
+        num_feature_levels: int = 4,
+        two_stage_num_proposals: int = 300,
+        encoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.as_two_stage = as_two_stage
+        self.refine = False  # set by the head: whether layers refine the boxes of the one before
+        self.two_stage_num_proposals = two_stage_num_proposals
+        self.encoder = build_from_cfg(encoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.decoder = build_from_cfg(decoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.embed_dims = dims = self.encoder.embed_dims
+        self.level_embeds = nn.Parameter(torch.zeros(num_feature_levels, dims))
+        if as_two_stage:
+            self.enc_output = nn.Linear(dims, dims)
+            self.enc_output_norm = nn.LayerNorm(dims)
+            self.pos_trans = nn.Linear(dims * 2, dims * 2)
+            self.pos_trans_norm = nn.LayerNorm(dims * 2)
+        else:
+            self.reference_points = nn.Linear(dims, 2)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, MultiScaleDeformableAttention):
+                module.reset()
+        if not self.as_two_stage:
+            xavier_init(self.reference_points, distribution='uniform')
+        nn.init.normal_(self.level_embeds)
+
+    def forward(
+        self,
+        feats: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        pos_embeds: Sequence[Tensor],
+        query_embed: Tensor | None,
+        reg_branches: nn.ModuleList | None = None,
+        cls_branches: nn.ModuleList | None = None,
+    ) -> DeformableOutputs:
+        """Encode the levels, decode the queries.
+
+        Args:
+            feats, pos_embeds: (B, C, h, w) of each level; `masks` (B, h, w), True at padding.
+            query_embed: (Q, 2C) positions and contents of the queries; None with two stages.
+            reg_branches: given if boxes are refined layer by layer, or with two stages.
+            cls_branches: given with two stages.
+        """
+        shapes = [(feat.shape[-2], feat.shape[-1]) for feat in feats]
+        tokens = torch.cat([feat.flatten(2) for feat in feats], dim=2).permute(2, 0, 1)  # (S, B, C)
+        embeds = [p.flatten(2) + e[:, None] for p, e in zip(pos_embeds, self.level_embeds, strict=True)]
+        pos = torch.cat(embeds, dim=2).permute(2, 0, 1)  # (S, B, C)
+        padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)  # (B, S)
+        valid_ratios = torch.stack([self._valid_ratio(mask) for mask in masks], dim=1)  # (B, L, 2)
+        sampling = Sampling(self._cell_references(shapes, valid_ratios), shapes)
+        memory = self.encoder(
+            tokens, None, None, query_pos=pos, query_key_padding_mask=padding, sampling=sampling
+        )  # (S, B, C)
+        found = DeformableOutputs(memory, memory)
+        if self.as_two_stage:
+            query_pos, query, references = self._propose(
+                memory.transpose(0, 1), padding, masks, shapes, cls_branches, reg_branches, found
+            )
+        else:
+            query_pos, query = query_embed.expand(tokens.shape[1], -1, -1).chunk(2, dim=-1)  # (B, Q, C)
+            references = self.reference_points(query_pos).sigmoid()
+        decoded = self.decoder(
+            query.transpose(0, 1),
+            memory,
+            query_pos.transpose(0, 1),
+            padding,
+            references,
+            shapes,
+            valid_ratios,
+            reg_branches if self.refine else None,
+        )
+        found.states = decoded.states
+        found.references = torch.cat([references[None], decoded.references[:-1]])
+        return found
+
+    @staticmethod
+    def _valid_ratio(mask: Tensor) -> Tensor:
+        """(B, h, w) padding -> (B, 2): the shares of width and height that are image."""
+        inside = ~mask
+        return torch.stack([inside[:, 0].float().mean(-1), inside[:, :, 0].float().mean(-1)], dim=-1)
+
+    @staticmethod
+    def _cell_references(shapes: Sequence[tuple[int, int]], valid_ratios: Tensor) -> Tensor:
+        """(B, S, L, 2): the centre of each cell, in shares of every level."""
+        points = []
+        for level, (height, width) in enumerate(shapes):
+            ys = torch.arange(height, device=valid_ratios.device) + 0.5
+            xs = torch.arange(width, device=valid_ratios.device) + 0.5
+            grid = torch.stack(torch.meshgrid(xs / width, ys / height, indexing='xy'), dim=-1).view(1, -1, 2)
+            points.append(grid / valid_ratios[:, level, None])
+        return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
+
+    def _propose(
+        self,
+        memory: Tensor,
+        padding: Tensor,
+        masks: Sequence[Tensor],
+        shapes: Sequence[tuple[int, int]],
+        cls_branches: nn.ModuleList,
+        reg_branches: nn.ModuleList,
+        found: DeformableOutputs,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions, contents and reference boxes of the queries, from the cells with the best scores."""
+        memory, anchors = self._cell_proposals(memory, padding, masks, shapes)
+        # The branches behind those of the decoder's layers belong to the encoder.
+        found.enc_cls_scores = cls_branches[-1](memory)
+        found.enc_bbox_preds = reg_branches[-1](memory) + anchors
+        best = found.enc_cls_scores[..., 0].topk(self.two_stage_num_proposals, dim=1).indices
+        boxes = found.enc_bbox_preds.gather(1, best[..., None].expand(-1, -1, 4)).detach()  # (B, Q, 4) logits
+        encoded = sine_embedding(boxes.sigmoid() * 2 * math.pi, 128, 10000).flatten(2)  # (B, Q, 512)
+        query_pos, query = self.pos_trans_norm(self.pos_trans(encoded)).chunk(2, dim=-1)
+        return query_pos, query, boxes.sigmoid()
+
+    def _cell_proposals(
+        self, memory: Tensor, padding: Tensor, masks: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """(B, S, C) memory without what is padding or at the border, and a box (B, S, 4) in logits for each cell."""
+        anchors = []
+        for level, (mask, (height, width)) in enumerate(zip(masks, shapes, strict=True)):
+            valid = torch.stack([(~mask[:, 0]).sum(1), (~mask[:, :, 0]).sum(1)], dim=-1).float()  # (B, 2) w, h
+            ys = torch.arange(height, device=mask.device, dtype=torch.float) + 0.5
+            xs = torch.arange(width, device=mask.device, dtype=torch.float) + 0.5
+            centers = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1).view(1, -1, 2) / valid[:, None]
+            anchors.append(torch.cat([centers, torch.full_like(centers, 0.05 * 2.0**level)], dim=-1))
+        boxes = torch.cat(anchors, dim=1)  # (B, S, 4)
+        usable = ((boxes > 0.01) & (boxes < 0.99)).all(-1, keepdim=True) & ~padding[..., None]
+        logits = torch.log(boxes / (1 - boxes)).masked_fill(~usable, float('inf'))
+        memory = self.enc_output_norm(self.enc_output(memory.masked_fill(~usable, 0.0)))
+        return memory, logits

@@ -1,0 +1,143 @@
+"""DETR's encoder and decoder, arXiv:2005.12872."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.layers import BaseModule, build_norm_layer
+from mmkit.layers.transformer import BaseTransformerLayer, TransformerLayerSequence
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
+
+
+@TRANSFORMER_LAYER.register_module()
+class DetrTransformerDecoderLayer(BaseTransformerLayer):
+    """Self attention among queries, cross attention to the image, a feed-forward block, and a norm for each."""
+
+    def __init__(
+        self,
+        attn_cfgs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        feedforward_channels: int,
+        ffn_dropout: float = 0.0,
+        operation_order: Sequence[str] | None = None,
+        act_cfg: Mapping[str, Any] = dict(type='ReLU', inplace=True),
+        norm_cfg: Mapping[str, Any] = dict(type='LN'),
+        ffn_num_fcs: int = 2,
+        init_cfg: Mapping[str, Any] | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__(
+            attn_cfgs=attn_cfgs,
+            feedforward_channels=feedforward_channels,
+            ffn_dropout=ffn_dropout,
+            operation_order=operation_order,
+            act_cfg=act_cfg,
+            norm_cfg=norm_cfg,
+            ffn_num_fcs=ffn_num_fcs,
+            init_cfg=init_cfg,
+            batch_first=batch_first,
+        )
+        if sorted(self.operation_order) != ['cross_attn', 'ffn', 'norm', 'norm', 'norm', 'self_attn']:
+            raise ValueError(
+                f'operation_order of a decoder layer holds self_attn, cross_attn, ffn and three norm, '
+                f'got {self.operation_order}'
+            )
+
+
+@TRANSFORMER_LAYER_SEQUENCE.register_module()
+class DetrTransformerEncoder(TransformerLayerSequence):
+    """Layers of self attention; pre-norm layers are followed by a last norm."""
+
+    def __init__(
+        self,
+        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        num_layers: int | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+        post_norm_cfg: Mapping[str, Any] | None = dict(type='LN'),
+    ) -> None:
+        super().__init__(transformerlayers, num_layers, init_cfg)
+        self.post_norm = (
+            build_norm_layer(post_norm_cfg, self.embed_dims)[1] if self.pre_norm and post_norm_cfg else None
+        )
+
+    def forward(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        query = super().forward(query, *args, **kwargs)
+        return query if self.post_norm is None else self.post_norm(query)
+
+
+@TRANSFORMER_LAYER_SEQUENCE.register_module()
+class DetrTransformerDecoder(TransformerLayerSequence):
+    """Layers of self and cross attention, with one norm for the output of each.
+
+    Args:
+        return_intermediate: give the output of every layer, not only of the last.
+    """
+
+    def __init__(
+        self,
+        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        num_layers: int | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+        post_norm_cfg: Mapping[str, Any] | None = dict(type='LN'),
+        return_intermediate: bool = False,
+    ) -> None:
+        super().__init__(transformerlayers, num_layers, init_cfg)
+        self.return_intermediate = return_intermediate
+        self.post_norm = build_norm_layer(post_norm_cfg, self.embed_dims)[1] if post_norm_cfg else nn.Identity()
+
+    def forward(self, query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(Q, B, C) -> (layers or 1, Q, B, C)."""
+        outputs = []
+        for layer in self.layers:
+            query = layer(query, *args, **kwargs)
+            outputs.append(query)
+        return torch.stack([self.post_norm(x) for x in (outputs if self.return_intermediate else outputs[-1:])])
+
+
+@TRANSFORMER.register_module()
+class Transformer(BaseModule):
+    """An encoder over the cells of one level and a decoder over queries.
+
+    Args:
+        encoder, decoder: of the registry of transformer layer sequences.
+    """
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.encoder = build_from_cfg(encoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.decoder = build_from_cfg(decoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.embed_dims = self.encoder.embed_dims
+
+    def init_weights(self) -> None:
+        """Xavier for everything with more than one dimension."""
+        super().init_weights()
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, feat: Tensor, mask: Tensor, query_embed: Tensor, pos_embed: Tensor) -> Tensor:
+        """Decode the queries.
+
+        Args:
+            feat, pos_embed: (B, C, H, W); `mask` (B, H, W), True at padding.
+            query_embed: (Q, C), the positions of queries.
+
+        Returns:
+            (layers, B, Q, C).
+        """
+        tokens, pos = (x.flatten(2).permute(2, 0, 1) for x in (feat, pos_embed))  # (H*W, B, C)
+        padding = mask.flatten(1)  # (B, H*W)
+        query_pos = query_embed[:, None].expand(-1, len(feat), -1)
+        memory = self.encoder(tokens, None, None, query_pos=pos, query_key_padding_mask=padding)
+        decoded = self.decoder(
+            torch.zeros_like(query_pos), memory, memory, query_pos=query_pos, key_pos=pos, key_padding_mask=padding
+        )
+        return decoded.transpose(1, 2)
