@@ -9,8 +9,8 @@ MAX_BITS = 4096  # of an integer
 MAX_DEPTH = 100  # of nested containers
 
 
-class Exceeded(Exception):
-    """A config wants more work, memory or nesting than any real one needs."""
+class Refused(Exception):
+    """Something that reading a config does not do: most often more work than any real config needs."""
 
 
 class Budget:
@@ -22,7 +22,7 @@ class Budget:
     def spend(self, work: int) -> None:
         self.left -= work
         if self.left < 0:
-            raise Exceeded('this takes more work than any config needs')
+            raise Refused('this takes more work than any config needs')
 
     def spend_on(self, value: Any) -> None:
         """Pay for a walk through the whole of `value`, shared parts counted each time they are met."""
@@ -32,7 +32,7 @@ class Budget:
         while stack:
             item, depth = stack.pop()
             if depth > MAX_DEPTH:
-                raise Exceeded(f'containers are nested deeper than {MAX_DEPTH}')
+                raise Refused(f'containers are nested deeper than {MAX_DEPTH}')
             self.spend(1)
             if isinstance(item, (str, bytes, range)):
                 self.spend(_length(item))
@@ -50,5 +50,5 @@ def _length(value: Any) -> int:
 def checked_int(value: Any) -> Any:
     """`value`, unless it is an integer beyond the limit."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise Exceeded(f'an integer of more than {MAX_BITS} bits')
+        raise Refused(f'an integer of more than {MAX_BITS} bits')
     return value

@@ -53,10 +53,12 @@ class ConfigDict(dict[Any, Any]):
         self._origins.pop(key, None)
 
     def _put(self, key: Any, value: Any, origin: Origin | None) -> None:
-        """Set a key together with where it was written."""
-        self[key] = value
+        """Set a key together with where it was written; unlike by item, `value` is taken as it is, plain dicts too."""
+        super().__setitem__(key, value)
         if origin is not None:
             self._origins[key] = origin
+        else:
+            self._origins.pop(key, None)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         for source in (*args, kwargs):

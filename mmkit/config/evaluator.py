@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmkit.config.budget import Budget, Exceeded
+from mmkit.config.budget import Budget, Refused
 from mmkit.config.config_dict import ConfigDict, Origin
 from mmkit.config.errors import ConfigError, UnsafeConfigError
 from mmkit.config.operations import METHODS, Operations
@@ -80,7 +80,7 @@ class Evaluator:
             self.budget.spend_on(self.names)
         except ConfigError:
             raise
-        except Exceeded as error:
+        except Refused as error:
             raise self.refusal(str(error)) from None
         except RecursionError:
             raise self.refusal('this is nested too deeply') from None
@@ -192,11 +192,20 @@ class Evaluator:
         if node.id in self.names:
             return self.names[node.id]
         if node.id in self.source.refs:
-            return self.base_value(self.source.refs[node.id])
-        if node.id.startswith('__') or hasattr(builtins, node.id):
+            return self.of_bases(self.source.refs[node.id])
+        if node.id.startswith('__') or node.id in ('copy', 'deepcopy') or hasattr(builtins, node.id):
             raise self.refusal(f'{node.id!r} is not a value of a config', node)
         near = nearest(node.id, self.names)
         raise NameError(f'name {node.id!r} is not defined' + (f'; the nearest: {", ".join(near)}' if near else ''))
+
+    def of_bases(self, key: str) -> Any:
+        """The value of a dotted key of the bases."""
+        try:
+            value = self.base_value(key)
+        except ConfigError as error:
+            raise ConfigError(f'{self.source.at(self.line)}\n  {error}') from None
+        self.budget.spend_on(value)
+        return value
 
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
@@ -247,7 +256,7 @@ class Evaluator:
     def value_Constant(self, node: ast.Constant) -> Any:
         value = node.value
         if isinstance(value, str):
-            return fill_refs(value, self.source.refs, self.base_value) if self.source.refs else value
+            return fill_refs(value, self.source.refs, self.of_bases) if self.source.refs else value
         if value is None or isinstance(value, (bool, int, float)):
             return value
         raise self.refusal(f'{value!r} is not a value of a config', node)
@@ -377,10 +386,11 @@ class Evaluator:
     # ------------------------------------------------------------------ calls and attributes
 
     def value_Attribute(self, node: ast.Attribute) -> Any:
-        if isinstance(node.value, ast.Name) and node.value.id == '_base_':
-            return self.base_value(node.attr)
+        of_bases = isinstance(node.value, ast.Name) and node.value.id == '_base_'
+        if of_bases and not node.attr.startswith('_'):
+            return self.of_bases(node.attr)
         owner = self.value(node.value)
-        if isinstance(owner, ConfigDict) and not node.attr.startswith('_'):
+        if isinstance(owner, ConfigDict) and node.attr in owner and not node.attr.startswith('_'):
             return owner[node.attr]
         raise self.refusal(f'attribute {node.attr!r} of {type(owner).__name__} is out of reach', node)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, TypeVar
 
-from mmkit.config.config_dict import ConfigDict
+from mmkit.config.config_dict import ConfigDict, convert
 from mmkit.config.errors import ConfigError
 
 AnyConfig = TypeVar('AnyConfig', bound=ConfigDict)
@@ -65,4 +65,4 @@ def _move(owner: ConfigDict, old: str, target: ConfigDict, new: str, value: Any,
     warnings.warn(f'{where} is an old spelling, write {better}', FutureWarning, stacklevel=4)
     origin = owner._origins.get(old)
     del owner[old]
-    target._put(new, value, origin)
+    target._put(new, convert(value, target._path_of(new)), origin)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmkit.config.budget import Budget, Exceeded
+from mmkit.config.budget import Budget, Refused
 from mmkit.config.config_dict import ConfigDict, merge, untangle
 from mmkit.config.errors import ConfigError, UnsafeConfigError
 from mmkit.config.evaluator import Evaluator, Source
@@ -23,7 +23,7 @@ _FILE_VARIABLE = re.compile(r'\{\{\s*(fileDirname|fileBasename|fileBasenameNoExt
 
 @dataclass
 class Loaded:
-    """A config file with its bases: the merged values, and the texts of all files, bases first."""
+    """A config file with its bases: the merged values (parts of them may be shared), the texts of all, bases first."""
 
     values: ConfigDict
     text: str
@@ -47,8 +47,7 @@ def load(filename: str, trust: bool = False, text: str | None = None) -> Loaded:
         FileNotFoundError: the file or a base doesn't exist.
         ConfigError: the config is wrong, or (UnsafeConfigError) does what a config may not.
     """
-    loaded = _File(os.path.abspath(filename), trust, ()).load(text)
-    return Loaded(untangle(loaded.values), loaded.text)
+    return _File(os.path.abspath(filename), trust, ()).load(text)
 
 
 class _File:
@@ -134,7 +133,7 @@ class _File:
         values = read_json(source) if suffix == '.json' else read_yaml(source)
         try:
             Budget().spend_on(values)
-        except Exceeded as error:
+        except Refused as error:
             raise ConfigError(f'{self.file}: {error}') from None
         if '_base_' in values:
             self.load_bases(values['_base_'], values._origins['_base_'].line)
@@ -167,7 +166,7 @@ class _File:
     def base_value(self, dotted: str) -> Any:
         value: Any = self.bases
         if value is None:
-            raise ConfigError(f'{self.file}: _base_.{dotted} is read before _base_ is set')
+            raise ConfigError(f'{self.file}: {dotted!r} of _base_ is asked for before _base_ is set')
         for part in dotted.split('.'):
             if isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
                 value = value[int(part)]
@@ -176,5 +175,5 @@ class _File:
             else:
                 near = nearest(part, value) if isinstance(value, ConfigDict) else []
                 hint = f'; the nearest: {", ".join(near)}' if near else ''
-                raise ConfigError(f'{self.file}: the bases have no {dotted!r}: {part!r} is missing{hint}')
+                raise ConfigError(f'the bases of {self.file} have no {dotted!r}: {part!r} is missing{hint}')
         return untangle(value)

@@ -42,7 +42,7 @@ def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str
     elif isinstance(container, ConfigDict):
         key = first
         if rest and container.get(key) is None:
-            container._put(key, {}, origin)
+            container._put(key, convert({}, container._path_of(key)), origin)
     else:
         raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
     if rest:

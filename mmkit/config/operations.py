@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
-from mmkit.config.budget import MAX_BITS, Budget, Exceeded, checked_int
+from mmkit.config.budget import MAX_BITS, Budget, Refused, checked_int
 from mmkit.config.config_dict import ConfigDict
 
 METHODS: dict[type, frozenset[str]] = {
@@ -109,9 +109,9 @@ class Operations:
             self._check_percent(left, right)
         elif kind is ast.Pow and isinstance(left, int) and isinstance(right, int):
             if left.bit_length() * abs(right) > MAX_BITS:
-                raise Exceeded(f'an integer of more than {MAX_BITS} bits')
+                raise Refused(f'an integer of more than {MAX_BITS} bits')
         elif kind is ast.LShift and isinstance(right, int) and right > MAX_BITS:
-            raise Exceeded(f'an integer of more than {MAX_BITS} bits')
+            raise Refused(f'an integer of more than {MAX_BITS} bits')
         elif isinstance(left, (dict, set)):
             self.budget.spend(len(left) + (len(right) if isinstance(right, (dict, set)) else 0))
         if kind not in _BINARY:
@@ -125,7 +125,7 @@ class Operations:
 
     def _check_percent(self, template: str, values: Any) -> None:
         if re.search(r'%(\(|[#0\- +]*(\*|\d{4}|\d*\.(\*|\d{4})))', template):
-            raise Exceeded('a % format by name or wider than 999')
+            raise Refused('a % format by name or wider than 999')
         self.budget.spend(1000 * template.count('%') + len(template))
         self.budget.spend_on(values)
 
@@ -188,7 +188,7 @@ class Operations:
 
     def _round(self, value: Any, digits: int | None = None) -> Any:
         if digits is not None and abs(digits) > 1000:
-            raise Exceeded('round() to more than 1000 digits')
+            raise Refused('round() to more than 1000 digits')
         return round(value, digits)
 
     # ------------------------------------------------------------------ text
@@ -203,7 +203,7 @@ class Operations:
         if conversion is not None:
             value = _CONVERSIONS[conversion](value)
         if re.search(r'\d{4}', spec):
-            raise Exceeded('a format wider than 999')
+            raise Refused('a format wider than 999')
         self.budget.spend(1000 if spec else 0)
         if spec and not isinstance(value, SIMPLE):
             raise TypeError(f'a format for {type(value).__name__}')
@@ -237,7 +237,7 @@ class _SafeFormatter(Formatter):
 
     def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         if '.' in field_name:
-            raise TypeError(f'attribute access in the format field {field_name!r}')
+            raise Refused(f'attribute access in the format field {field_name!r}')
         return super().get_field(field_name, args, kwargs)
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
