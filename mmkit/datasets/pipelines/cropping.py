@@ -200,7 +200,7 @@ class MinIoURandomCrop:
         new_h, new_w = (rng.uniform(self.min_crop_size * edge, edge) for edge in (height, width))
         if not 0.5 <= new_h / new_w <= 2:
             return None
-        left, top = rng.uniform(width - new_w), rng.uniform(height - new_h)
+        left, top = rng.uniform(0, width - new_w), rng.uniform(0, height - new_h)
         window = np.array([left, top, left + new_w, top + new_h]).astype(np.int64)
         return window if (window[2:] > window[:2]).all() else None
 
