@@ -51,7 +51,7 @@ class PostProcessing:
         score_thr: candidates must score above it.
         nms: arguments of `batched_nms`.
         max_per_img: detections kept per image; -1 keeps all.
-        min_bbox_size: both sides must be longer (pixels); -1 keeps even degenerate boxes.
+        min_bbox_size: both sides of a detection must be at least this long (pixels); of a proposal, longer.
     """
 
     nms_pre: int = -1
@@ -131,8 +131,8 @@ def finish_predictions(
     """
     if rescale:
         bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
-    if cfg.min_bbox_size >= 0:
-        keep = ((bboxes[:, 2:] - bboxes[:, :2]) > cfg.min_bbox_size).all(dim=1)
+    if cfg.min_bbox_size > 0:  # 0 keeps even boxes that were clipped to a line
+        keep = ((bboxes[:, 2:] - bboxes[:, :2]) >= cfg.min_bbox_size).all(dim=1)
         bboxes, scores, labels = bboxes[keep], scores[keep], labels[keep]
     if with_nms and len(bboxes):
         dets, keep = batched_nms(bboxes, scores, labels, cfg.nms)
