@@ -3,7 +3,9 @@
 from mmkit.models.dense_heads.anchor_head import AnchorHead
 from mmkit.models.dense_heads.atss_head import ATSSHead
 from mmkit.models.dense_heads.fcos_head import FCOSHead
+from mmkit.models.dense_heads.gfl_head import GFLHead
 from mmkit.models.dense_heads.retina_head import RetinaHead
+from mmkit.models.dense_heads.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.rpn_head import RPNHead
 
-__all__ = ['ATSSHead', 'AnchorHead', 'FCOSHead', 'RPNHead', 'RetinaHead']
+__all__ = ['ATSSHead', 'AnchorHead', 'FCOSHead', 'GFLHead', 'RPNHead', 'RetinaHead', 'RetinaSepBNHead']
