@@ -92,18 +92,22 @@ class ResidualBlock(BaseModule):
     def norm3(self) -> nn.Module:
         return getattr(self, self.norm_names['norm3'])
 
+    def middle_cfg(self, stride: int) -> Cfg | None:
+        """Kind of the middle convolution: deformable if the settings say so, also for this stride."""
+        if self.settings.dcn is None:
+            return self.settings.conv_cfg
+        dcn = dict(self.settings.dcn)
+        if dcn.pop('fallback_on_stride', False) and stride != 1:
+            return self.settings.conv_cfg
+        if self.settings.conv_cfg is not None:
+            raise ValueError(f'{type(self).__name__}: dcn and conv_cfg cannot both choose the 3 x 3 convolution, got '
+                             f'dcn={dcn} and conv_cfg={dict(self.settings.conv_cfg)}')
+        return dcn
+
     def conv3x3(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-        """The middle convolution: deformable if the settings say so."""
-        cfg = self.settings.conv_cfg
-        if self.settings.dcn is not None:
-            dcn = dict(self.settings.dcn)
-            if not dcn.pop('fallback_on_stride', False) or stride == 1:
-                if cfg is not None:
-                    raise ValueError(f'{type(self).__name__}: dcn and conv_cfg cannot both choose the 3 x 3 '
-                                     f'convolution, got dcn={dcn} and conv_cfg={dict(cfg)}')
-                cfg = dcn
-        return build_conv_layer(cfg, in_channels, out_channels, 3, stride=stride, padding=self.dilation,
-                                dilation=self.dilation, groups=self.groups, bias=False)
+        """The middle convolution."""
+        return build_conv_layer(self.middle_cfg(stride), in_channels, out_channels, 3, stride=stride,
+                                padding=self.dilation, dilation=self.dilation, groups=self.groups, bias=False)
 
     def conv1x1(self, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
         return build_conv_layer(self.settings.conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)

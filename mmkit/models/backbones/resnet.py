@@ -148,13 +148,18 @@ class ResNet(BaseModule):
         planes = self.base_channels * 2**stage
         return planes, planes * self.block.expansion, 1
 
+    def make_block(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
+                   downsample: nn.Module | None, groups: int, settings: BlockSettings) -> ResidualBlock:
+        """One block; the arguments are those of ResidualBlock."""
+        return self.block(in_channels, width, out_channels, stride, dilation, downsample, groups, settings)
+
     def build_stage(self, stage: int, in_channels: int) -> tuple[Sequential, int]:
         """The layers of a stage and their output channels."""
         settings, stride, dilation = self.settings(stage), self.strides[stage], self.dilations[stage]
         width, out_channels, groups = self.stage_width(stage)
 
         def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
-            return self.block(channels, width, out_channels, stride, dilation, downsample, groups, settings)
+            return self.make_block(channels, width, out_channels, stride, dilation, downsample, groups, settings)
 
         layer = build_stage(make_block, in_channels, out_channels, self.stage_blocks[stage], stride, self.avg_down,
                             settings)
@@ -167,10 +172,13 @@ class ResNet(BaseModule):
         for name in self.res_layers[:max(self.frozen_stages, 0)]:
             freeze(getattr(self, name))
 
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """What comes before the first stage."""
+        return self.maxpool(self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x))))
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, C, H, W) -> the outputs of `out_indices`, (B, C_i, H / 4, W / 4) and so on."""
-        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
-        x = self.maxpool(x)
+        x = self.forward_stem(x)
         outs = []
         for stage, name in enumerate(self.res_layers):
             x = getattr(self, name)(x)
