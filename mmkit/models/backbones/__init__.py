@@ -1,6 +1,17 @@
 """Images in, feature maps out."""
 
+from mmkit.models.backbones.csp_darknet import CSPDarknet
+from mmkit.models.backbones.darknet import Darknet
+from mmkit.models.backbones.hrnet import HRNet
+from mmkit.models.backbones.mobilenet_v2 import MobileNetV2
+from mmkit.models.backbones.regnet import RegNet
+from mmkit.models.backbones.res2net import Res2Net
+from mmkit.models.backbones.resnest import ResNeSt
 from mmkit.models.backbones.resnet import ResNet, ResNetV1d
 from mmkit.models.backbones.resnext import ResNeXt
+from mmkit.models.backbones.vgg import SSDVGG, VGG
 
-__all__ = ['ResNeXt', 'ResNet', 'ResNetV1d']
+__all__ = [
+    'SSDVGG', 'VGG', 'CSPDarknet', 'Darknet', 'HRNet', 'MobileNetV2', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt',
+    'ResNet', 'ResNetV1d',
+]

@@ -1,0 +1,75 @@
+"""Cross-stage partial layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.layers.base_module import BaseModule, Sequential
+from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule
+from mmkit.layers.init import InitCfg
+
+Cfg = Mapping[str, Any]
+BN = dict(type='BN', momentum=0.03, eps=0.001)
+SWISH = dict(type='Swish')
+
+
+class DarknetBottleneck(BaseModule):
+    """A 1 x 1 and a 3 x 3 convolution.
+
+    Args:
+        in_channels, out_channels: of the block.
+        expansion: channels inside, as a share of `out_channels`.
+        add_identity: add the input, where shapes agree.
+        use_depthwise: make the 3 x 3 depthwise separable.
+        conv_cfg, norm_cfg, act_cfg: kinds of layer.
+        init_cfg: how the weights start.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: float = 0.5, add_identity: bool = True,
+                 use_depthwise: bool = False, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, act_cfg: Cfg = SWISH,
+                 init_cfg: InitCfg = None) -> None:
+        super().__init__(init_cfg)
+        inside = int(out_channels * expansion)
+        conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
+        self.conv1 = ConvModule(in_channels, inside, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv2 = conv(inside, out_channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.add_identity = add_identity and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(x))
+        return out + x if self.add_identity else out
+
+
+class CSPLayer(BaseModule):
+    """Half of the channels go through a chain of blocks, half around it (arXiv:1911.11929).
+
+    Args:
+        in_channels, out_channels: of the layer.
+        expand_ratio: channels of each half, as a share of `out_channels`.
+        num_blocks: length of the chain.
+        add_identity, use_depthwise: see DarknetBottleneck.
+        conv_cfg, norm_cfg, act_cfg: kinds of layer.
+        init_cfg: how the weights start.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, expand_ratio: float = 0.5, num_blocks: int = 1,
+                 add_identity: bool = True, use_depthwise: bool = False, conv_cfg: Cfg | None = None,
+                 norm_cfg: Cfg = BN, act_cfg: Cfg = SWISH, init_cfg: InitCfg = None) -> None:
+        super().__init__(init_cfg)
+        half = int(out_channels * expand_ratio)
+
+        def conv1x1(source: int, target: int) -> ConvModule:
+            return ConvModule(source, target, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+        self.main_conv = conv1x1(in_channels, half)
+        self.short_conv = conv1x1(in_channels, half)
+        self.final_conv = conv1x1(2 * half, out_channels)
+        self.blocks = Sequential(*[DarknetBottleneck(half, half, 1.0, add_identity, use_depthwise, conv_cfg, norm_cfg,
+                                                     act_cfg) for _ in range(num_blocks)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], 1))
