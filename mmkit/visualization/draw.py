@@ -54,7 +54,7 @@ def draw_detections(
         _draw_masks(canvas, np.asarray(shown.masks.to_ndarray(), bool), colours, mask_alpha, thickness)
     for index, box in enumerate(shown.bboxes.tolist()):
         corners = [round(value) for value in box]
-        cv2.rectangle(canvas, corners[:2], corners[2:], colours[index], thickness, cv2.LINE_AA)
+        cv2.rectangle(canvas, corners[:2], corners[2:], colours[index], thickness)
     for index, box in enumerate(shown.bboxes.tolist()):
         _draw_label(canvas, box, _caption(shown, index, classes), colours[index], font_size)
     return canvas
