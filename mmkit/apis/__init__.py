@@ -2,6 +2,7 @@
 
 from mmkit.apis.inference import inference_detector, init_detector, show_result, show_result_pyplot
 from mmkit.apis.test import test_detector
+from mmkit.apis.train import train_detector
 from mmkit.engine.predict import multi_gpu_test, single_gpu_test
 from mmkit.utils.seed import set_random_seed
 
@@ -14,4 +15,6 @@ __all__ = [
     'show_result_pyplot',
     'single_gpu_test',
     'test_detector',
+    'train_detector',
+    'train_detector',
 ]

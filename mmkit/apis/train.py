@@ -28,7 +28,7 @@ from mmkit.registry import HOOKS, RUNNERS
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.env import resolve_device
 from mmkit.utils.logging import get_logger
-from mmkit.utils.seed import init_seed, set_random_seed
+from mmkit.utils.seed import init_seed
 
 
 def train_detector(
@@ -63,8 +63,6 @@ def train_detector(
     _check_workflow(datasets, settings)
     use_processes(settings)
     seed = init_seed(settings.seed)
-    if settings.seed is None:
-        set_random_seed(seed + get_world_size(), settings.deterministic)
     device = resolve_device(device if device is not None else settings.device)
     loaders = [_loader(each, settings.train_loader, distributed, seed) for each in datasets]
 

@@ -1,0 +1,19 @@
+"""Hooks: objects that are told where a training is."""
+
+from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hooks import (
+    checkpoint,
+    checks,
+    ema,
+    evaluation,
+    logger,
+    profiler,
+    refused,
+    schedule,
+    sync,
+    timer,
+    yolox,
+)
+from mmkit.engine.hooks.logger import LoggerHook
+
+__all__ = ['Hook', 'LoggerHook', 'Record']

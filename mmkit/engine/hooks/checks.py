@@ -1,0 +1,65 @@
+"""Hooks that stop a training that cannot go well."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmkit.engine.hook import Hook
+from mmkit.engine.runner import Runner
+from mmkit.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NumClassCheckHook(Hook):
+    """Compares `num_classes` of the heads with the classes of the dataset.
+
+    Heads that tell objects from background only (RPN) and backbones are left out.
+
+    Raises:
+        ValueError: naming the config key to change.
+    """
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._check(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._check(runner)
+
+    def _check(self, runner: Runner) -> None:
+        dataset = runner.loader.dataset
+        classes = getattr(dataset, 'CLASSES', None)
+        if classes is None:
+            runner.logger.warning('%s has no CLASSES to compare with the heads', type(dataset).__name__)
+            return
+        if isinstance(classes, str):
+            raise ValueError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
+        for name, module in runner.module.named_modules():
+            number = getattr(module, 'num_classes', None)
+            if number is None or number == len(classes) or not _is_compared(name, module):
+                continue
+            shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
+            raise ValueError(
+                f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
+                f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
+            )
+
+
+def _is_compared(name: str, module: Any) -> bool:
+    parts = name.split('.')
+    kind = type(module).__name__
+    if 'backbone' in parts or 'rpn_head' in parts or 'semantic_head' in parts or 'RPN' in kind or 'Loss' in kind:
+        return False
+    return any(part.endswith('head') or part.startswith('head') for part in parts)
+
+
+@HOOKS.register_module()
+class CheckInvalidLossHook(Hook):
+    """Looks at the losses every `interval` iterations. The runner does so at every one, also without this hook."""
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+
+    def after_train_iter(self, runner: Runner) -> None:
+        if self.every_n_iters(runner, self.interval) and not math.isfinite(runner.losses['loss']):
+            raise FloatingPointError(f'the loss is {runner.losses["loss"]} in iteration {runner.iter}')

@@ -1,0 +1,210 @@
+"""Evaluation during a training, and the best checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import distributed, nn
+
+from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hooks.checkpoint import output_directory, require_disk
+from mmkit.engine.predict import multi_gpu_test, single_gpu_test
+from mmkit.engine.runner import Runner
+from mmkit.registry import HOOKS
+from mmkit.utils.dist import broadcast_object, get_world_size, is_main
+from mmkit.utils.logging import warn_once
+from mmkit.utils.weights import read_weights
+
+# Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
+_LESS_IS_BETTER = ('loss',)
+_MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
+
+
+@HOOKS.register_module()
+class EvalHook(Hook):
+    """Runs the model over a dataset and publishes what `dataset.evaluate` returns.
+
+    Args:
+        dataloader: over the dataset, in its order.
+        start: first epoch with an evaluation; reached already by a training that is resumed or begins (0), it is
+            evaluated before training too. None: after the first interval.
+        interval: epochs (or iterations) between evaluations.
+        by_epoch: count epochs.
+        save_best: name of the metric that decides which checkpoint is the best, 'auto' for the first one, None for no
+            best checkpoint.
+        rule: 'greater' or 'less' is better; None: by the metric's name.
+        test_fn: (model, dataloader) -> detections; by default `single_gpu_test` or `multi_gpu_test`.
+        greater_keys, less_keys: parts of metric names for the rule, besides the usual ones.
+        out_dir: where the best checkpoint goes, as in `CheckpointHook`.
+        dynamic_intervals: [(epoch, interval), ...]: from that epoch on, this interval.
+        file_client_args: only None or dict(backend='disk').
+        broadcast_bn_buffer: give all processes the norm statistics of the first one before.
+        eval_args: arguments of `dataset.evaluate`, such as metric.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        dataloader: Any,
+        start: int | None = None,
+        interval: int = 1,
+        by_epoch: bool = True,
+        save_best: str | None = None,
+        rule: str | None = None,
+        test_fn: Callable[[nn.Module, Any], list[Any]] | None = None,
+        greater_keys: Sequence[str] | None = None,
+        less_keys: Sequence[str] | None = None,
+        out_dir: str | None = None,
+        dynamic_intervals: Sequence[tuple[int, int]] | None = None,
+        file_client_args: Mapping[str, Any] | None = None,
+        broadcast_bn_buffer: bool = True,
+        eval_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        require_disk(file_client_args, 'evaluation')
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'evaluation.interval is {interval!r}, expected a positive whole number')
+        if start is not None and start < 0:
+            raise ValueError(f'evaluation.start is {start}, expected at least 0')
+        if rule not in (None, 'greater', 'less'):
+            raise ValueError(f"evaluation.rule is {rule!r}, expected 'greater', 'less' or None")
+        self.dataloader = dataloader
+        self.start = start
+        self.intervals = [(0, interval), *(tuple(pair) for pair in dynamic_intervals or [])]
+        self.by_epoch = by_epoch
+        self.save_best = save_best
+        self.rule = rule
+        self.test_fn = test_fn
+        self.greater_keys = (*_as_tuple(greater_keys), *_MORE_IS_BETTER)
+        self.less_keys = (*_as_tuple(less_keys), *_LESS_IS_BETTER)
+        self.out_dir = out_dir
+        self.broadcast_bn_buffer = broadcast_bn_buffer
+        self.eval_args = dict(eval_args or {})
+        _check_arguments(dataloader.dataset, self.eval_args)
+
+    @classmethod
+    def from_config(cls, dataloader: Any, evaluation: Mapping[str, Any]) -> EvalHook:
+        """A hook from `evaluation=dict(interval=1, metric='bbox')`: what the hook doesn't know is for the dataset."""
+        arguments = dict(evaluation)
+        for key in ('tmpdir', 'gpu_collect'):
+            if arguments.pop(key, None):
+                warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
+        own = inspect.signature(cls).parameters.keys() - {'dataloader', 'eval_args'}
+        mine = {key: arguments.pop(key) for key in list(arguments) if key in own}
+        return cls(dataloader, eval_args=arguments, **mine)
+
+    def before_run(self, runner: Runner) -> None:
+        if runner.iter and self.save_best is not None:
+            self._find_best(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        first, self._started = not getattr(self, '_started', False), True
+        done = runner.epoch if self.by_epoch else runner.iter
+        if first and self.start is not None and done >= self.start:
+            self._evaluate(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if self.by_epoch and self._is_due(runner.epoch):
+            self._evaluate(runner)
+
+    def after_train_iter(self, runner: Runner) -> None:
+        if not self.by_epoch and self._is_due(runner.iter):
+            self._evaluate(runner)
+
+    def _is_due(self, done: int) -> bool:
+        interval = self.intervals[bisect_right([begin for begin, _ in self.intervals], done) - 1][1]
+        if self.start is None:
+            return done % interval == 0
+        return done >= self.start and (done - self.start) % interval == 0
+
+    def _evaluate(self, runner: Runner) -> None:
+        test = self.test_fn or (multi_gpu_test if get_world_size() > 1 else single_gpu_test)
+        with runner.evaluating() as model:
+            if self.broadcast_bn_buffer and get_world_size() > 1:
+                _broadcast_norm_statistics(model)
+            found = test(model, self.dataloader)
+        metrics: dict[str, Any] = {}
+        if is_main():
+            metrics = dict(self.dataloader.dataset.evaluate(found, **self.eval_args))
+        metrics = broadcast_object(metrics)
+        epoch = runner.epoch + bool(runner.inner_iter)
+        number = len(self.dataloader) if self.by_epoch else runner.iter
+        runner.publish(Record('val', epoch, number, metrics))
+        if self.save_best is not None and metrics:
+            self._keep_best(runner, metrics)
+
+    def _keep_best(self, runner: Runner, metrics: Mapping[str, Any]) -> None:
+        key = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
+        assert key is not None
+        if key not in metrics:
+            near = difflib.get_close_matches(key, metrics, 1) or [next(iter(metrics))]
+            raise KeyError(f'evaluation.save_best is {key!r}, which was not evaluated: did you mean {near[0]!r}?')
+        score = float(metrics[key])
+        best = runner.best.get('score')
+        if best is not None and not (score > best if self._rule(key) == 'greater' else score < best):
+            return
+        old = runner.best.get('path')
+        kind, number = ('epoch', runner.epoch) if self.by_epoch else ('iter', runner.iter)
+        path = output_directory(runner, self.out_dir) / f'best_{key.replace("/", "_")}_{kind}_{number}.pth'
+        runner.best = {'key': key, 'score': score, 'path': str(path), 'iter': runner.iter}
+        runner.save(path)
+        if is_main() and old and Path(old) != path:
+            Path(old).unlink(missing_ok=True)
+        runner.logger.info('best %s so far: %.4f, saved as %s', key, score, path)
+
+    def _rule(self, key: str) -> str:
+        if self.rule is not None:
+            return self.rule
+        for rule, parts in (('less', self.less_keys), ('greater', self.greater_keys)):
+            if any(part.lower() in key.lower() for part in parts):
+                return rule
+        raise ValueError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'")
+
+    def _find_best(self, runner: Runner) -> None:
+        """The best of the epochs until the resumed one: the last checkpoint was written before its evaluation."""
+        for path in output_directory(runner, self.out_dir).glob('best_*.pth'):
+            try:
+                best = read_weights(path)['runner']['best']
+            except (ValueError, KeyError):
+                runner.logger.warning('%s is broken and is not compared with', path)
+                continue
+            if runner.best.get('iter', 0) < best['iter'] <= runner.iter:
+                runner.best = {**best, 'path': str(path)}
+
+
+@HOOKS.register_module()
+class DistEvalHook(EvalHook):
+    """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
+
+
+def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:
+    return (keys,) if isinstance(keys, str) else tuple(keys or ())
+
+
+def _check_arguments(dataset: Any, arguments: Mapping[str, Any]) -> None:
+    """Better now than after an epoch: does `dataset.evaluate` know these arguments?"""
+    parameters = inspect.signature(dataset.evaluate).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    own = inspect.signature(EvalHook).parameters
+    for name in arguments:
+        if name not in parameters:
+            known = [key for key in (*parameters, *own) if key not in ('dataloader', 'eval_args')]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f', did you mean {near[0]!r}?' if near else ''
+            raise TypeError(
+                f'evaluation.{name} is an argument of neither EvalHook nor {type(dataset).__name__}.evaluate{hint}'
+            )
+
+
+def _broadcast_norm_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+            for buffer in (module.running_mean, module.running_var):
+                if buffer is not None:
+                    distributed.broadcast(buffer, 0)

@@ -1,0 +1,247 @@
+"""Hooks that write what a training measures: text and JSON lines, tensorboard, a progress bar."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hooks.checkpoint import require_disk
+from mmkit.engine.runner import Runner
+from mmkit.registry import HOOKS
+from mmkit.utils.dist import is_main
+from mmkit.utils.progress import track
+
+
+class LoggerHook(Hook):
+    """Makes a record of the averages every `interval` iterations and writes it, like those that others publish.
+
+    Args:
+        interval: iterations between records.
+        ignore_last: no record at the end of an epoch for fewer iterations than the interval.
+        reset_flag: forget everything that is averaged after a record.
+        by_epoch: count the iterations of an epoch instead of those of the training.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self, interval: int = 10, ignore_last: bool = True, reset_flag: bool = False, by_epoch: bool = True
+    ) -> None:
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'log_config.interval is {interval!r}, expected a positive whole number')
+        self.interval = interval
+        self.ignore_last = ignore_last
+        self.reset_flag = reset_flag
+        self.by_epoch = by_epoch
+
+    def before_run(self, runner: Runner) -> None:
+        runner.meters.widen(self.interval)
+
+    def after_train_iter(self, runner: Runner) -> None:
+        count = runner.inner_iter if self.by_epoch else runner.iter
+        over = count % self.interval
+        if over and (self.ignore_last or not self.end_of_epoch(runner)):
+            return
+        values: dict[str, float | str] = {'lr': learning_rate(runner), **runner.meters.averages(over or self.interval)}
+        self.write(runner, Record('train', runner.epoch + 1, count, values))
+        if self.reset_flag:
+            runner.meters.clear()
+
+    def on_record(self, runner: Runner, record: Record) -> None:
+        self.write(runner, record)
+
+    def write(self, runner: Runner, record: Record) -> None:
+        raise NotImplementedError
+
+
+def learning_rate(runner: Runner) -> float:
+    """Of the first parameter group."""
+    assert runner.optimizer is not None
+    return float(runner.optimizer.param_groups[0]['lr'])
+
+
+@HOOKS.register_module()
+class TextLoggerHook(LoggerHook):
+    """Lines for people to the log, and for programs to `<timestamp>.log.json` in the work directory.
+
+    The first line of the JSON file tells environment, config and seed; each other one mode, epoch, iter, lr and the
+    averages.
+
+    Args:
+        interval, ignore_last, reset_flag, by_epoch: as in `LoggerHook`.
+        interval_exp_name: iterations between lines with the name of the experiment.
+        out_dir: copy the log files to a directory with the name of the work directory in here at the end.
+        out_suffix: endings of the files to copy.
+        keep_local: keep the copied files in the work directory too.
+        file_client_args: only None or dict(backend='disk').
+    """
+
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        interval_exp_name: int = 1000,
+        out_dir: str | None = None,
+        out_suffix: str | Sequence[str] = ('.log.json', '.log', '.py'),
+        keep_local: bool = True,
+        file_client_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        require_disk(file_client_args, 'TextLoggerHook')
+        self.interval_exp_name = interval_exp_name
+        self.out_dir = out_dir
+        self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
+        self.keep_local = keep_local
+        self._seconds = 0.0
+        self._start = 0
+
+    def before_run(self, runner: Runner) -> None:
+        super().before_run(runner)
+        self._start, self._seconds = runner.iter, 0.0
+        if is_main():
+            runner.work_dir.mkdir(parents=True, exist_ok=True)
+            self._dump(runner, {key: value for key, value in runner.meta.items() if _is_plain(value)})
+
+    def after_train_iter(self, runner: Runner) -> None:
+        self._seconds += runner.meters.averages(1).get('time', 0.0)
+        super().after_train_iter(runner)
+        if runner.meta.get('exp_name') and runner.iter % self.interval_exp_name == 0:
+            runner.logger.info('Exp name: %s', runner.meta['exp_name'])
+
+    def write(self, runner: Runner, record: Record) -> None:
+        if not is_main():
+            return
+        values = dict(record.values)
+        if record.mode == 'train' and runner.device.type == 'cuda':
+            values['memory'] = torch.cuda.max_memory_allocated(runner.device) // 2**20
+        lr = float(values.pop('lr', learning_rate(runner)))
+        runner.logger.info('%s', self._line(runner, record, lr, dict(values)))
+        first = ('memory', 'data_time')
+        ordered = {name: values[name] for name in first if name in values}
+        ordered |= {name: value for name, value in values.items() if name not in ('time', *first)}
+        ordered |= {'time': values['time']} if 'time' in values else {}
+        entry = {'mode': record.mode, 'epoch': record.epoch, 'iter': record.iter, 'lr': float(f'{lr:.5g}'), **ordered}
+        self._dump(runner, {k: round(v, 5) if isinstance(v, float) and k != 'lr' else v for k, v in entry.items()})
+
+    def _line(self, runner: Runner, record: Record, lr: float, values: dict[str, Any]) -> str:
+        length = len(runner.train_loader)
+        if record.mode == 'val':
+            head = f'Epoch(val) [{record.epoch}][{record.iter}]' if self.by_epoch else f'Iter(val) [{record.iter}]'
+            return head + '\t' + ', '.join(f'{name}: {_shown(value)}' for name, value in values.items())
+        if self.by_epoch:
+            head = f'Epoch [{record.epoch}][{record.iter}/{length}]'
+        else:
+            head = f'Iter [{record.iter}/{runner.max_iters}]'
+        parts = [f'lr: {lr:.3e}']
+        if 'time' in values:
+            left = self._seconds / max(runner.iter - self._start, 1) * (runner.max_iters - runner.iter)
+            parts.append(f'eta: {datetime.timedelta(seconds=int(left))}')
+            parts += [f'time: {values.pop("time"):.3f}', f'data_time: {values.pop("data_time"):.3f}']
+        if 'memory' in values:
+            parts.append(f'memory: {values.pop("memory")}')
+        return head + '\t' + ', '.join(parts + [f'{name}: {_shown(value)}' for name, value in values.items()])
+
+    def _dump(self, runner: Runner, entry: Mapping[str, Any]) -> None:
+        with open(runner.work_dir / f'{runner.timestamp}.log.json', 'a', encoding='utf-8') as file:
+            file.write(json.dumps(entry) + '\n')
+
+    def after_run(self, runner: Runner) -> None:
+        if self.out_dir is None or not is_main():
+            return
+        target = Path(self.out_dir) / runner.work_dir.resolve().name
+        target.mkdir(parents=True, exist_ok=True)
+        for path in runner.work_dir.iterdir():
+            if path.is_file() and path.name.endswith(self.out_suffix):
+                shutil.copy2(path, target / path.name)
+                if not self.keep_local:
+                    path.unlink()
+
+
+def _shown(value: float | str) -> str:
+    return f'{value:.4f}' if isinstance(value, float) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+@HOOKS.register_module()
+class TensorboardLoggerHook(LoggerHook):
+    """Curves for tensorboard (`tensorboard --logdir <work_dir>/tf_logs`).
+
+    Args:
+        log_dir: by default tf_logs in the work directory.
+        interval, ignore_last, reset_flag, by_epoch: as in `LoggerHook`.
+
+    Raises:
+        ImportError: if tensorboard isn't installed.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | None = None,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        by_epoch: bool = True,
+    ) -> None:
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError('TensorboardLoggerHook needs tensorboard: pip install tensorboard') from error
+        self._open = SummaryWriter
+        self.log_dir = log_dir
+        self.writer: Any = None
+
+    def before_run(self, runner: Runner) -> None:
+        super().before_run(runner)
+        if is_main():
+            self.writer = self._open(self.log_dir or str(runner.work_dir / 'tf_logs'))
+
+    def write(self, runner: Runner, record: Record) -> None:
+        if self.writer is None:
+            return
+        for name, value in record.values.items():
+            tag = 'learning_rate' if name == 'lr' else f'{record.mode}/{name}'
+            if isinstance(value, str):
+                self.writer.add_text(tag, value, runner.iter)
+            else:
+                self.writer.add_scalar(tag, value, runner.iter)
+
+    def after_run(self, runner: Runner) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+class ProgressHook(Hook):
+    """A bar over the iterations of the whole training, for people who watch."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def before_run(self, runner: Runner) -> None:
+        self.bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
+
+    def after_train_iter(self, runner: Runner) -> None:
+        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{runner.losses["loss"]:.4f}', refresh=False)
+        self.bar.update()
+
+    def after_run(self, runner: Runner) -> None:
+        if self.bar is not None:
+            self.bar.close()

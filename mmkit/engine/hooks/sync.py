@@ -1,0 +1,78 @@
+"""Hooks that keep processes, samplers and models in step with the epochs."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed, nn
+
+from mmkit.engine.hook import Hook
+from mmkit.engine.hooks.checkpoint import average_buffers
+from mmkit.engine.loading import set_epoch
+from mmkit.engine.runner import Runner
+from mmkit.registry import HOOKS
+from mmkit.utils.dist import get_world_size
+
+
+@HOOKS.register_module()
+class DistSamplerSeedHook(Hook):
+    """Tells the epoch to the sampler. The runner does so for its training loader also without this hook."""
+
+    def before_epoch(self, runner: Runner) -> None:
+        set_epoch(runner.loader, runner.epoch)
+
+
+@HOOKS.register_module()
+class SyncBuffersHook(Hook):
+    """Averages the buffers of the model over the processes after each epoch.
+
+    Args:
+        distributed: whether there are several processes; without them nothing happens.
+    """
+
+    def __init__(self, distributed: bool = True) -> None:
+        self.distributed = distributed
+
+    def after_epoch(self, runner: Runner) -> None:
+        if self.distributed:
+            average_buffers(runner)
+
+
+@HOOKS.register_module()
+class SetEpochInfoHook(Hook):
+    """Calls `model.set_epoch(epoch)` before each training epoch, for losses that depend on it."""
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        runner.module.set_epoch(runner.epoch)
+
+
+@HOOKS.register_module()
+class SyncNormHook(Hook):
+    """Averages the statistics and parameters of norm layers over the processes (YOLOX, arXiv:2107.08430).
+
+    Args:
+        num_last_epochs: in the last epochs it is done after every epoch.
+        interval: epochs between two times before that.
+    """
+
+    def __init__(self, num_last_epochs: int = 15, interval: int = 1) -> None:
+        self.num_last_epochs = num_last_epochs
+        self.interval = interval
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        in_last = runner.epoch >= runner.max_epochs - self.num_last_epochs
+        if in_last or self.every_n_epochs(runner, self.interval):
+            average_norms(runner.module)
+
+
+@torch.no_grad()
+def average_norms(model: nn.Module) -> None:
+    """Make the norm layers of all processes equal: the mean over them."""
+    if get_world_size() == 1:
+        return
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+    for module in model.modules():
+        if isinstance(module, kinds):
+            for value in module.state_dict().values():
+                if value.is_floating_point():
+                    distributed.all_reduce(value)
+                    value.div_(get_world_size())
