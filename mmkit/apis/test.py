@@ -13,10 +13,9 @@ import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmkit.config import ConfigDict
 from mmkit.datasets import CocoDataset, build_dataloader, build_dataset
 from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
-from mmkit.engine.settings import read_loader
+from mmkit.engine.settings import read_dataset, read_loader
 from mmkit.structures import Instances
 from mmkit.utils.files import atomic_write
 
@@ -26,10 +25,7 @@ _WHEN = ('interval', 'tmpdir', 'start', 'gpu_collect', 'save_best', 'rule', 'by_
 
 def build_test_dataset(cfg: Mapping[str, Any]) -> Any:
     """`data.test` of a config in test mode; a list of datasets becomes one."""
-    test = cfg['data']['test']
-    if isinstance(test, Mapping):  # the batch size is the loader's
-        test = ConfigDict({key: value for key, value in test.items() if key != 'samples_per_gpu'})
-    return build_dataset(test, {'test_mode': True})
+    return build_dataset(read_dataset(cfg, 'test'), {'test_mode': True})
 
 
 def build_test_loader(dataset: Any, cfg: Mapping[str, Any], distributed: bool = False) -> DataLoader[Any]:

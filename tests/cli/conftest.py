@@ -1,0 +1,3 @@
+from tests.apis.conftest import tiny
+
+__all__ = ['tiny']

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import pickle
+
+import cv2
+import pytest
+from torch import nn
+
+from mmkit.cli.test import main
+from mmkit.engine.checkpoint import save_checkpoint
+from mmkit.utils.logging import get_logger
+from tests.tiny import save_weights
+
+
+@pytest.fixture
+def files(tiny, tmp_path):
+    """[config, checkpoint] as a user names them."""
+    _, cfg, checkpoint = tiny
+    cfg.dump(tmp_path / 'cfg.py')
+    yield [str(tmp_path / 'cfg.py'), str(checkpoint)]
+    for handler in list(get_logger().handlers):
+        if hasattr(handler, 'baseFilename'):
+            get_logger().removeHandler(handler)
+            handler.close()
+
+
+def fails(capsys, argv):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_everything_at_once(files, tmp_path, capsys, caplog):
+    caplog.set_level('INFO')
+    work = tmp_path / 'work'
+    flags = ['--eval', 'bbox', '--out', str(work / 'a.pkl'), '--show-dir', str(work / 'drawn'), '--show-score-thr', '0']
+    flags += ['--work-dir', str(work), '--eval-options', 'classwise=True', '--fuse-conv-bn', '--device', 'cpu']
+    assert main([*files, *flags, '--cfg-options', 'model.test_cfg.rcnn.max_per_img=4']) == 0
+
+    metrics = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert 0 <= metrics['bbox_mAP'] <= 1
+    record = json.loads(next(work.glob('eval_*.json')).read_text())
+    assert record['metric'] == metrics
+    assert record['checkpoint'] == files[1]
+    detections = pickle.loads((work / 'a.pkl').read_bytes())
+    assert [sum(map(len, image)) for image in detections] == [4, 4, 4]
+    assert sorted(path.name for path in (work / 'drawn').iterdir()) == ['0.png', '1.png', '2.png']
+    assert cv2.imread(str(work / 'drawn' / '0.png')).shape == (64, 64, 3)
+    assert '20 batch norms folded' in caplog.text
+    assert 'bbox_mAP' in next(work.glob('test_*.log')).read_text()
+
+
+def test_coco_files(files, tmp_path, capsys):
+    prefix = tmp_path / 'for_server'
+    assert main([*files, '--format-only', '--eval-options', f'jsonfile_prefix={prefix}', '--device', 'cpu']) == 0
+    written = json.loads((tmp_path / 'for_server.bbox.json').read_text())
+    assert {entry['image_id'] for entry in written} == {10, 11, 12}
+    assert main([*files, '--out', str(tmp_path / 'a.json'), '--device', 'cpu']) == 0
+    assert json.loads((tmp_path / 'a.json').read_text()) == written
+
+
+def test_windows(files, monkeypatch):
+    shown = []
+    monkeypatch.setattr('mmkit.cli.test.show_result_pyplot', lambda *args, title: shown.append(title))
+    assert main([*files, '--show', '--device', 'cpu']) == 0
+    assert shown == ['0.png', '1.png', '2.png']
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ([], 'nothing to do with the detections: add --eval METRIC'),
+        (['--eval', 'bbox', '--format-only'], '--eval and --format-only exclude each other'),
+        (['--out', 'a.csv'], '--out a.csv: the name must end in .pkl or .json'),
+        (['--eval', 'bbox', '--gpu-id', '0', '--device', 'cpu'], '--gpu-id is for a single process'),
+        (['--eval', 'bbox', '--launcher', 'torch'], "invalid choice: 'torch'"),
+    ],
+)
+def test_flags_that_make_no_sense(files, capsys, flags, message):
+    assert message in fails(capsys, [*files, *flags])
+
+
+def test_missing_files(files, tmp_path, capsys):
+    assert 'there is no file none.pth' in fails(capsys, [files[0], 'none.pth', '--eval', 'bbox'])
+    assert 'none.py' in fails(capsys, ['none.py', files[1], '--eval', 'bbox'])
+    options = ['--cfg-options', 'data.test.ann_file=none.json']
+    assert 'none.json' in fails(capsys, [*files, '--eval', 'bbox', *options])
+
+
+def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
+    flags = ['--eval', 'bbox', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7']
+    message = fails(capsys, [*files, *flags])
+    assert 'does not fit the model of' in message
+    assert 'roi_head.bbox_head.fc_cls.weight [8, 16], in the file [3, 16]' in message
+    save_checkpoint(tmp_path / 'b.pth', nn.Linear(1, 1))
+    message = fails(capsys, [files[0], str(tmp_path / 'b.pth'), '--eval', 'bbox'])
+    assert 'is not a checkpoint of this model: 0 of' in message
+
+
+def test_other_classes_are_mentioned(files, tiny, tmp_path, caplog):
+    checkpoint = save_weights(tmp_path / 'c.pth', tiny[1], CLASSES=('cat', 'dog'))
+    assert main([files[0], str(checkpoint), '--out', str(tmp_path / 'a.pkl'), '--device', 'cpu', '--gpu-collect']) == 0
+    assert "trained on the classes ('cat', 'dog'), the dataset has ('dark', 'bright')" in caplog.text
+    assert '--gpu-collect changes nothing' in caplog.text
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    text = capsys.readouterr().out
+    assert 'examples:' in text
+    assert '--eval bbox segm' in text
