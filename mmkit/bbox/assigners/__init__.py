@@ -5,13 +5,21 @@ from mmkit.bbox.assigners.atss import ATSSAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
 from mmkit.bbox.assigners.max_iou import MaxIoUAssigner
+from mmkit.bbox.assigners.point import PointAssigner
 from mmkit.bbox.assigners.sim_ota import SimOTAAssigner
+from mmkit.bbox.assigners.task_aligned import AlignedAssignment, TaskAlignedAssigner
+from mmkit.bbox.assigners.uniform import UniformAssigner, UniformAssignment
 
 __all__ = [
     'ATSSAssigner',
+    'AlignedAssignment',
     'Assignment',
     'GridAssigner',
     'HungarianAssigner',
     'MaxIoUAssigner',
+    'PointAssigner',
     'SimOTAAssigner',
+    'TaskAlignedAssigner',
+    'UniformAssigner',
+    'UniformAssignment',
 ]

@@ -58,6 +58,7 @@ class HungarianAssigner:
         found = all_background(bboxes, gts)
         if not len(gts) or not len(bboxes):
             return found
+        assert gts.labels is not None
         height, width = img_shape[:2]
         scale = bboxes.new_tensor([width, height, width, height])
         cost = (

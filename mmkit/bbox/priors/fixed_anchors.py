@@ -122,7 +122,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         self.strides = pairs_of(strides)
         if len(base_sizes) != self.num_levels:
             raise ValueError(f'{len(base_sizes)} lists of base_sizes for {self.num_levels} strides')
-        self.level_sizes = [pairs_of(sizes) for sizes in base_sizes]
+        self.level_sizes = [[tuple(size) for size in sizes] for sizes in base_sizes]
         self.base_anchors = self.gen_base_anchors()
 
     def gen_base_anchors(self) -> list[Tensor]:
@@ -155,7 +155,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
 
 def _ssd_sizes(
     ratio_range: Sequence[float], input_size: int, num_levels: int
-) -> tuple[list[float], list[float]]:
+) -> tuple[list[int], list[int]]:
     """Smallest and largest size of each level, evenly spaced in whole percent of the input size."""
     low, high = ratio_range
     if (input_size, low) not in _FIRST_LEVEL:
@@ -167,6 +167,5 @@ def _ssd_sizes(
     first, last = int(low * 100), int(high * 100)
     step = int((last - first) / (num_levels - 2))
     percents = [_FIRST_LEVEL[input_size, low]] + [(p, p + step) for p in range(first, last + 1, step)]
-    mins = [int(input_size * p / 100) for p, _ in percents]
-    maxs = [int(input_size * p / 100) for _, p in percents]
-    return mins, maxs
+    mins, maxs = zip(*percents, strict=True)
+    return [input_size * percent // 100 for percent in mins], [input_size * percent // 100 for percent in maxs]

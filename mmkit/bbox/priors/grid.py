@@ -11,9 +11,9 @@ from torch import Tensor
 Device = torch.device | str
 
 
-def pairs_of(values: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
+def pairs_of(strides: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
     """One (w, h) a level, from ints or from pairs."""
-    return [(v[0], v[1]) if isinstance(v, Sequence) else (v, v) for v in values]
+    return [(v[0], v[1]) if isinstance(v, Sequence) else (v, v) for v in strides]
 
 
 def cell_grid(featmap_size: Sequence[int], device: Device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,83 @@
+"""As many positives for every object, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.bbox.assigners.assignment import IGNORED, Assignment, all_background
+from mmkit.bbox.boxes import xyxy_to_cxcywh
+from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.structures import Instances
+
+
+@dataclass
+class UniformAssignment(Assignment):
+    """An assignment with the pairs that the box loss compares; a prior may be in several.
+
+    Attributes:
+        pos_is_used: (M,) bool, whether the pair is good enough for the loss.
+        pos_bboxes: (M, 4) predicted boxes.
+        pos_gt_bboxes: (M, 4) the ground truth of each.
+    """
+
+    pos_is_used: Tensor
+    pos_bboxes: Tensor
+    pos_gt_bboxes: Tensor
+
+
+@BBOX_ASSIGNERS.register_module()
+class UniformAssigner:
+    """The nearest predictions and the nearest anchors of each ground truth (YOLOF, arXiv:2103.09460).
+
+    Args:
+        pos_ignore_thr: a chosen prior whose anchor overlaps less than this is ignored.
+        neg_ignore_thr: a prior that is not chosen, and whose prediction overlaps more than this, is ignored.
+        match_times: predictions, and anchors, that each ground truth gets.
+        iou_calculator: of `IOU_CALCULATORS`; None: `BboxOverlaps2D`.
+    """
+
+    def __init__(
+        self,
+        pos_ignore_thr: float,
+        neg_ignore_thr: float,
+        match_times: int = 4,
+        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+    ) -> None:
+        self.pos_ignore_thr = pos_ignore_thr
+        self.neg_ignore_thr = neg_ignore_thr
+        self.match_times = match_times
+        self.iou_calculator = build_iou_calculator(iou_calculator)
+
+    def _choose(self, boxes: Tensor, gts: Instances) -> Tensor:
+        """(M, K) the boxes nearest to each ground truth, by the sum of differences of centre and size."""
+        cost = torch.cdist(xyxy_to_cxcywh(boxes), xyxy_to_cxcywh(gts.bboxes), p=1)
+        return cost.topk(min(self.match_times, len(boxes)), dim=0, largest=False).indices
+
+    @torch.no_grad()
+    def assign(
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, *, bbox_preds: Tensor
+    ) -> UniformAssignment:
+        """Assign anchors `bboxes` (N, 4) with predictions `bbox_preds` (N, 4) to `gts`; `ignored` plays no part."""
+        found = all_background(bboxes, gts)
+        if not len(gts) or not len(bboxes):
+            none = bboxes.new_zeros(0, 4)
+            return UniformAssignment(
+                found.gt_inds, found.max_overlaps, found.labels, len(gts), none[:, 0] > 0, none, none
+            )
+        chosen = torch.cat([self._choose(bbox_preds, gts), self._choose(bboxes, gts)], dim=1).reshape(-1)
+        pair_gts = torch.arange(len(gts), device=bboxes.device).repeat(len(chosen) // len(gts))
+        anchor_overlaps = self.iou_calculator(bboxes, gts.bboxes)  # (N, K)
+        used = anchor_overlaps[chosen, pair_gts] >= self.pos_ignore_thr
+        gt_inds = found.gt_inds
+        gt_inds[self.iou_calculator(bbox_preds, gts.bboxes).amax(1) > self.neg_ignore_thr] = IGNORED
+        gt_inds[chosen] = torch.where(used, pair_gts, IGNORED)
+        plain = Assignment.from_gt_inds(gt_inds, anchor_overlaps.amax(1), gts)
+        return UniformAssignment(
+            plain.gt_inds, plain.max_overlaps, plain.labels, len(gts), used, bbox_preds[chosen], gts.bboxes[pair_gts]
+        )
