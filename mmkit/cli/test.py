@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = test_detector(model.to(device), dataset, cfg, args.launcher != 'none', _drawer(args, model))
     if dist.is_main():
         _use(outputs, dataset, cfg, args)
-    dist.barrier()
+    dist.leave()
     return 0
 
 

@@ -31,8 +31,8 @@ def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None
         Detections on the CPU, in pixels of the original images, in the order of the loader.
     """
     found: list[Instances] = []
-    dataset = getattr(loader, 'dataset', None)
-    total = len(dataset) if dataset is not None and dist.get_world_size() == 1 else None
+    sampler = getattr(loader, 'sampler', None)
+    total = len(sampler) if hasattr(sampler, '__len__') else None  # of this process
     with evaluating(model), track(total=total, desc='testing', unit='img') as bar:
         for views in loader:
             predicted = predict_views(model, views)

@@ -41,6 +41,13 @@ def barrier() -> None:
         torch_dist.barrier()
 
 
+def leave() -> None:
+    """Wait for all processes and part; the opposite of `init_dist`."""
+    if is_distributed():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
 def reduce_mean(tensor: Tensor) -> Tensor:
     """The mean of the tensor over all processes, without gradient; the argument stays as it is."""
     if get_world_size() == 1:
