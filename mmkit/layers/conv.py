@@ -57,7 +57,8 @@ class ConvWS2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = self.weight.flatten(1)
-        weight = (flat - flat.mean(1, keepdim=True)) / (flat.std(1, keepdim=True) + self.eps)
+        centred = flat - flat.mean(1, keepdim=True)
+        weight = centred / (centred.std(1, keepdim=True) + self.eps)
         return self._conv_forward(x, weight.view_as(self.weight), self.bias)
 
 

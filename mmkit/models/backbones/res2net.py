@@ -52,7 +52,7 @@ class Res2Net(ResNet):
 
     Args: those of ResNet (depth 50, 101 or 152), and
         scales: shares of the channels in a block, at least 2.
-        base_width: channels of a share in the first stage, when `base_channels` is 64.
+        base_width: channels of a share in the first stage.
         avg_down: must be True; projections always stride by average pooling.
     """
 

@@ -19,7 +19,7 @@ class ResNeXt(ResNet):
 
     Args: those of ResNet (depth 50, 101 or 152), and
         groups: of the 3 x 3 convolutions.
-        base_width: channels of a group in the first stage, when `base_channels` is 64.
+        base_width: channels of a group in the first stage.
     """
 
     arch = {
