@@ -78,7 +78,7 @@ class Evaluator:
         try:
             self.execute(body)
             self.budget.spend_on(self.names)
-        except ConfigError:
+        except (ConfigError, OSError):  # OSError: of a base
             raise
         except Refused as error:
             raise self.refusal(str(error)) from None

@@ -1,0 +1,48 @@
+import sys
+
+import pytest
+
+from mmkit.config import Config, ConfigError
+from mmkit.registry import Registry
+
+MODULE = """
+class Own:
+    def __init__(self, x):
+        self.x = x
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    name = f'module_of_{tmp_path.name.rstrip("0123456789")}'
+    (tmp_path / f'{name}.py').write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_custom_imports_need_trust(module):
+    text = f'custom_imports = dict(imports=["{module}"])\nmodel = dict(type="{module}.Own", x=1)'
+    with pytest.warns(UserWarning, match=f'{module} are not imported.*trust=True.*--trust-config'):
+        cfg = Config.fromstring(text)
+    assert module not in sys.modules
+    with pytest.raises(ValueError, match='custom_imports of a trusted config'):
+        Registry('model').build(cfg.model)
+
+    cfg = Config.fromstring(text, trust=True)
+    assert module in sys.modules
+    assert Registry('model').build(cfg.model).x == 1
+
+
+def test_failed_imports():
+    text = 'custom_imports = dict(imports="no_such_module", allow_failed_imports={})'
+    with pytest.raises(ImportError, match="cannot import 'no_such_module'.*PYTHONPATH"):
+        Config.fromstring(text.format(False), trust=True)
+    with pytest.warns(UserWarning, match='no_such_module'):
+        Config.fromstring(text.format(True), trust=True)
+
+
+@pytest.mark.parametrize('value', ['["a"]', 'dict(import_=["a"])', 'dict(imports=[1])'])
+def test_malformed_custom_imports(value):
+    with pytest.raises(ConfigError, match=r"dict\(imports=\['package.module'"):
+        Config.fromstring(f'custom_imports = {value}')
