@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -96,6 +97,20 @@ def train_detector(
         runner.resume(resume_from)
     runner.run(loaders, settings.workflow)
     return runner
+
+
+def build_train_datasets(cfg: Mapping[str, Any]) -> list[Any]:
+    """A dataset for each part of `cfg.workflow`: `data.train`, and `data.val` with the pipeline of the training."""
+    datasets = []
+    for mode, _ in read_settings(cfg).workflow:
+        part = copy.deepcopy(read_dataset(cfg, mode))
+        if mode == 'val':
+            train = read_dataset(cfg, 'train')
+            while 'pipeline' not in train:  # wrapped, as in RepeatDataset
+                train = train['dataset']
+            part['pipeline'] = train['pipeline']
+        datasets.append(build_dataset(part))
+    return datasets
 
 
 def register_hooks(runner: Runner, settings: TrainSettings) -> None:

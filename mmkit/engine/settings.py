@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmkit.config import ConfigDict
+from mmkit.config.legacy import upgrade
+
 logger = logging.getLogger('mmkit.engine.settings')
 
 # What tools read. Other top-level names are building blocks of these, or mistakes: see `unread_keys`.
@@ -20,7 +23,7 @@ KNOWN_KEYS = frozenset(
     model data train_cfg test_cfg optimizer optimizer_config lr_config momentum_config runner total_epochs
     checkpoint_config log_config evaluation custom_hooks custom_imports workflow fp16 auto_scale_lr load_from
     resume_from auto_resume dist_params find_unused_parameters broadcast_buffers seed deterministic gpu_ids gpus
-    work_dir log_level cudnn_benchmark opencv_num_threads mp_start_method device imgs_per_gpu
+    work_dir log_level cudnn_benchmark opencv_num_threads mp_start_method device
     """.split()
 )
 # Building blocks by custom; they need not turn up in the model or the data.
@@ -140,6 +143,7 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
         KeyError: if `optimizer` or `data` is missing.
         ValueError, TypeError: for values that make no sense, naming the key.
     """
+    cfg = _modern(cfg)
     for key in ('optimizer', 'data'):
         if cfg.get(key) is None:
             raise KeyError(f'the config has no {key!r}, which a training needs{place(cfg)}')
@@ -186,11 +190,9 @@ def read_loader(cfg: Mapping[str, Any], split: str) -> LoaderSettings:
     `data.<split>_dataloader` goes before `data.samples_per_gpu` and so on, which are meant for training; a dataset with
     `samples_per_gpu` of its own says the batch size of its validation or test, by default one image.
     """
-    data = cfg['data']
+    data = _modern(cfg)['data']
     own = dict(data.get(f'{split}_dataloader') or {})
-    if 'imgs_per_gpu' in data or 'imgs_per_gpu' in cfg:
-        logger.warning('data.imgs_per_gpu is an older name of data.samples_per_gpu%s', place(cfg, 'data.imgs_per_gpu'))
-    batch = data.get('samples_per_gpu', data.get('imgs_per_gpu', cfg.get('imgs_per_gpu', 2)))
+    batch = data.get('samples_per_gpu', 2)
     if split != 'train':
         dataset = data.get(split) or {}
         batch = dataset.get('samples_per_gpu', 1) if isinstance(dataset, Mapping) else 1
@@ -331,6 +333,11 @@ def _holds(value: Any, part: Any) -> bool:
     return False
 
 
+def _modern(cfg: Mapping[str, Any]) -> ConfigDict:
+    """The config in today's spelling."""
+    return upgrade(cfg if isinstance(cfg, ConfigDict) else ConfigDict(cfg))
+
+
 def _dict(cfg: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     value = cfg.get(key)
     if value is None:
@@ -343,25 +350,9 @@ def _dict(cfg: Mapping[str, Any], key: str) -> dict[str, Any] | None:
 def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
     runner = _dict(cfg, 'runner')
     if runner is None:
-        if 'total_epochs' not in cfg:
-            raise KeyError(
-                f"the config has no 'runner', such as dict(type='EpochBasedRunner', max_epochs=12){place(cfg)}"
-            )
-        logger.warning(
-            "total_epochs=%s is an older spelling of runner=dict(type='EpochBasedRunner', max_epochs=%s)%s",
-            cfg['total_epochs'],
-            cfg['total_epochs'],
-            place(cfg, 'total_epochs'),
-        )
-        return {'type': 'EpochBasedRunner', 'max_epochs': cfg['total_epochs']}
-    runner.setdefault('type', 'EpochBasedRunner')
-    if runner['type'] == 'Runner':  # the first name of EpochBasedRunner
+        raise KeyError(f"the config has no 'runner', such as dict(type='EpochBasedRunner', max_epochs=12){place(cfg)}")
+    if runner.get('type') in (None, 'Runner'):  # the first name of EpochBasedRunner
         runner['type'] = 'EpochBasedRunner'
-    total = cfg.get('total_epochs')
-    if total is not None and total != runner.get('max_epochs'):
-        raise ValueError(
-            f'total_epochs is {total}, but runner.max_epochs is {runner.get("max_epochs")}{place(cfg, "runner")}'
-        )
     return runner
 
 
