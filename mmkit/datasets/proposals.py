@@ -19,6 +19,7 @@ NUMPY_ONLY = {
     ('numpy._core.numeric', '_frombuffer'),
     ('numpy.core.numeric', '_frombuffer'),
     ('_codecs', 'encode'),
+    ('__builtin__', 'bytes'),
 }
 
 

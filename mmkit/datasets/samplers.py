@@ -28,18 +28,10 @@ class EpochSampler(Sampler[int]):
         self.rank = get_rank() if rank is None else rank
         self.seed = int(seed)
         self.epoch = 0
-        self.num_skipped = 0
 
-    def set_epoch(self, epoch: int, num_skipped: int = 0) -> None:
-        """Before the iteration over the loader begins.
-
-        Args:
-            epoch: decides on the order and on the augmentations.
-            num_skipped: so many samples of this process are left out at the beginning: a run that goes on in the middle
-                of an epoch has seen them already.
-        """
+    def set_epoch(self, epoch: int) -> None:
+        """Before the iteration over the loader begins; decides on the order and on the augmentations."""
         self.epoch = epoch
-        self.num_skipped = num_skipped
         if isinstance(self.dataset, SeededDataset):
             self.dataset.set_epoch(epoch)
 
@@ -48,7 +40,7 @@ class EpochSampler(Sampler[int]):
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.indices()[self.num_skipped :].tolist())
+        return iter(self.indices().tolist())
 
 
 class DistributedSampler(EpochSampler):

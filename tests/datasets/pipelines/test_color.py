@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmkit.datasets.pipelines import Normalize, PhotoMetricDistortion
+
+
+def test_normalize():
+    img = np.array([[[10, 20, 30]]], np.uint8)
+    sample = Normalize(mean=[1, 2, 3], std=[1, 2, 4])(dict(img=img))
+    assert sample['img'].tolist() == [[[29, 9, 1.75]]] and sample['img'].dtype == np.float32
+    assert img.tolist() == [[[10, 20, 30]]]
+    assert sample['img_norm_cfg']['to_rgb'] and sample['img_norm_cfg']['std'].tolist() == [1, 2, 4]
+    assert Normalize([0] * 3, [1] * 3, to_rgb=False)(dict(img=img))['img'].tolist() == [[[10, 20, 30]]]
+    for std in ([1, 1], [1, 1, 0]):
+        with pytest.raises(ValueError, match='one number a channel'):
+            Normalize([0, 0, 0], std)
+
+
+def distorted(num=200, **arguments):
+    img = np.tile(np.array([[[40, 80, 120]]], np.uint8), (2, 2, 1))
+    step = PhotoMetricDistortion(**arguments)
+    for seed in range(num):
+        out = step(dict(img=img, rng=np.random.default_rng(seed)))['img']
+        assert out.dtype == np.float32 and out.shape == (2, 2, 3)
+        yield out[0, 0]
+
+
+NOTHING = dict(brightness_delta=0, contrast_range=(1, 1), saturation_range=(1, 1), hue_delta=0)
+
+
+def test_only_channels_change_places_if_all_ranges_are_points():
+    seen = {tuple(int(round(float(value))) for value in pixel) for pixel in distorted(**NOTHING)}
+    assert len(seen) == 6 and {tuple(sorted(pixel)) for pixel in seen} == {(40, 80, 120)}
+
+
+def test_brightness_adds_and_contrast_multiplies():
+    sums = [pixel.sum() - 240 for pixel in distorted(**{**NOTHING, 'brightness_delta': 10})]
+    assert -30.1 <= min(sums) < -20 and 20 < max(sums) <= 30.1
+    assert np.mean(np.abs(sums) < 1e-3) == pytest.approx(0.5, abs=0.12)
+    factors = [pixel.sum() / 240 for pixel in distorted(**{**NOTHING, 'contrast_range': (0.5, 2)})]
+    assert 0.499 <= min(factors) < 0.7 and 1.5 < max(factors) <= 2.01
+
+
+def test_saturation_and_hue_leave_the_brightest_channel():
+    gaps = []
+    for pixel in distorted(**{**NOTHING, 'saturation_range': (0.5, 1.4), 'hue_delta': 20}):
+        assert pixel.max() == pytest.approx(120, abs=0.01)
+        gaps.append(pixel.max() - pixel.min())
+    assert 39 <= min(gaps) < 60 and 100 < max(gaps) <= 113
