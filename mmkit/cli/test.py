@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
 from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import build_test_dataset, evaluation_options, test_detector, write_outputs
 from mmkit.config import Config, ConfigError
@@ -143,6 +145,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f'--out {args.out}: the name must end in .pkl or .json')
     if args.gpu_id is not None and (args.device or args.launcher != 'none'):
         parser.error('--gpu-id is for a single process and excludes --device')
+    if args.show and matplotlib.get_backend().lower() == 'agg':
+        parser.error('--show: there is no screen to show windows on, use --show-dir DIR')
     for name in ('tmpdir', 'gpu_collect'):
         if getattr(args, name):
             flag = name.replace('_', '-')

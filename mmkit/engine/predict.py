@@ -31,7 +31,7 @@ def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None
         Detections on the CPU, in pixels of the original images, in the order of the loader.
     """
     found: list[Instances] = []
-    sampler = getattr(loader, 'sampler', None)
+    sampler: Any = getattr(loader, 'sampler', None)
     total = len(sampler) if hasattr(sampler, '__len__') else None  # of this process
     with evaluating(model), track(total=total, desc='testing', unit='img') as bar:
         for views in loader:

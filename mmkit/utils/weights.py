@@ -139,7 +139,8 @@ def _globals_in(stream: IO[bytes]) -> set[str]:
 
 def _named(path: str, target: Any) -> Any:
     """Give a function or class the import path under which a pickle looks it up."""
-    target.__module__, _, target.__qualname__ = path.rpartition('.')
+    target.__module__, _, target.__name__ = path.rpartition('.')
+    target.__qualname__ = target.__name__
     return target
 
 

@@ -61,7 +61,10 @@ def test_coco_files(files, tmp_path, capsys):
     assert json.loads((tmp_path / 'a.json').read_text()) == written
 
 
-def test_windows(files, monkeypatch):
+def test_windows(files, monkeypatch, capsys):
+    monkeypatch.setattr('matplotlib.get_backend', lambda: 'agg')
+    assert '--show: there is no screen' in fails(capsys, [*files, '--show'])
+    monkeypatch.setattr('matplotlib.get_backend', lambda: 'tkagg')
     shown = []
     monkeypatch.setattr('mmkit.cli.test.show_result_pyplot', lambda *args, title: shown.append(title))
     assert main([*files, '--show', '--device', 'cpu']) == 0
