@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from mmkit.layers import BaseModule
+from mmkit.layers import BaseModule, Sequential
 from mmkit.registry import BACKBONES, NECKS, build_from_cfg
 from mmkit.structures import Batch, Instances
 
@@ -18,13 +18,14 @@ class Detector(BaseModule):
     """A backbone, perhaps a neck, and heads.
 
     Args:
+        neck: one, or several that follow each other.
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)` of the backbone.
     """
 
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | None = None,
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         pretrained: str | None = None,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
@@ -34,7 +35,9 @@ class Detector(BaseModule):
             backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
             backbone.pop('pretrained', None)
         self.backbone = build_from_cfg(backbone, BACKBONES)
-        if neck is not None:
+        if isinstance(neck, Sequence):
+            self.neck = Sequential(*(build_from_cfg(part, NECKS) for part in neck))
+        elif neck is not None:
             self.neck = build_from_cfg(neck, NECKS)
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
