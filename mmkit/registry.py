@@ -65,7 +65,7 @@ class Registry:
         if others:
             message += f'; there is a {" and a ".join(others)} of this name'
         return (
-            f"{message}. A class of your own is registered when its module is imported: list the module in "
+            f'{message}. A class of your own is registered when its module is imported: list the module in '
             f"custom_imports=dict(imports=['package.module']) of a trusted config, or import it in your script"
         )
 

@@ -34,3 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.argv[0] = f'mmkit {args[0]}'  # what argparse shows in `usage:`
     status: int = importlib.import_module(COMMANDS[args[0]][0]).main(args[1:])
     return status
+
+
+if __name__ == '__main__':
+    sys.exit(main())

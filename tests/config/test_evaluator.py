@@ -13,7 +13,8 @@ def read(text):
         'x = 1 + 2 * 3 - 4 / 5 // 6 % 7 ** 2',
         'x = -1; y = +2; z = ~3; w = not 4',
         'x = 6 | 1; y = 6 & 3; z = 6 ^ 3; w = 1 << 4; v = 16 >> 2',
-        'x = 1 < 2 <= 2 != 3; y = 3 > 2 >= 5; z = 1 in [1] and 2 not in (1,); a = None; w = a is None; v = a is not None',
+        'x = 1 < 2 <= 2 != 3; y = 3 > 2 >= 5; z = 1 in [1] and 2 not in (1,)',
+        'a = None; w = a is None; v = a is not None',
         "x = 'a' 'b' + 'c' * 3; y = 'abc'[1]; z = 'abc'[::-1]; w = '%s_%03d' % ('a', 5)",
         "x = 0 or 'b'; y = 1 and []; z = 1 if [] else 2",
         'x = [1, *range(3), *(4, 5)]; y = (*x, 6); z = {1, 2} | {3}; w = {*x}',
@@ -29,7 +30,7 @@ def read(text):
         "x = dict(a=1); x['b'] = 2; x['a'] += 5; del x['b']; x |= dict(c=3)",
         'x = [1, 2, 3, 4]; x[1:3] = [9]; del x[0]; y = 1; del y',
         'x: int = 3\ny: str\npass\n"text"',
-        'x = []\nfor i in range(5):\n  if i == 1:\n    continue\n  if i == 3:\n    break\n  x.append(i)\nelse:\n  x = 0',
+        'x = []\nfor i in range(5):\n  if i < 1: continue\n  if i == 3:\n    break\n  x.append(i)\nelse:\n  x = 0',
         'x = 0\nfor i in [1]:\n  x += 1\nelse:\n  x += 10\nif x > 5:\n  y = 1\nelif x:\n  y = 2\nelse:\n  y = 3',
         'import copy\na = [[1]]; b = copy.deepcopy(a); b[0].append(2)',
         'from copy import deepcopy\na = [[1]]; b = deepcopy(a); b[0].append(2)',
@@ -90,7 +91,8 @@ def test_the_original_error_is_the_cause():
 
 def test_keys_know_their_lines():
     cfg = Config.fromstring(
-        "a = dict(\n  x=1,\n  y={'z':\n    2})\na['w'] = 3\na.update(\n  v=4)\nb = dict(a,\n  u=5)\nc = {k: 1 for k in 'q'}\n"
+        "a = dict(\n  x=1,\n  y={'z':\n    2})\na['w'] = 3\na.update(\n  v=4)\n"
+        "b = dict(a,\n  u=5)\nc = {k: 1 for k in 'q'}\n"
     )
     lines = {path: cfg.origin(path).line for path in ('a.x', 'a.y', 'a.y.z', 'a.w', 'a.v', 'b.x', 'b.u', 'c.q', 'b')}
     assert lines == {'a.x': 2, 'a.y': 3, 'a.y.z': 3, 'a.w': 5, 'a.v': 7, 'b.x': 2, 'b.u': 9, 'c.q': 10, 'b': 8}

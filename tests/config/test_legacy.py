@@ -69,7 +69,10 @@ def test_nothing_to_lose(contents):
 @pytest.mark.parametrize(
     ('contents', 'message'),
     [
-        (dict(model=dict(train_cfg=dict(x=1)), train_cfg=dict(x=2)), 'train_cfg is the old spelling of model.train_cfg'),
+        (
+            dict(model=dict(train_cfg=dict(x=1)), train_cfg=dict(x=2)),
+            'train_cfg is the old spelling of model.train_cfg',
+        ),
         (dict(total_epochs=12, runner=dict(max_epochs=24)), r'old spelling of runner.max_epochs, .* 24'),
         (dict(model=dict(pretrained='a', backbone=dict(init_cfg=dict(type='Kaiming')))), 'model.backbone.init_cfg='),
     ],

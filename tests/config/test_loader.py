@@ -20,7 +20,7 @@ def write(tmp_path, monkeypatch):
 
 def test_bases_merge_at_any_depth(write):
     write(
-        sub__deep="a = 1\nm = dict(x=1, y=dict(z=[1, 2], w=3))",
+        sub__deep='a = 1\nm = dict(x=1, y=dict(z=[1, 2], w=3))',
         base="_base_ = 'sub/deep.py'\nm = dict(y=dict(z=[5]))\nb = 2",
         top="_base_ = ['./base.py']\nm = dict(y=dict(w=dict(v=1)))\na = None",
     )
@@ -50,7 +50,11 @@ l = [dict(_delete_=True, x=1)]
         child="_base_ = 'top.py'\na = dict(_delete_=False, u=1)\nnew = dict(y=1)",
     )
     assert Config.fromfile('top.py') == {'a': {'v': 2, 'y': {'w': 1}}, 'new': {'x': 1}, 'l': [{'x': 1}]}
-    assert Config.fromfile('child.py') == {'a': {'v': 2, 'y': {'w': 1}, 'u': 1}, 'new': {'x': 1, 'y': 1}, 'l': [{'x': 1}]}
+    assert Config.fromfile('child.py') == {
+        'a': {'v': 2, 'y': {'w': 1}, 'u': 1},
+        'new': {'x': 1, 'y': 1},
+        'l': [{'x': 1}],
+    }
 
 
 def test_dicts_replace_what_is_no_dict_and_are_replaced(write):
@@ -73,7 +77,9 @@ def test_a_circle_of_bases_is_an_error(write, circle):
 
 def test_missing_files_name_the_nearest(write):
     write(faster_rcnn='', top="_base_ = 'fast_rcnn.py'")
-    with pytest.raises(FileNotFoundError, match=r'fast_rcnn\.py does not exist \(a base of top\.py\); .*: faster_rcnn\.py'):
+    with pytest.raises(
+        FileNotFoundError, match=r'fast_rcnn\.py does not exist \(a base of top\.py\); .*: faster_rcnn\.py'
+    ):
         Config.fromfile('top.py')
     with pytest.raises(FileNotFoundError, match='nothing alike'):
         Config.fromfile('nowhere/x.py')
@@ -91,7 +97,10 @@ def test_unknown_suffix():
 
 
 def test_file_variables(write):
-    folder = write(conf_dir__my='a = "{{ fileDirname }}/x"\nb = "{{fileBasename}}"\nc = "{{ fileBasenameNoExtension }}{{ fileExtname }}"')
+    folder = write(
+        conf_dir__my='a = "{{ fileDirname }}/x"\nb = "{{fileBasename}}"\n'
+        'c = "{{ fileBasenameNoExtension }}{{ fileExtname }}"'
+    )
     expected = {'a': f'{folder}/conf_dir/x', 'b': 'my.py', 'c': 'my.py'}
     assert Config.fromfile('conf_dir/my.py') == expected
     write(my_dot_yaml='a: "{{ fileBasename }}"', my_dot_json='{"a": "{{ fileExtname }}"}')
@@ -120,7 +129,7 @@ x[0]['c'] = 6
 def test_values_of_bases_in_yaml_and_json(write):
     write(
         base=BASE,
-        y_dot_yaml="_base_: base.py\nx: {{_base_.a.b}}\ny: ['{{ _base_.word }}-', \"{{_base_.a}}\"]",
+        y_dot_yaml='_base_: base.py\nx: {{_base_.a.b}}\ny: [\'{{ _base_.word }}-\', "{{_base_.a}}"]',
         j_dot_json='{"_base_": ["base.py"],\n "x": {{_base_.a.b}},\n "y": ["{{ _base_.word }}-", {{_base_.a}}]}',
     )
     for name in ('y.yaml', 'j.json'):
@@ -132,7 +141,7 @@ def test_values_of_bases_in_yaml_and_json(write):
 @pytest.mark.parametrize('ref', ['{{_base_.a.bb}}', '_base_.aa', "'{{_base_.a.b.7}}'"])
 def test_absent_values_of_bases(write, ref):
     write(base=BASE, top=f"_base_ = 'base.py'\nx = {ref}")
-    with pytest.raises(ConfigError, match=r"(?s)top\.py:2: .*the bases of top\.py have no"):
+    with pytest.raises(ConfigError, match=r'(?s)top\.py:2: .*the bases of top\.py have no'):
         Config.fromfile('top.py')
 
 
@@ -144,7 +153,14 @@ def test_values_of_bases_before_the_base():
 def test_trusted_files_have_bases_too(write):
     write(
         base=BASE,
-        top="_base_ = 'base.py'\nimport math\ndef f():\n    return 1\nx = {{_base_.a.b}}\ny = '{{_base_.word}}' * f()\nb = dict(v=math.pi)",
+        top="""_base_ = 'base.py'
+import math
+def f():
+    return 1
+x = {{_base_.a.b}}
+y = '{{_base_.word}}' * f()
+b = dict(v=math.pi)
+""",
     )
     cfg = Config.fromfile('top.py', trust=True)
     assert set(cfg) == {'a', 'word', 'text', 'x', 'y', 'b'} and cfg.x == [{'c': 5}] and cfg.y == 'w'

@@ -45,7 +45,8 @@ def test_options_are_copied(cfg):
 
 
 def test_origin_of_options(cfg):
-    cfg.merge_from_dict({'model.neck.type': 'PAFPN', 'model.heads.0': dict(k=1), 'model.a.b': 2}, source='--cfg-options')
+    options = {'model.neck.type': 'PAFPN', 'model.heads.0': dict(k=1), 'model.a.b': 2}
+    cfg.merge_from_dict(options, source='--cfg-options')
     assert str(cfg.origin('model.neck.type')) == '--cfg-options' == str(cfg.origin('model.heads.0.k'))
     assert str(cfg.origin('model.neck.n')) == '<string>.py:1' == str(cfg.origin('model.heads.0.n'))
     assert cfg.model.neck._locate('type') == 'model.neck.type at --cfg-options'

@@ -35,7 +35,7 @@ from mmkit.config.options import DictAction, parse_value
         ('007', '007'),
         ('__import__("os").system("x")', '__import__("os").system("x")'),
         ('lambda: 1', 'lambda: 1'),
-        ("['a]', \"b,\"]", ['a]', 'b,']),
+        ('[\'a]\', "b,"]', ['a]', 'b,']),
     ],
 )
 def test_values(text, value):
@@ -63,9 +63,11 @@ def test_action_collects_over_several_uses(parser):
     assert parser.parse_args([]).cfg_options is None
 
 
-@pytest.mark.parametrize(('word', 'message'), [('a', 'expected KEY=VALUE'), ('=1', 'KEY=VALUE'), ('a=[1', "']' is|] is")])
+@pytest.mark.parametrize(
+    ('word', 'message'), [('a', 'expected KEY=VALUE'), ('=1', 'KEY=VALUE'), ('a=[1', '] is missing')]
+)
 def test_action_names_the_wrong_word(parser, word, message, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(['--cfg-options', word])
     error = capsys.readouterr().err
-    assert repr(word) in error and any(part in error for part in message.split('|'))
+    assert repr(word) in error and message in error
