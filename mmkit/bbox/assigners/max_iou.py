@@ -14,7 +14,8 @@ from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Instances
 
 
-@BBOX_ASSIGNERS.register_module()
+# mmdetection has the Ascend kind for another processor; it computes the same.
+@BBOX_ASSIGNERS.register_module(['MaxIoUAssigner', 'AscendMaxIoUAssigner'])
 class MaxIoUAssigner:
     """Assignment by overlap (arXiv:1506.01497).
 

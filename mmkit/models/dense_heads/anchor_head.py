@@ -49,7 +49,8 @@ def inside_image(anchors: Tensor, valid: Tensor, img_shape: tuple[int, int], all
     return valid & low & high
 
 
-@HEADS.register_module()
+# mmdetection has the Ascend kind for another processor; it computes the same.
+@HEADS.register_module(['AnchorHead', 'AscendAnchorHead'])
 class AnchorHead(BaseModule):
     """Classifies anchors and regresses boxes from them (Faster R-CNN's RPN, arXiv:1506.01497).
 

@@ -12,7 +12,8 @@ from mmkit.models.dense_heads.towers import climb, conv_tower
 from mmkit.registry import HEADS
 
 
-@HEADS.register_module()
+# mmdetection has the Ascend kind for another processor; it computes the same.
+@HEADS.register_module(['RetinaHead', 'AscendRetinaHead'])
 class RetinaHead(AnchorHead):
     """Two towers of `stacked_convs` 3x3 convolutions, one for classes and one for boxes, shared by the levels."""
 
