@@ -1,0 +1,58 @@
+"""Checkpoints of other projects under the names of ours. A source is a file here and a line below."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmkit.engine.converters import detectron2, megvii_yolox, torchvision
+from mmkit.engine.converters.rules import Conversion, rename
+from mmkit.utils.files import atomic_write
+from mmkit.utils.weights import read_weights, resolve
+
+
+def _mmdet(state_dict: Mapping[str, Tensor]) -> Conversion:
+    """The names are ours already; only the wrapper of parallel training goes."""
+    return rename(state_dict, ((r'module\.', ''), (r'ema_', None), (r'', '')))
+
+
+CONVERTERS: dict[str, Callable[[Mapping[str, Tensor]], Conversion]] = {
+    'megvii-yolox': megvii_yolox.convert,
+    'torchvision': torchvision.convert,
+    'detectron2': detectron2.convert,
+    'mmdet': _mmdet,
+}
+
+
+def convert_file(source: str | os.PathLike[str], destination: str | os.PathLike[str], origin: str) -> Conversion:
+    """Read `source`, rename its tensors, write them as `state_dict` (with `meta`) to `destination`.
+
+    Args:
+        source: a file, URL or scheme; a `.pkl` is read as detectron2's.
+        origin: a key of `CONVERTERS`.
+
+    Raises:
+        ValueError: if the file holds something else than weights, or no tensor gets a name.
+    """
+    path = resolve(source)
+    meta: dict[str, object] = {}
+    if path.suffix == '.pkl':
+        tensors = detectron2.read_pickle(path)
+    else:
+        content = read_weights(path)
+        meta = {k: v for k, v in (content.get('meta') or {}).items() if k in ('CLASSES', 'epoch', 'iter')}
+        inner = next((content[k] for k in ('state_dict', 'model') if isinstance(content.get(k), Mapping)), content)
+        tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+    found = CONVERTERS[origin](tensors)
+    if not found.state_dict:
+        raise ValueError(f'{path}: none of its {len(tensors)} tensors is known to --from {origin}')
+    if Path(destination).suffix != '.pth':
+        raise ValueError(f'{destination}: a checkpoint ends in .pth')
+    Path(destination).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(destination) as file:
+        torch.save({'meta': {**meta, 'converted_from': origin}, 'state_dict': found.state_dict}, file)
+    return found

@@ -1,0 +1,171 @@
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from mmkit.cli.convert import main
+from mmkit.engine.converters import convert_file, detectron2, megvii_yolox
+from mmkit.engine.converters import torchvision as from_torchvision
+from mmkit.models import build_backbone, build_detector
+from mmkit.utils.state_dict import load_state_dict
+
+
+def names(conversion):
+    return {old: new for new, old in conversion.renamed.items()}
+
+
+def test_mobilenet_of_torchvision_gives_the_same_features():
+    torch.manual_seed(0)
+    theirs = torchvision.models.mobilenet_v2(weights=None).eval()
+    ours = build_backbone(dict(type='MobileNetV2', out_indices=(7,))).eval()
+    found = from_torchvision.convert(theirs.state_dict())
+    assert load_state_dict(ours, found.state_dict, strict=True).complete
+    assert found.dropped == ['classifier.1.weight', 'classifier.1.bias']
+    imgs = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(ours(imgs)[0], theirs.features(imgs))
+
+
+def detector_cfg(depth=50, num_classes=2):
+    anchors = dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64])
+    return dict(
+        type='FasterRCNN',
+        backbone=dict(type='ResNet', depth=depth),
+        neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, num_outs=5),
+        rpn_head=dict(type='RPNHead', in_channels=256, anchor_generator=anchors),
+        roi_head=dict(
+            type='StandardRoIHead',
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=7),
+                out_channels=256,
+                featmap_strides=[4, 8, 16, 32],
+            ),
+            bbox_head=dict(type='Shared2FCBBoxHead', num_classes=num_classes),
+        ),
+    )
+
+
+def test_faster_rcnn_of_torchvision_gives_the_same_features():
+    torch.manual_seed(0)
+    theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None, num_classes=3
+    ).eval()
+    ours = build_detector(detector_cfg()).eval()
+    found = from_torchvision.convert(theirs.state_dict())
+    report = load_state_dict(ours, found.state_dict)
+    assert not found.unknown and not report.unexpected and not report.mismatched
+    assert all(name.endswith('num_batches_tracked') for name in report.missing)
+    imgs = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for feat, expected in zip(ours.extract_feat(imgs), theirs.backbone(imgs).values(), strict=True):
+            torch.testing.assert_close(feat, expected, rtol=1e-4, atol=1e-4)
+    weight = theirs.roi_heads.box_predictor.cls_score.weight
+    torch.testing.assert_close(ours.roi_head.bbox_head.fc_cls.weight[-1], weight[0])  # background goes last
+    torch.testing.assert_close(
+        ours.roi_head.bbox_head.fc_reg.weight, theirs.roi_heads.box_predictor.bbox_pred.weight[4:]
+    )
+
+
+def test_a_strange_model_is_refused():
+    with pytest.raises(ValueError, match='no torchvision model'):
+        from_torchvision.convert({'encoder.weight': torch.zeros(1)})
+
+
+def test_yolox_names():
+    expected = {
+        'backbone.backbone.stem.conv.conv.weight': 'backbone.stem.conv.conv.weight',
+        'backbone.backbone.dark2.0.dconv.bn.bias': 'backbone.stage1.0.depthwise_conv.bn.bias',
+        'backbone.backbone.dark3.1.conv2.conv.weight': 'backbone.stage2.1.short_conv.conv.weight',
+        'backbone.backbone.dark3.1.m.2.conv1.conv.weight': 'backbone.stage2.1.blocks.2.conv1.conv.weight',
+        'backbone.backbone.dark5.1.conv2.conv.weight': 'backbone.stage4.1.conv2.conv.weight',
+        'backbone.backbone.dark5.2.conv3.bn.weight': 'backbone.stage4.2.final_conv.bn.weight',
+        'backbone.C3_p3.m.0.conv2.pconv.conv.weight': (
+            'neck.top_down_blocks.1.blocks.0.conv2.pointwise_conv.conv.weight'
+        ),
+        'backbone.C3_n4.conv1.conv.weight': 'neck.bottom_up_blocks.1.main_conv.conv.weight',
+        'backbone.bu_conv2.conv.weight': 'neck.downsamples.0.conv.weight',
+        'head.stems.1.bn.bias': 'neck.out_convs.1.bn.bias',
+        'head.cls_convs.0.1.conv.weight': 'bbox_head.multi_level_cls_convs.0.1.conv.weight',
+        'head.obj_preds.2.bias': 'bbox_head.multi_level_conv_obj.2.bias',
+    }
+    assert names(megvii_yolox.convert({name: torch.zeros(1) for name in expected})) == expected
+
+
+def test_detectron2_names():
+    expected = {
+        'backbone.bottom_up.stem.conv1.norm.weight': 'backbone.bn1.weight',
+        'backbone.bottom_up.res4.2.conv3.norm.running_var': 'backbone.layer3.2.bn3.running_var',
+        'backbone.bottom_up.res2.0.shortcut.weight': 'backbone.layer1.0.downsample.0.weight',
+        'backbone.fpn_output5.bias': 'neck.fpn_convs.3.conv.bias',
+        'proposal_generator.rpn_head.anchor_deltas.bias': 'rpn_head.rpn_reg.bias',
+        'roi_heads.box_predictor.cls_score.weight': 'roi_head.bbox_head.fc_cls.weight',
+        'roi_heads.mask_head.mask_fcn4.weight': 'roi_head.mask_head.convs.3.conv.weight',
+    }
+    assert names(detectron2.convert({name: torch.zeros(1) for name in expected})) == expected
+
+
+def test_caffe2_backbone_fills_a_resnet(tmp_path):
+    ours = build_backbone(dict(type='ResNet', depth=50, style='caffe'))
+    arrays = {'conv1_w': ours.conv1.weight, 'res_conv1_bn_s': ours.bn1.weight, 'res_conv1_bn_b': ours.bn1.bias}
+    for stage in range(4):
+        for index, block in enumerate(getattr(ours, f'layer{stage + 1}')):
+            place = f'res{stage + 2}_{index}_branch'
+            for number, letter in enumerate('abc', start=1):
+                arrays[f'{place}2{letter}_w'] = getattr(block, f'conv{number}').weight
+                arrays[f'{place}2{letter}_bn_s'] = getattr(block, f'bn{number}').weight
+                arrays[f'{place}2{letter}_bn_b'] = getattr(block, f'bn{number}').bias
+            if block.downsample is not None:
+                arrays[f'{place}1_w'] = block.downsample[0].weight
+                arrays[f'{place}1_bn_s'] = block.downsample[1].weight
+                arrays[f'{place}1_bn_b'] = block.downsample[1].bias
+    path = tmp_path / 'R-50.pkl'
+    path.write_bytes(pickle.dumps({'model': {k: v.detach().numpy() for k, v in arrays.items()}}))
+    found = detectron2.convert(detectron2.read_pickle(path))
+    report = load_state_dict(ours, found.state_dict)
+    assert all(name.endswith('num_batches_tracked') for name in report.missing) and not report.unexpected
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+def test_a_pickle_that_wants_more_than_arrays_is_not_executed(tmp_path):
+    canary = tmp_path / 'canary'
+    (tmp_path / 'bomb.pkl').write_bytes(pickle.dumps({'model': Bomb(canary)}))
+    with pytest.raises(ValueError, match=r'asks for (_io|io)\.open'):
+        detectron2.read_pickle(tmp_path / 'bomb.pkl')
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'no pickle', pickle.dumps([np.zeros(2)])])
+def test_a_broken_pickle_names_the_file(tmp_path, content):
+    (tmp_path / 'x.pkl').write_bytes(content)
+    with pytest.raises(ValueError, match=r'x\.pkl'):
+        detectron2.read_pickle(tmp_path / 'x.pkl')
+
+
+def test_mmdet_keeps_only_weights_and_classes(tmp_path):
+    source, destination = tmp_path / 'epoch_1.pth', tmp_path / 'out' / 'weights.pth'
+    state = OrderedDict({'module.backbone.conv1.weight': torch.ones(1), 'ema_backbone_conv1_weight': torch.zeros(1)})
+    torch.save({'meta': {'CLASSES': ('a',), 'epoch': 1}, 'state_dict': state, 'optimizer': {'x': 1}}, source)
+    found = convert_file(source, destination, 'mmdet')
+    assert found.dropped == ['ema_backbone_conv1_weight']
+    written = torch.load(destination, weights_only=True)
+    assert set(written) == {'meta', 'state_dict'} and written['meta']['CLASSES'] == ('a',)
+    assert list(written['state_dict']) == ['backbone.conv1.weight']
+
+
+def test_command_reports(tmp_path, capsys):
+    torch.save({'encoder.weight': torch.zeros(1)}, tmp_path / 'x.pth')
+    arguments = [str(tmp_path / 'x.pth'), str(tmp_path / 'y.pth'), '--from']
+    assert main([*arguments, 'megvii-yolox']) == 1
+    assert 'none of its 1 tensors is known' in capsys.readouterr().err
+    assert main([*arguments, 'mmdet']) == 0
+    assert '1 tensors renamed' in capsys.readouterr().out
