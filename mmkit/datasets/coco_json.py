@@ -6,11 +6,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mmkit.utils.names import nearest
 
 
 @dataclass
@@ -98,7 +99,7 @@ def _choose_categories(
         return tuple(ids), [several[0] for several in ids.values()]
     lacking = [name for name in classes if name not in ids]
     if lacking:
-        hints = [f'{name!r} (near: {", ".join(get_close_matches(name, ids, n=3)) or "none"})' for name in lacking]
+        hints = [f'{name!r} (near: {", ".join(nearest(name, ids)) or "none"})' for name in lacking]
         raise ValueError(f'{path} has no category {"; ".join(hints)}. It has: {", ".join(ids)}')
     return tuple(classes), [ids[name][0] for name in classes]
 

@@ -81,6 +81,7 @@ class CustomDataset(SeededDataset):
         self.test_mode = test_mode
         self.max_broken = max_broken
         self.CLASSES = read_classes(classes, type(self).CLASSES)
+        self.pipeline = Compose(pipeline)  # before the annotations, whose reading may take a minute
         if not Path(self.ann_file).is_file():
             raise FileNotFoundError(f'no annotation file {self.ann_file} ({type(self).__name__}.ann_file)')
 
@@ -94,7 +95,6 @@ class CustomDataset(SeededDataset):
         self.images = PackedList(images)
         self.img_ids = [image.get('id', number) for number, image in enumerate(images)]
         self.flag = np.array([image['width'] > image['height'] for image in images], dtype=np.uint8)
-        self.pipeline = Compose(pipeline)
         self._broken = torch.zeros(len(images), dtype=torch.bool).share_memory_()
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:

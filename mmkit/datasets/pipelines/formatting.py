@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mmkit.registry import PIPELINES
 from mmkit.structures import ImageMeta, Instances, Sample
+from mmkit.utils.names import nearest
 
 META_KEYS = (
     'filename',
@@ -236,6 +236,6 @@ def _instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = 
 def _check_keys(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
     for key in given:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
+            near = nearest(key, known, count=1)
             hint = f', did you mean {near[0]!r}?' if near else ''
             raise ValueError(f'Collect: {argument} has {key!r}{hint} There are: {", ".join(known)}')
