@@ -12,6 +12,7 @@ from mmkit.models.dense_heads.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.rpn_head import RPNHead
 from mmkit.models.dense_heads.ssd_head import SSDHead
 from mmkit.models.dense_heads.yolo_head import YOLOV3Head
+from mmkit.models.dense_heads.yolox_head import YOLOXHead
 
 __all__ = [
     'ATSSHead',
@@ -26,4 +27,5 @@ __all__ = [
     'SSDHead',
     'Transformer',
     'YOLOV3Head',
+    'YOLOXHead',
 ]

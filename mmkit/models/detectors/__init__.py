@@ -12,6 +12,7 @@ from mmkit.models.detectors.two_stage import (
     MaskRCNN,
     TwoStageDetector,
 )
+from mmkit.models.detectors.yolox import YOLOX
 
 __all__ = [
     'ATSS',
@@ -20,6 +21,7 @@ __all__ = [
     'GFL',
     'RPN',
     'YOLOV3',
+    'YOLOX',
     'CascadeRCNN',
     'DeformableDETR',
     'Detector',

@@ -1,0 +1,87 @@
+"""YOLOX: a one-stage detector that trains on images of changing size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmkit.models.detectors.single_stage import SingleStageDetector
+from mmkit.registry import DETECTORS
+from mmkit.structures import Batch
+from mmkit.utils.dist import broadcast_object
+
+
+@DETECTORS.register_module()
+class YOLOX(SingleStageDetector):
+    """YOLOX, arXiv:2107.08430.
+
+    Args:
+        input_size: (height, width) of the images that the pipeline makes.
+        size_multiplier: training sizes are multiples of this.
+        random_size_range: (low, high), both included: training heights in units of `size_multiplier`.
+        random_size_interval: iterations after which another size is drawn; the first have `input_size`.
+
+    Attributes:
+        iteration: training iterations so far; on it and on the seed depends the size, in all processes alike.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        neck: Mapping[str, Any],
+        bbox_head: Mapping[str, Any],
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        pretrained: str | None = None,
+        input_size: Sequence[int] = (640, 640),
+        size_multiplier: int = 32,
+        random_size_range: Sequence[int] = (15, 25),
+        random_size_interval: int = 10,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(backbone, neck, bbox_head, train_cfg, test_cfg, pretrained, init_cfg)
+        if random_size_interval < 1:
+            raise ValueError(f'YOLOX: random_size_interval must be at least 1, got {random_size_interval}')
+        self.input_size = (input_size[0], input_size[1])
+        self.size_multiplier = size_multiplier
+        self.random_size_range = (random_size_range[0], random_size_range[1])
+        self.random_size_interval = random_size_interval
+        self.iteration = 0
+        self._seed: int | None = None
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        if self.training:
+            batch = resized(batch, self.input_size, self.training_size(self.iteration))
+            self.iteration += 1
+        return super().loss(batch)
+
+    def training_size(self, iteration: int) -> tuple[int, int]:
+        """(height, width) of the images in an iteration."""
+        draw = iteration // self.random_size_interval
+        if draw == 0:
+            return self.input_size
+        if self._seed is None:
+            self._seed = broadcast_object(torch.initial_seed())
+        low, high = self.random_size_range
+        units = int(np.random.default_rng([self._seed, draw]).integers(low, high, endpoint=True))
+        aspect_ratio = self.input_size[1] / self.input_size[0]
+        return self.size_multiplier * units, self.size_multiplier * int(aspect_ratio * units)
+
+
+def resized(batch: Batch, old: tuple[int, int], new: tuple[int, int]) -> Batch:
+    """Images of size `new`, and the ground truth that fits when they were of size `old`, both (height, width)."""
+    if old == new:
+        return batch
+    assert batch.gts is not None
+    factor = batch.imgs.new_tensor([new[1] / old[1], new[0] / old[0]] * 2)
+    return replace(
+        batch,
+        imgs=F.interpolate(batch.imgs, size=new, mode='bilinear', align_corners=False),
+        gts=[replace(each, bboxes=each.bboxes * factor) for each in batch.gts],
+    )
