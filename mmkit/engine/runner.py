@@ -299,7 +299,8 @@ class Runner:
             'scaler': self.scaler.state_dict(),
         }
         if self.ema is not None:
-            state['trained'] = {name: value.cpu() for name, value in self.ema.trained(self.module).items()}
+            trained = self.ema.trained(self.module)
+            state['trained'] = {name: value.detach().to('cpu', copy=True) for name, value in trained.items()}
         grads = {name: p.grad.cpu() for name, p in self.module.named_parameters() if p.grad is not None}
         if grads:  # between two steps of the optimizer
             state['grads'] = grads
@@ -389,7 +390,7 @@ class EpochBasedRunner(Runner):
         self.max_iters = self.max_epochs * self.iters_per_epoch
 
     def _loop(self, loaders: Sequence[Any], workflow: Workflow) -> None:
-        done = self.epoch % sum(times for mode, times in workflow if mode == 'train')  # of the current round
+        done = _done_in_round(self.epoch, workflow)
         while self.epoch < self.max_epochs:
             for loader, (mode, times) in zip(loaders, workflow):
                 if mode == 'train':
@@ -424,7 +425,8 @@ class IterBasedRunner(Runner):
         self.max_epochs = math.ceil(self.max_iters / self.iters_per_epoch)
 
     def _loop(self, loaders: Sequence[Any], workflow: Workflow) -> None:
-        done = self.iter % sum(times for mode, times in workflow if mode == 'train')  # of the current round
+        done = _done_in_round(self.iter, workflow)
+        rounds = (self.iter - done) // _round_length(workflow)
         batches: dict[int, Iterator[Batch]] = {}
         while self.iter < self.max_iters:
             for index, (loader, (mode, times)) in enumerate(zip(loaders, workflow)):
@@ -435,7 +437,7 @@ class IterBasedRunner(Runner):
                         self.mode, self.loader = 'train', loader
                         self._train_iter(next(endless))
                 elif not done:
-                    endless = batches.setdefault(index, _forever(loader))
+                    endless = batches.setdefault(index, _forever(loader, rounds * times))
                     self._val_pass(loader, (next(endless) for _ in range(times)))
         if self.inner_iter == self.iters_per_epoch:
             self._end_epoch()
@@ -459,7 +461,21 @@ def _make_scaler(half: LossScale | None, device: torch.device) -> torch.amp.Grad
     )
 
 
-def _forever(loader: Any) -> Iterator[Batch]:
+def _round_length(workflow: Workflow) -> int:
+    return sum(times for mode, times in workflow if mode == 'train')
+
+
+def _done_in_round(count: int, workflow: Workflow) -> int:
+    """Of a round of the workflow, how much training a resumed run has behind it.
+
+    A checkpoint is written before the validation that follows, so at the end of a round all of its training is done.
+    """
+    return (count - 1) % _round_length(workflow) + 1 if count else 0
+
+
+def _forever(loader: Any, start: int) -> Iterator[Batch]:
+    """Batches without end, beginning with batch `start`."""
+    yield from without_first(loader, start % len(loader))
     while True:
         yield from loader
 
