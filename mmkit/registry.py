@@ -146,7 +146,7 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], c
     named = [key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for key in arguments:
         if key not in named and not takes_any:
-            near = nearest(key, [other for other in named if other not in arguments] or named, 1)
+            near = nearest(key, named, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'it takes {", ".join(named) or "none"}'
             error = TypeError(f'{name} has no argument {key!r}; {hint}')
             _add_location(error, cfg, key)

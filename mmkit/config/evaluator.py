@@ -51,6 +51,7 @@ class Evaluator:
         source: the file.
         load_bases: called with the value and line of `_base_ = ...` as soon as it is read.
         base_value: gives the value of a dotted key of the bases.
+        budget: what pays for the work.
 
     Raises:
         UnsafeConfigError: for whatever a config may not do.
@@ -62,12 +63,12 @@ class Evaluator:
         source: Source,
         load_bases: Callable[[Any, int], None],
         base_value: Callable[[str], Any],
-        budget: Budget | None = None,
+        budget: Budget,
     ) -> None:
         self.source = source
         self.load_bases = load_bases
         self.base_value = base_value
-        self.budget = budget or Budget()
+        self.budget = budget
         self.operations = Operations(self.budget)
         self.names = ConfigDict()
         self.scopes: list[dict[str, Any]] = []  # of comprehensions

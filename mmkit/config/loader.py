@@ -17,6 +17,7 @@ from mmkit.config.formats import fill, read_json, read_yaml, run_python
 from mmkit.utils.names import nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+WORK_OF_A_FILE = 1000  # so that a chain has 500 files at most
 _BASE_REF = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
 _FILE_VARIABLE = re.compile(r'\{\{\s*(fileDirname|fileBasename|fileBasenameNoExtension|fileExtname)\s*\}\}')
 
@@ -47,17 +48,18 @@ def load(filename: str, trust: bool = False, text: str | None = None) -> Loaded:
         FileNotFoundError: the file or a base doesn't exist.
         ConfigError: the config is wrong, or (UnsafeConfigError) does what a config may not.
     """
-    return _File(os.path.abspath(filename), trust, ()).load(text)
+    return _File(os.path.abspath(filename), trust, (), Budget()).load(text)
 
 
 class _File:
     """One file of the chain."""
 
-    def __init__(self, path: str, trust: bool, chain: Sequence[str]) -> None:
+    def __init__(self, path: str, trust: bool, chain: Sequence[str], budget: Budget) -> None:
         self.path = path
         self.file = shown(path)
         self.trust = trust
         self.chain = (*chain, path)  # from the config that was asked for down to this file
+        self.budget = budget  # of the whole chain
         self.bases: ConfigDict | None = None
         self.texts: list[str] = []
 
@@ -65,6 +67,7 @@ class _File:
         suffix = os.path.splitext(self.path)[1]
         if suffix not in SUFFIXES:
             raise ConfigError(f'{self.file}: a config ends in one of {", ".join(SUFFIXES)}')
+        self.budget.spend(WORK_OF_A_FILE)
         if text is None:
             text = self.read_text()
         source = self.prepare(text)
@@ -119,11 +122,11 @@ class _File:
         except (ValueError, RecursionError, MemoryError) as error:
             raise ConfigError(f'{self.file}: not a config that Python can parse: {error}') from None
         try:
-            values = Evaluator(source, self.load_bases, self.base_value).run(tree.body)
+            values = Evaluator(source, self.load_bases, self.base_value, self.budget).run(tree.body)
         except UnsafeConfigError:
             if not self.trust:
                 raise
-            self.bases, self.texts = None, []
+            self.bases, self.texts, self.budget = None, [], Budget()
             values = run_python(source, tree, self.path, self.load_bases, self.base_value)
         for name in [name for name in values if name.startswith('__')]:
             del values[name]
@@ -132,11 +135,11 @@ class _File:
     def parse(self, source: Source, suffix: str) -> ConfigDict:
         values = read_json(source) if suffix == '.json' else read_yaml(source)
         try:
-            Budget().spend_on(values)
+            self.budget.spend_on(values)
+            if '_base_' in values:
+                self.load_bases(values['_base_'], values._origins['_base_'].line)
         except Refused as error:
             raise ConfigError(f'{self.file}: {error}') from None
-        if '_base_' in values:
-            self.load_bases(values['_base_'], values._origins['_base_'].line)
         filled: ConfigDict = fill(values, source.refs, self.base_value)
         return filled
 
@@ -153,13 +156,12 @@ class _File:
             if path in self.chain:
                 circle = ' -> '.join(shown(file) for file in (*self.chain[self.chain.index(path) :], path))
                 raise ConfigError(f'{self.file}:{line}: the bases run in a circle: {circle}')
-            base = _File(path, self.trust, self.chain).load()
+            base = _File(path, self.trust, self.chain, self.budget).load()
+            file = shown(path)
             for key in base.values:
                 if key in owners:
-                    raise ConfigError(
-                        f'{self.file}:{line}: two bases have the key {key!r}: {owners[key]} and {shown(path)}'
-                    )
-                owners[key] = shown(path)
+                    raise ConfigError(f'{self.file}:{line}: two bases have the key {key!r}: {owners[key]} and {file}')
+                owners[key] = file
             self.bases.update(base.values)
             self.texts.append(base.text)
 

@@ -195,6 +195,17 @@ def test_yaml_aliases_do_not_explode():
         Config.fromstring('\n'.join(lines), '.yaml')
 
 
+@pytest.mark.parametrize('suffix', ['.py', '.yaml'])
+def test_bases_do_not_multiply(tmp_path, suffix):
+    equals = ' = ' if suffix == '.py' else ': '
+    for i in range(5):
+        names = ', '.join([f"'{i + 1}{suffix}'"] * 100)
+        (tmp_path / f'{i}{suffix}').write_text(f'_base_{equals}[{names}]')
+    (tmp_path / f'5{suffix}').write_text('')
+    with pytest.raises(ConfigError, match='more work'):
+        Config.fromfile(tmp_path / f'0{suffix}')
+
+
 def test_trust_runs_the_file_as_python(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text('import os\nx = os.path.join("a", "b")\nmodel = dict(\n    type="A", sep=os.sep)\n')
