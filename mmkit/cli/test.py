@@ -16,6 +16,7 @@ import matplotlib
 from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import build_test_dataset, evaluation_options, test_detector, write_outputs
 from mmkit.config import Config, ConfigError
+from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.layers.fuse import fuse_conv_bn
@@ -74,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--trust-config', action='store_true', help='run configs as Python where plain expressions are not enough'
     )
-    parser.add_argument('--tmpdir', help="not needed: processes exchange detections themselves, no shared disk is used")
+    parser.add_argument('--tmpdir', help='not needed: processes exchange detections themselves, no shared disk is used')
     parser.add_argument('--gpu-collect', action='store_true', help='not needed, see --tmpdir')
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # of torch.distributed.launch
     return parser
@@ -90,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         cfg = Config.fromfile(args.config, trust=args.trust_config)
         cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
+        cfg = upgrade(cfg)
         dist.init_dist(args.launcher, (cfg.get('dist_params') or {}).get('backend'))
         if args.work_dir and dist.is_main():
             log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
