@@ -11,7 +11,7 @@ from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert
 from mmkit.config.errors import ConfigError
-from mmkit.config.evaluator import Source, fill_refs
+from mmkit.config.expressions import Source, fill_refs
 
 
 def read_yaml(source: Source) -> ConfigDict:
