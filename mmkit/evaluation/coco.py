@@ -175,7 +175,7 @@ def _count(
     if metric == 'proposal':  # the class is of no interest, but an unknown one would not count
         detections = [{**d, 'category_id': cat_ids[0]} for d in detections]
     run = _hotcoco if engine == 'hotcoco' else _pycocotools
-    evaluator = run(truth, detections, 'segm' if metric == 'segm' else 'bbox')
+    evaluator = run(truth, [dict(each) for each in detections], 'segm' if metric == 'segm' else 'bbox')
     evaluator.params.catIds = cat_ids
     evaluator.params.imgIds = img_ids
     evaluator.params.maxDets = max_dets

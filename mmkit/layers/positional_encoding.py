@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +74,7 @@ class LearnedPositionalEncoding(BaseModule):
         num_feats: int,
         row_num_embed: int = 50,
         col_num_embed: int = 50,
-        init_cfg: InitCfg = dict(type='Uniform', layer='Embedding'),
+        init_cfg: Mapping[str, Any] | None = dict(type='Uniform', layer='Embedding'),
     ) -> None:
         super().__init__(init_cfg)
         self.num_feats = num_feats

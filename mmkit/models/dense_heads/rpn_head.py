@@ -69,7 +69,7 @@ class RPNHead(AnchorHead):
     def _init_layers(self) -> None:
         if self.num_convs > 1:
             widths = [self.in_channels, *[self.feat_channels] * self.num_convs]
-            self.rpn_conv = nn.Sequential(
+            self.rpn_conv: nn.Module = nn.Sequential(
                 *[ConvModule(a, b, 3, padding=1, inplace=False) for a, b in zip(widths[:-1], widths[1:], strict=True)]
             )
         else:

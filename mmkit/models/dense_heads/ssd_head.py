@@ -117,13 +117,13 @@ class SSDHead(AnchorHead):
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C + 1)
         entropy = self.loss_cls(scores.flatten(0, 1), targets.labels.flatten(), targets.label_weights.flatten())
         entropy = entropy.view_as(targets.labels)  # (B, N)
-        loss_cls = sum(
+        hard = [
             self._with_hard_negatives(of_image, labels < self.num_classes)
             for of_image, labels in zip(entropy, targets.labels)
-        )
+        ]
         deltas = flatten_levels(bbox_preds, 4).float()
         loss_bbox = self.box_loss(deltas, anchors, targets, slice(None), targets.num_pos)
-        return dict(loss_cls=loss_cls / targets.num_pos, loss_bbox=loss_bbox)
+        return dict(loss_cls=torch.stack(hard).sum() / targets.num_pos, loss_bbox=loss_bbox)
 
     def _with_hard_negatives(self, losses: Tensor, positive: Tensor) -> Tensor:
         """Sum of the (N,) losses of the positives and of the negatives that are most wrong."""

@@ -124,6 +124,7 @@ class BBoxHead(BaseModule):
         label_weights = bboxes.new_ones(num)
         bbox_targets, bbox_weights = bboxes.new_zeros(num, 4), bboxes.new_zeros(num, 4)
         if num_pos:
+            assert samples.pos_gt_labels is not None
             labels[:num_pos] = samples.pos_gt_labels
             if pos_weight > 0:
                 label_weights[:num_pos] = pos_weight
