@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.engine.optim import build_optimizer
+from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
+
+
+class DeformConvPack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.ones(1))
+        self.conv_offset = nn.Conv2d(1, 2, 1)
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.conv = nn.Conv2d(2, 2, 1)
+        self.norm = nn.GroupNorm(1, 2)
+        self.depthwise = nn.Conv2d(2, 2, 1, groups=2)
+        self.dcn = DeformConvPack()
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+
+
+def multipliers(paramwise, model=None, **optimizer):
+    """{name: (lr multiplier, weight decay multiplier)} where they aren't 1."""
+    model = model or Model()
+    made = build_optimizer(
+        model, {'type': 'SGD', 'lr': 2.0, 'weight_decay': 0.5, **optimizer, 'paramwise_cfg': paramwise}
+    )
+    names = {id(param): name for name, param in model.named_parameters()}
+    found = {
+        names[id(group['params'][0])]: (group['lr'] / 2, group['weight_decay'] / 0.5) for group in made.param_groups
+    }
+    assert 'frozen.weight' not in found
+    return {name: value for name, value in found.items() if value != (1, 1)}
+
+
+def test_one_group_without_paramwise_and_frozen_parameters_left_out():
+    model = Model()
+    optimizer = build_optimizer(model, {'type': 'AdamW', 'lr': 1e-3, 'betas': (0.8, 0.9)})
+    (group,) = optimizer.param_groups
+    assert isinstance(optimizer, torch.optim.AdamW) and group['betas'] == (0.8, 0.9)
+    assert [id(p) for p in group['params']] == [id(p) for p in model.parameters() if p.requires_grad]
+
+
+def test_every_optimizer_of_torch_is_there():
+    for name in ('SGD', 'Adam', 'AdamW', 'RMSprop', 'Adagrad', 'Adadelta', 'ASGD', 'Rprop', 'NAdam', 'RAdam', 'Adamax'):
+        assert OPTIMIZERS.get(name) is getattr(torch.optim, name)
+
+
+def test_biases():
+    found = multipliers({'bias_lr_mult': 2, 'bias_decay_mult': 0})
+    # of convolutions, and of a deformable convolution itself; neither of norms nor of offsets; the decay of depthwise
+    # convolutions has a multiplier of its own
+    assert found == {'conv.bias': (2, 0), 'depthwise.bias': (2, 1), 'dcn.bias': (2, 0)}
+
+
+def test_norms_and_depthwise_convolutions():
+    found = multipliers({'norm_decay_mult': 0, 'dwconv_decay_mult': 0.1, 'bias_decay_mult': 0.5})
+    assert found == {
+        **{'norm.weight': (1, 0), 'norm.bias': (1, 0)},
+        **{'depthwise.weight': (1, 0.1), 'depthwise.bias': (1, 0.1)},
+        **{'conv.bias': (1, 0.5), 'dcn.bias': (1, 0.5)},
+    }
+
+
+def test_offsets_of_deformable_convolutions():
+    found = multipliers({'dcn_offset_lr_mult': 0.1, 'bias_lr_mult': 2})
+    assert found['dcn.conv_offset.weight'] == found['dcn.conv_offset.bias'] == (0.1, 1)
+
+
+def test_the_longest_custom_key_counts_and_goes_first():
+    keys = {'conv': {'lr_mult': 0.1}, 'conv.bias': {'decay_mult': 0.0}, 'scale': {'lr_mult': 3, 'decay_mult': 0.2}}
+    found = multipliers({'custom_keys': keys, 'bias_lr_mult': 7, 'norm_decay_mult': 0})
+    assert found['conv.weight'] == (0.1, 1)
+    assert found['conv.bias'] == (1, 0)
+    assert found['scale'] == (3, 0.2)
+    assert found['dcn.conv_offset.weight'] == (0.1, 1)
+    assert found['norm.bias'] == (1, 0) and found['dcn.bias'] == (7, 1)
+
+
+def test_the_rate_may_be_the_optimizers_default():
+    model = nn.Linear(1, 1)
+    optimizer = build_optimizer(model, {'type': 'Adam', 'paramwise_cfg': {'bias_lr_mult': 10}})
+    assert [group['lr'] for group in optimizer.param_groups] == [1e-3, 1e-2]
+
+
+def test_shared_modules():
+    model = nn.Module()
+    model.first = nn.Linear(1, 1)
+    model.second = model.first
+    tree = nn.Sequential(model, nn.Sequential(model.first))
+    cfg = {'type': 'SGD', 'lr': 1, 'paramwise_cfg': {'bias_lr_mult': 2}}
+    with pytest.raises(ValueError, match=r'1\.0\.weight is shared.*bypass_duplicate'):
+        build_optimizer(tree, cfg)
+    cfg['paramwise_cfg']['bypass_duplicate'] = True
+    assert len(build_optimizer(tree, cfg).param_groups) == 2
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'error', 'message'),
+    [
+        ({'type': 'SDG', 'lr': 1}, KeyError, 'SGD'),
+        ({'type': 'SGD', 'lr': 1, 'momemtum': 0.9}, TypeError, 'momemtum'),
+        ({'type': 'LBFGS'}, ValueError, 'LBFGS'),
+        ({'type': 'SGD', 'lr': 1, 'paramwise_cfg': {'bias_mult': 1}}, TypeError, 'bias_mult.*bias_lr_mult'),
+        ({'type': 'SGD', 'lr': 1, 'paramwise_cfg': {'norm_decay_mult': 0}}, ValueError, 'norm_decay_mult'),
+        (
+            {'type': 'SGD', 'lr': 1, 'paramwise_cfg': {'custom_keys': {'a': {'lr': 1}}}},
+            TypeError,
+            r"custom_keys\['a'\]",
+        ),
+        ({'type': 'SGD', 'lr': 1, 'constructor': 'Other'}, KeyError, 'Other'),
+    ],
+)
+def test_wrong_configs_are_explained(cfg, error, message):
+    with pytest.raises(error, match=message):
+        build_optimizer(Model(), cfg)
+
+
+def test_a_model_without_trainable_parameters():
+    with pytest.raises(ValueError, match='Linear has no trainable parameter'):
+        build_optimizer(nn.Linear(1, 1).requires_grad_(False), {'type': 'SGD', 'lr': 1})
+
+
+def test_constructors_of_users():
+    class Half:
+        def __init__(self, optimizer_cfg, paramwise_cfg=None):
+            self.lr = optimizer_cfg['lr'] / 2
+
+        def __call__(self, model):
+            return torch.optim.SGD(model.parameters(), lr=self.lr)
+
+    OPTIMIZER_BUILDERS.register_module(name='Half', module=Half, force=True)
+    cfg = {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
+    assert build_optimizer(nn.Linear(1, 1), cfg).param_groups[0]['lr'] == 0.5
+    assert cfg == {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
