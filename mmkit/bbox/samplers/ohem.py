@@ -17,7 +17,7 @@ class OHEMSampler(Sampler):
         pos_fraction: of `num`, at most that many positives; negatives fill up.
         neg_pos_ub: at most that many negatives for each positive; negative: no limit.
         add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
-        loss_key: name of the loss by which the head ranks the priors.
+        loss_key: the loss by which priors are ranked; only 'loss_cls' is supported.
     """
 
     def __init__(
@@ -29,7 +29,8 @@ class OHEMSampler(Sampler):
         loss_key: str = 'loss_cls',
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
-        self.loss_key = loss_key
+        if loss_key != 'loss_cls':
+            raise ValueError(f"OHEMSampler ranks by loss_key='loss_cls', {loss_key!r} is not supported")
 
     def choose_pos(self, choice: Choice, num: int) -> Tensor:
         return _hardest(choice, choice.positive, num)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
-from mmkit.models.roi_heads.bbox_heads import RoITargets
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.sampling import sample_regions
 from mmkit.models.roi_heads.standard_roi_head import input_bboxes
@@ -129,12 +128,10 @@ class CascadeRoIHead(BaseModule):
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
     ) -> list[Samples]:
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
-            rois = bboxes_to_rois([bboxes])
-            head = self.bbox_head[stage]
-            cls_score, _ = head(self._box_feats(stage, [feat[index : index + 1] for feat in feats], rois))
-            zeros = bboxes.new_zeros(len(bboxes), 4)
-            targets = RoITargets(labels, bboxes.new_ones(len(bboxes)), zeros, zeros)
-            return head.loss(cls_score, None, rois, targets, reduction_override='none')['loss_cls']
+            image_feats = [feat[index : index + 1] for feat in feats]
+            return self.bbox_head[stage].hard_losses(
+                self._box_feats(stage, image_feats, bboxes_to_rois([bboxes])), labels
+            )
 
         return sample_regions(self.assigners[stage], self.samplers[stage], proposals, batch, hard_losses)
 

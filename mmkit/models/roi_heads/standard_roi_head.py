@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
-from mmkit.models.roi_heads.bbox_heads import RoITargets
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.sampling import sample_regions
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, SHARED_HEADS, build_from_cfg
@@ -85,13 +84,10 @@ class StandardRoIHead(BaseModule):
 
     def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[Samples]:
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
-            rois = bboxes_to_rois([bboxes])
-            cls_score, _ = self.bbox_head(
-                self._pool(self.bbox_roi_extractor, [feat[index : index + 1] for feat in feats], rois)
+            image_feats = [feat[index : index + 1] for feat in feats]
+            return self.bbox_head.hard_losses(
+                self._pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes])), labels
             )
-            zeros = bboxes.new_zeros(len(bboxes), 4)
-            targets = RoITargets(labels, bboxes.new_ones(len(bboxes)), zeros, zeros)
-            return self.bbox_head.loss(cls_score, None, rois, targets, reduction_override='none')['loss_cls']
 
         return sample_regions(self.assigner, self.sampler, proposals, batch, hard_losses)
 

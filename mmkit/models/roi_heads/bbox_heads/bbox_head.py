@@ -188,6 +188,14 @@ class BBoxHead(BaseModule):
             return bbox_pred.view(-1, 4)
         return bbox_pred.view(len(bbox_pred), -1, 4)[torch.arange(len(labels), device=labels.device), labels]
 
+    @torch.no_grad()
+    def hard_losses(self, feats: Tensor, labels: Tensor) -> Tensor:
+        """(R,) classification losses of (R, C, h, w) regions, for OHEM; a label of -1 is background."""
+        cls_score, _ = self(feats)
+        labels = torch.where(labels < 0, self.num_classes, labels)
+        weights = torch.ones_like(labels, dtype=torch.float)
+        return self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
+
     # ------------------------------------------------------------------ prediction
 
     def probabilities(self, cls_score: Tensor) -> Tensor:
