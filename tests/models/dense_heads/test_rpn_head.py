@@ -19,7 +19,9 @@ TEST = dict(nms_pre=10, max_per_img=10, nms=dict(type='nms', iou_threshold=0.7),
 
 
 def head(**arguments):
-    return RPNHead(**dict(in_channels=4, feat_channels=8, anchor_generator=ANCHORS, train_cfg=TRAIN, test_cfg=TEST) | arguments)
+    return RPNHead(
+        **dict(in_channels=4, feat_channels=8, anchor_generator=ANCHORS, train_cfg=TRAIN, test_cfg=TEST) | arguments
+    )
 
 
 def test_names_and_number_of_convolutions():
