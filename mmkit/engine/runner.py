@@ -371,6 +371,8 @@ class Runner:
             self.load_state_dict(checkpoint['runner'])
         else:
             self.epoch, self.iter = checkpoint['meta'].get('epoch', 0), checkpoint['meta']['iter']
+        if hasattr(self.module, 'iteration'):  # a model whose training changes with time, as YOLOX's image sizes
+            self.module.iteration = self.iter
         self.logger.info('resumed from %s at epoch %d, iteration %d', path, self.epoch, self.iter)
 
 
