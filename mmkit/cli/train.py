@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model: Any = build_detector(cfg.model, train_cfg=cfg.get('train_cfg'), test_cfg=cfg.get('test_cfg'))
         model.init_weights()
         model.CLASSES = datasets[0].CLASSES
-    except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
+    except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
         get_logger().debug('', exc_info=True)
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         parser.exit(2, f'{parser.prog}: {message}\n')
