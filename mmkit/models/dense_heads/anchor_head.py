@@ -125,8 +125,8 @@ class AnchorHead(BaseModule):
         return self.conv_cls(feat), self.conv_reg(feat)
 
     def anchors(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """(H*W*A, 4) anchors of each level of `outputs`."""
-        return self.prior_generator.grid_priors(featmap_sizes(outputs), outputs[0].dtype, outputs[0].device)
+        """(H*W*A, 4) anchors of each level of `outputs`, which may be of lower precision."""
+        return self.prior_generator.grid_priors(featmap_sizes(outputs), torch.float32, outputs[0].device)
 
     # ------------------------------------------------------------------ training
 

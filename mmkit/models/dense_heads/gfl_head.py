@@ -40,7 +40,8 @@ class Integral(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """(..., 4 * (reg_max + 1)) logits -> (..., 4) means."""
-        return logits.unflatten(-1, (4, self.reg_max + 1)).softmax(dim=-1) @ self.project.to(logits)
+        # Not a matrix product, which autocast would take to half precision.
+        return (logits.unflatten(-1, (4, self.reg_max + 1)).softmax(dim=-1) * self.project).sum(dim=-1)
 
 
 @HEADS.register_module()

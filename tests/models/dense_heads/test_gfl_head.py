@@ -33,6 +33,9 @@ def test_integral_is_the_mean():
     logits[0, 2, :2] = 100
     assert Integral(3)(logits.view(1, 16)).tolist() == [pytest.approx([1.5, 3, 0.5, 1.5])]
     assert list(Integral(3).state_dict()) == ['project']
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        precise = Integral(16)(torch.rand(8, 4 * 17))
+    assert precise.dtype == torch.float32
 
 
 def test_losses_by_hand():

@@ -165,3 +165,11 @@ def test_predictions(name):
         assert (each.scores.diff() <= 0).all()
         assert each.labels.dtype == torch.long and set(each.labels.tolist()) <= {0, 1, 2}
         assert name == 'yolox' or len(each) > 0
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_losses_in_mixed_precision(name):
+    head, feats = made(name)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = head.loss(head(feats), batch_of(*SCENES['one image'], height=48, width=48))
+    assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
