@@ -53,6 +53,8 @@ def _upgrade_pretrained(model: ConfigDict) -> None:
             del owner['pretrained']  # the default
         elif isinstance(checkpoint, str):
             wanted = {'type': 'Pretrained', 'checkpoint': checkpoint}
+            if (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
+                del backbone['init_cfg']  # of a base: who names other weights means those
             _move(owner, 'pretrained', backbone, 'init_cfg', wanted, f'model.backbone.init_cfg={wanted}')
 
 

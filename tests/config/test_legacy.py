@@ -49,6 +49,13 @@ def test_pretrained_of_the_backbone():
     assert cfg.model.backbone == {'init_cfg': INIT}
 
 
+def test_pretrained_goes_before_the_weights_of_a_base():
+    backbone = dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'))
+    with pytest.warns(FutureWarning, match='model.pretrained'):
+        cfg = upgrade(Config(dict(model=dict(pretrained='torchvision://resnet50', backbone=backbone))))
+    assert cfg.model == {'backbone': {'init_cfg': INIT}}
+
+
 @pytest.mark.parametrize(
     'contents',
     [
