@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 
 import cv2
 import pytest
@@ -48,7 +49,7 @@ def test_everything_at_once(files, tmp_path, capsys, caplog):
     assert [sum(map(len, image)) for image in detections] == [4, 4, 4]
     assert sorted(path.name for path in (work / 'drawn').iterdir()) == ['0.png', '1.png', '2.png']
     assert cv2.imread(str(work / 'drawn' / '0.png')).shape == (64, 64, 3)
-    assert '20 batch norms folded' in caplog.text
+    assert re.search(r'[1-9]\d* batch norms folded', caplog.text)
     assert 'bbox_mAP' in next(work.glob('test_*.log')).read_text()
 
 
