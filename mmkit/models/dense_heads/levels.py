@@ -107,13 +107,6 @@ def select_candidates(scores: Tensor, score_thr: float, nms_pre: int) -> Candida
     return Candidates(values[:count], labels, inds)
 
 
-def top_rows(scores: Tensor, nms_pre: int) -> Tensor:
-    """Indices of the `nms_pre` rows of (N, C) `scores` with the highest maximum; all of them in order if fewer."""
-    if 0 < nms_pre < len(scores):
-        return scores.max(dim=1).values.topk(nms_pre).indices
-    return torch.arange(len(scores), device=scores.device)
-
-
 def finish_predictions(
     bboxes: Tensor,
     scores: Tensor,
@@ -121,7 +114,6 @@ def finish_predictions(
     meta: ImageMeta,
     cfg: PostProcessing,
     rescale: bool,
-    with_nms: bool = True,
 ) -> Instances:
     """Candidates of all levels of one image -> its detections, best first.
 
@@ -134,7 +126,7 @@ def finish_predictions(
     if cfg.min_bbox_size > 0:  # 0 keeps even boxes that were clipped to a line
         keep = ((bboxes[:, 2:] - bboxes[:, :2]) >= cfg.min_bbox_size).all(dim=1)
         bboxes, scores, labels = bboxes[keep], scores[keep], labels[keep]
-    if with_nms and len(bboxes):
+    if len(bboxes):
         dets, keep = batched_nms(bboxes, scores, labels, cfg.nms)
         bboxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
         if cfg.max_per_img > 0:
