@@ -64,7 +64,7 @@ def train_detector(
     _check_workflow(datasets, settings)
     use_processes(settings)
     seed = init_seed(settings.seed)
-    device = resolve_device(device if device is not None else settings.device)
+    device = _device(settings.device if device is None else device, distributed)
     loaders = [_loader(each, settings.train_loader, distributed, seed) for each in datasets]
 
     model = unwrap(model).to(device)
@@ -139,6 +139,12 @@ def use_processes(settings: TrainSettings) -> None:
         cv2.setNumThreads(settings.opencv_num_threads)
     if settings.cudnn_benchmark:
         torch.backends.cudnn.benchmark = True
+
+
+def _device(wanted: str | torch.device | None, distributed: bool) -> torch.device:
+    if distributed and wanted is not None and torch.device(wanted).type == 'cuda':
+        wanted = 'cuda'  # the one of the local rank
+    return resolve_device(wanted)
 
 
 def _check_workflow(datasets: Sequence[Any], settings: TrainSettings) -> None:

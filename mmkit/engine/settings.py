@@ -14,6 +14,7 @@ from typing import Any
 
 from mmkit.config import ConfigDict
 from mmkit.config.legacy import upgrade
+from mmkit.utils.names import nearest
 
 logger = logging.getLogger('mmkit.engine.settings')
 
@@ -22,7 +23,7 @@ KNOWN_KEYS = frozenset(
     """
     model data train_cfg test_cfg optimizer optimizer_config lr_config momentum_config runner total_epochs
     checkpoint_config log_config evaluation custom_hooks custom_imports workflow fp16 auto_scale_lr load_from
-    resume_from auto_resume dist_params find_unused_parameters broadcast_buffers seed deterministic gpu_ids gpus
+    resume_from auto_resume dist_params find_unused_parameters broadcast_buffers seed deterministic gpu_ids
     work_dir log_level cudnn_benchmark opencv_num_threads mp_start_method device
     """.split()
 )
@@ -179,7 +180,7 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
         mp_start_method=cfg.get('mp_start_method'),
         backend=(_dict(cfg, 'dist_params') or {}).get('backend'),
         work_dir=cfg.get('work_dir') or 'work_dirs',
-        device=cfg.get('device'),
+        device=cfg.get('device') or _device(cfg),
         log_level=cfg.get('log_level', 'INFO'),
     )
 
@@ -238,7 +239,7 @@ def read_step(cfg: Mapping[str, Any]) -> StepSettings:
     arguments = _dict(cfg, 'optimizer_config') or {}
     kind = arguments.pop('type', 'OptimizerHook')
     if kind not in _OPTIMIZER_HOOKS:
-        near = difflib.get_close_matches(str(kind), _OPTIMIZER_HOOKS, 1) or _OPTIMIZER_HOOKS[:1]
+        near = nearest(kind, _OPTIMIZER_HOOKS, 1) or _OPTIMIZER_HOOKS
         raise ValueError(
             f'optimizer_config.type {kind!r} is unknown, did you mean {near[0]!r}? '
             f'The step is part of the runner: expected one of {", ".join(_OPTIMIZER_HOOKS)}'
@@ -404,6 +405,13 @@ def _auto_scale(cfg: Mapping[str, Any]) -> int | None:
             f'auto_scale_lr.base_batch_size is {base!r}, expected a positive number{place(cfg, "auto_scale_lr")}'
         )
     return base
+
+
+def _device(cfg: Mapping[str, Any]) -> str | None:
+    gpu_ids = list(cfg.get('gpu_ids') or [])
+    if len(gpu_ids) > 1:
+        logger.warning('gpu_ids=%s: a process uses one GPU, so %d GPUs need as many processes', gpu_ids, len(gpu_ids))
+    return f'cuda:{gpu_ids[0]}' if gpu_ids else None
 
 
 def _loss_scale(value: Any) -> LossScale:

@@ -9,7 +9,7 @@ from torch import nn
 from mmkit.apis import train_detector
 from mmkit.engine.hook import Hook, Record, priority_value
 from mmkit.engine.optim import build_optimizer
-from mmkit.engine.runner import EpochBasedRunner, IterBasedRunner, sum_losses, to_numbers
+from mmkit.engine.runner import EpochBasedRunner, IterBasedRunner
 from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import HOOKS
 from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
@@ -131,17 +131,6 @@ def test_priorities():
     for wrong in ('URGENT', 101, None):
         with pytest.raises(ValueError, match='priority'):
             priority_value(wrong)
-
-
-def test_sum_of_losses():
-    losses = {'loss_a': torch.tensor([1.0, 3.0]), 's0.loss_b': [torch.tensor(1.0), torch.tensor([2.0, 4.0])]}
-    total, values = sum_losses({**losses, 'acc': torch.tensor(90.0)})
-    assert float(total) == 6
-    assert to_numbers(values) == {'loss_a': 2, 's0.loss_b': 4, 'acc': 90, 'loss': 6}
-    with pytest.raises(ValueError, match=r"none of \['acc'\]"):
-        sum_losses({'acc': torch.tensor(1.0)})
-    with pytest.raises(TypeError, match='loss_x is a float'):
-        sum_losses({'loss_x': 1.0})
 
 
 def test_step_clips_gradients():

@@ -158,3 +158,11 @@ def test_keys_that_nothing_reads(tmp_path, caplog):
     first, second = (record.getMessage() for record in caplog.records)
     assert "'evalution'" in first and 'a.py:7' in first and "'evaluation'" in first
     assert "'forgotten'" in second and 'a.py:8' in second
+
+
+def test_gpu_ids_choose_the_device(caplog):
+    assert read_settings(BASE).device is None
+    assert read_settings({**BASE, 'gpu_ids': range(2, 3)}).device == 'cuda:2'
+    assert read_settings({**BASE, 'gpu_ids': [0], 'device': 'cpu'}).device == 'cpu'
+    assert read_settings({**BASE, 'gpu_ids': [1, 2]}).device == 'cuda:1'
+    assert 'as many processes' in caplog.text

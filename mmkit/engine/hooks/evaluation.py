@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from mmkit.engine.runner import Runner
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.logging import warn_once
+from mmkit.utils.names import nearest
 from mmkit.utils.weights import read_weights
 
 # Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
@@ -142,7 +142,7 @@ class EvalHook(Hook):
         key = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
         assert key is not None
         if key not in metrics:
-            near = difflib.get_close_matches(key, metrics, 1) or [next(iter(metrics))]
+            near = nearest(key, metrics, 1) or [next(iter(metrics))]
             raise KeyError(f'evaluation.save_best is {key!r}, which was not evaluated: did you mean {near[0]!r}?')
         score = float(metrics[key])
         best = runner.best.get('score')
@@ -195,7 +195,7 @@ def _check_arguments(dataset: Any, arguments: Mapping[str, Any]) -> None:
     for name in arguments:
         if name not in parameters:
             known = [key for key in (*parameters, *own) if key not in ('dataloader', 'eval_args')]
-            near = difflib.get_close_matches(name, known, 1)
+            near = nearest(name, known, 1)
             hint = f', did you mean {near[0]!r}?' if near else ''
             raise TypeError(
                 f'evaluation.{name} is an argument of neither EvalHook nor {type(dataset).__name__}.evaluate{hint}'

@@ -9,16 +9,10 @@ from typing import Any
 from torch.optim import Optimizer
 
 from mmkit.engine.hook import Hook
+from mmkit.engine.policies import LR_POLICIES, MOMENTUM_POLICIES
 from mmkit.engine.runner import Runner
-from mmkit.engine.schedules import (
-    LR_POLICIES,
-    MOMENTUM_POLICIES,
-    Schedule,
-    build_lr_schedule,
-    build_momentum_schedule,
-    policy_names,
-)
-from mmkit.registry import HOOKS
+from mmkit.engine.schedules import Schedule, build_lr_schedule, build_momentum_schedule
+from mmkit.registry import HOOKS, Registry
 
 
 class LrUpdaterHook(Hook):
@@ -91,9 +85,9 @@ def _from_policy(hook: Any, policy: str, **arguments: Any) -> Hook:
     return made
 
 
-def _register(policies: Any, hook: type[Hook]) -> None:
+def _register(policies: Registry, hook: type[Hook]) -> None:
     """Each policy under the name of mmcv's hook too: 'step' as StepLrUpdaterHook."""
-    for policy in policy_names(policies):
+    for policy in policies.names():
         name = (policy.title() if policy.islower() else policy) + hook.__name__
         HOOKS.register_module(name=name, module=partial(_from_policy, hook, policy))
 
