@@ -20,6 +20,7 @@ lint: .venv/ready
 	.venv/bin/mypy
 
 demo: .venv/ready
+	rm -rf $(DEMO)
 	.venv/bin/python tools/make_shapes.py data/shapes
 	.venv/bin/python tools/train.py configs/faster_rcnn/faster_rcnn_r18_fpn_shapes.py --work-dir $(DEMO) --seed 0
 	.venv/bin/python tools/test.py configs/faster_rcnn/faster_rcnn_r18_fpn_shapes.py $(DEMO)/latest.pth \
