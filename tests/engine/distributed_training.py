@@ -1,4 +1,4 @@
-"""Run by test_distributed.py: trains a toy in this process, or in several under torchrun.
+"""Run by test_distributed.py: trains a toy, or a small ATSS, in this process, or in several under torchrun.
 
 python distributed_training.py WORK_DIR IMAGES_PER_PROCESS LAUNCHER [auto_resume]
 """
@@ -6,17 +6,24 @@ python distributed_training.py WORK_DIR IMAGES_PER_PROCESS LAUNCHER [auto_resume
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from mmkit.apis import train_detector
+from mmkit.datasets import build_dataset
+from mmkit.models import build_detector
 from mmkit.utils import dist
 from tests.engine.toys import ToyDataset, ToyDetector, toy_config
+from tests.tiny import tiny_config
 
 
 def main(work_dir: str, images: str, launcher: str, *options: str) -> None:
     dist.init_dist(launcher, 'gloo')
+    if 'detector' in options:
+        train_atss(work_dir, int(images), launcher)
+        return
     torch.manual_seed(0)
     model = ToyDetector()
     model.bn, model.drop = nn.Identity(), nn.Dropout(0.3 if 'dropout' in options else 0)
@@ -31,6 +38,44 @@ def main(work_dir: str, images: str, launcher: str, *options: str) -> None:
     weights = [value.detach().clone() for value in runner.module.parameters()]
     for other in dist.all_gather_object(weights):
         assert all(torch.equal(one, two) for one, two in zip(weights, other)), 'processes have different weights'
+
+
+def train_atss(work_dir: str, images: int, launcher: str) -> None:
+    """On the data set beside `work_dir`. Its normalisers are averaged over processes, and nothing in it is random."""
+    cfg = tiny_config(Path(work_dir).parent / 'data')
+    anchors = dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=4, scales_per_octave=1, strides=[4, 8, 16, 32, 64]
+    )
+    cfg.model = dict(
+        type='ATSS',
+        backbone={**cfg.model.backbone, 'norm_eval': True},
+        neck=cfg.model.neck,
+        bbox_head=dict(
+            type='ATSSHead',
+            num_classes=2,
+            in_channels=8,
+            feat_channels=8,
+            stacked_convs=1,
+            norm_cfg=None,
+            anchor_generator=anchors,
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.1, 0.1, 0.2, 0.2]),
+            loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
+        ),
+        train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9)),
+    )
+    cfg.optimizer, cfg.lr_config = dict(type='SGD', lr=0.01), dict(policy='fixed')
+    cfg.merge_from_dict(
+        {
+            'work_dir': work_dir,
+            'seed': 3,
+            'data.samples_per_gpu': images,
+            'runner.max_epochs': 2,
+            'log_config.interval': 1,
+        }
+    )
+    torch.manual_seed(0)
+    model = build_detector(cfg.model)
+    train_detector(model, build_dataset(cfg.data.train), cfg, launcher != 'none')
 
 
 if __name__ == '__main__':

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny import make_dataset
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name('distributed_training.py')
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
@@ -40,6 +42,15 @@ def test_losses_of_two_processes_are_those_of_the_double_batch(tmp_path):
     weights = [torch.load(tmp_path / run / 'epoch_4.pth', weights_only=True)['state_dict'] for run in ('two', 'one')]
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name])
+
+
+def test_a_detector_too(tmp_path):
+    make_dataset(tmp_path / 'data', num_images=8)
+    two, one = train(tmp_path / 'two', 2, 2, 'detector'), train(tmp_path / 'one', 1, 4, 'detector')
+    assert len(two) == len(one) == 2 * 2
+    for here, there in zip(two, one):
+        for name in ('loss', 'loss_cls', 'loss_bbox', 'loss_centerness'):
+            assert here[name] == pytest.approx(there[name], rel=1e-4), name
 
 
 def test_two_processes_resume_with_their_own_random_numbers(tmp_path):
