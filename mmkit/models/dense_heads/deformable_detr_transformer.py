@@ -33,10 +33,10 @@ def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
 
 @dataclass
 class Decoded:
-    """States (L, Q, B, C) after each layer, and the references (L, B, Q, 2 or 4) that each layer left behind."""
+    """States (L, Q, B, C) after each layer, and the references (B, Q, 2 or 4) that each of them started from."""
 
     states: Tensor
-    references: Tensor
+    references: list[Tensor]
 
 
 @dataclass
@@ -45,12 +45,12 @@ class DeformableOutputs:
 
     Attributes:
         states: (L, Q, B, C) of the decoder's layers.
-        references: (L, B, Q, 2 or 4): entry l is what layer l started from.
+        references: (B, Q, 2 or 4), one a layer: what it started from. Points become boxes when they are refined.
         enc_cls_scores, enc_bbox_preds: (B, S, C) logits and (B, S, 4) box logits of every cell, with two stages.
     """
 
     states: Tensor
-    references: Tensor
+    references: list[Tensor]
     enc_cls_scores: Tensor | None = None
     enc_bbox_preds: Tensor | None = None
 
@@ -96,13 +96,13 @@ class DeformableDetrTransformerDecoder(TransformerLayerSequence):
             ratios = valid_ratios.repeat(1, 1, references.shape[-1] // 2)  # (B, L, 2 or 4)
             sampling = Sampling(references[:, :, None] * ratios[:, None], shapes)
             query = layer(query, None, value, query_pos=query_pos, key_padding_mask=padding, sampling=sampling)
-            if reg_branches is not None:
-                references = refine_references(references, reg_branches[index](query.transpose(0, 1))).detach()
             states.append(query)
             all_references.append(references)
+            if reg_branches is not None:
+                references = refine_references(references, reg_branches[index](query.transpose(0, 1))).detach()
         if not self.return_intermediate:
             states, all_references = states[-1:], all_references[-1:]
-        return Decoded(torch.stack(states), torch.stack(all_references))
+        return Decoded(torch.stack(states), all_references)
 
 
 @TRANSFORMER.register_module()
@@ -179,7 +179,7 @@ class DeformableDetrTransformer(BaseModule):
         memory = self.encoder(
             tokens, None, None, query_pos=pos, query_key_padding_mask=padding, sampling=sampling
         )  # (S, B, C)
-        found = DeformableOutputs(memory, memory)
+        found = DeformableOutputs(memory, [])
         if self.as_two_stage:
             query_pos, query, references = self._propose(
                 memory.transpose(0, 1), padding, masks, shapes, cls_branches, reg_branches, found
@@ -197,8 +197,7 @@ class DeformableDetrTransformer(BaseModule):
             valid_ratios,
             reg_branches if self.refine else None,
         )
-        found.states = decoded.states
-        found.references = torch.cat([references[None], decoded.references[:-1]])
+        found.states, found.references = decoded.states, decoded.references
         return found
 
     @staticmethod
