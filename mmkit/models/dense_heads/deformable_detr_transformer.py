@@ -232,9 +232,10 @@ class DeformableDetrTransformer(BaseModule):
         # The branches behind those of the decoder's layers belong to the encoder.
         found.enc_cls_scores = cls_branches[-1](memory)
         found.enc_bbox_preds = reg_branches[-1](memory) + anchors
-        best = found.enc_cls_scores[..., 0].topk(self.two_stage_num_proposals, dim=1).indices
+        count = min(self.two_stage_num_proposals, memory.shape[1])
+        best = found.enc_cls_scores[..., 0].topk(count, dim=1).indices
         boxes = found.enc_bbox_preds.gather(1, best[..., None].expand(-1, -1, 4)).detach()  # (B, Q, 4) logits
-        encoded = sine_embedding(boxes.sigmoid() * 2 * math.pi, 128, 10000).flatten(2)  # (B, Q, 512)
+        encoded = sine_embedding(boxes.sigmoid() * 2 * math.pi, self.embed_dims // 2, 10000).flatten(2)  # (B, Q, 2C)
         query_pos, query = self.pos_trans_norm(self.pos_trans(encoded)).chunk(2, dim=-1)
         return query_pos, query, boxes.sigmoid()
 
