@@ -2,12 +2,12 @@
 # Expects data/bccd/{BCCD/JPEGImages,annotations_coco}; see the README beside this file.
 _base_ = ['../_base_/models/faster_rcnn_r50_fpn.py', '../_base_/default_runtime.py']
 model = dict(
-    backbone=dict(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None),
-    neck=dict(in_channels=[64, 128, 256, 512], out_channels=128, norm_cfg=dict(type='BN')),
-    rpn_head=dict(in_channels=128, feat_channels=128, anchor_generator=dict(scales=[4])),
+    backbone=dict(depth=18, base_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
+    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=128),
-        bbox_head=dict(in_channels=128, fc_out_channels=512, num_classes=3),
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=2)),
+        bbox_head=dict(in_channels=64, fc_out_channels=512, num_classes=3),
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=300),
@@ -77,7 +77,7 @@ data = dict(
     ),
 )
 evaluation = dict(interval=5, metric='bbox', save_best='bbox_mAP')
-optimizer = dict(type='AdamW', lr=0.0005, weight_decay=0.05)
+optimizer = dict(type='AdamW', lr=0.001, weight_decay=0.05)
 optimizer_config = dict(grad_clip=dict(max_norm=5.0))
 lr_config = dict(
     policy='CosineAnnealing',
@@ -87,6 +87,6 @@ lr_config = dict(
     warmup_iters=200,
     warmup_ratio=0.01,
 )
-runner = dict(type='EpochBasedRunner', max_epochs=60)
+runner = dict(type='EpochBasedRunner', max_epochs=90)
 checkpoint_config = dict(interval=5, max_keep_ckpts=2)
 log_config = dict(interval=5, hooks=[dict(type='TextLoggerHook')])
