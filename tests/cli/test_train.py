@@ -118,10 +118,14 @@ def test_signals_end_the_training_properly(config, tmp_path, number, status):
     argv = arguments(
         config, tmp_path / 'work', options=[f"custom_hooks=[{{'type':'SignalHook','number':{int(number)}}}]"]
     )
+    # A test run in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert main(argv) == status
     except SystemExit as stop:
         assert stop.code == status
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert SignalHook.ended
 
 
