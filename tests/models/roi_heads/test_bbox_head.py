@@ -131,8 +131,11 @@ def shapes(module):
 def test_layers_have_the_names_of_checkpoints():
     small = dict(in_channels=2, roi_feat_size=3, num_classes=3, fc_out_channels=5, conv_out_channels=4)
     assert shapes(Shared2FCBBoxHead(**small)) == {
-        'shared_fcs.0.weight': (5, 18), 'shared_fcs.1.weight': (5, 5), 'fc_cls.weight': (4, 5), 'fc_reg.weight': (12, 5),
-    }  # fmt: skip
+        'shared_fcs.0.weight': (5, 18),
+        'shared_fcs.1.weight': (5, 5),
+        'fc_cls.weight': (4, 5),
+        'fc_reg.weight': (12, 5),
+    }
     four = shapes(Shared4Conv1FCBBoxHead(**small, norm_cfg=dict(type='GN', num_groups=2)))
     assert {'shared_convs.0.conv.weight', 'shared_convs.3.gn.weight', 'shared_fcs.0.weight'} <= four.keys()
     assert four['shared_fcs.0.weight'] == (5, 36)

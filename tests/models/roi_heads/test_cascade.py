@@ -60,7 +60,7 @@ def test_losses_of_every_stage():
 
 
 def test_stages_are_weighted_but_not_their_accuracy():
-    full, half = (head(stage_loss_weights=weights).loss(feats(), proposals(), scene()) for weights in ([1, 1], [1, 0.5]))
+    full, half = (head(stage_loss_weights=each).loss(feats(), proposals(), scene()) for each in ([1, 1], [1, 0.5]))
     for name, value in full.items():
         torch.testing.assert_close(half[name], value * (0.5 if name.startswith('s1.loss') else 1))
 

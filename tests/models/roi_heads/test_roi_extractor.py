@@ -9,7 +9,8 @@ ALIGN = dict(type='RoIAlign', output_size=2, sampling_ratio=1)
 
 
 def extractor(**arguments):
-    return SingleRoIExtractor(**dict(dict(roi_layer=ALIGN, out_channels=1, featmap_strides=[4, 8, 16, 32]), **arguments))
+    cfg = dict(roi_layer=ALIGN, out_channels=1, featmap_strides=[4, 8, 16, 32])
+    return SingleRoIExtractor(**(cfg | arguments))
 
 
 def squares(*sides):

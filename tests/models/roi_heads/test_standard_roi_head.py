@@ -54,8 +54,8 @@ def test_samples_hold_the_truth_first():
 def test_masks_are_learnt_from_positives(own_extractor, monkeypatch):
     """Whether the mask branch pools for itself or takes the box branch's features: one mask for each positive."""
     extractor = MASK_EXTRACTOR if own_extractor else None
-    cfg = MASK if own_extractor else dict(MASK, roi_feat_size=2)
-    roi_head = head(mask_head=cfg, mask_roi_extractor=extractor, train_cfg=dict(TRAIN, mask_size=8 if own_extractor else 4))
+    cfg = dict(TRAIN, mask_size=8 if own_extractor else 4)
+    roi_head = head(mask_head=MASK, mask_roi_extractor=extractor, train_cfg=cfg)
     seen = []
     monkeypatch.setattr(
         roi_head.mask_head, 'loss', lambda logits, targets, labels: seen.append((logits, targets, labels)) or {}

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmkit.models import build_detector
+from tests.models.roi_heads.parts import BBOX, EXTRACTOR, TEST, TRAIN, regions
+from tests.models.scenes import batch_of, truth
+
+SIZE = 64
+RPN_TEST = dict(nms_pre=50, max_per_img=20, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0)
+RPN_TRAIN = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+    sampler=dict(type='RandomSampler', num=16, pos_fraction=0.5, add_gt_as_proposals=False),
+    allowed_border=-1,
+)
+RPN_HEAD = dict(
+    type='RPNHead',
+    in_channels=4,
+    feat_channels=4,
+    anchor_generator=dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8]),
+)
+ROI_HEAD = dict(type='StandardRoIHead', bbox_roi_extractor=EXTRACTOR, bbox_head=BBOX)
+CFG = dict(
+    backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4, num_stages=2, strides=(1, 2),
+                  dilations=(1, 1), out_indices=(0, 1)),
+    neck=dict(type='FPN', in_channels=[4, 8], out_channels=4, num_outs=2),
+    rpn_head=RPN_HEAD,
+    roi_head=ROI_HEAD,
+    train_cfg=dict(rpn=RPN_TRAIN, rpn_proposal=dict(RPN_TEST, max_per_img=11), rcnn=TRAIN),
+    test_cfg=dict(rpn=RPN_TEST, rcnn=TEST),
+)  # fmt: skip
+
+
+def model(kind='FasterRCNN', without=(), **arguments):
+    torch.manual_seed(0)
+    cfg = {key: value for key, value in (CFG | arguments).items() if key not in without}
+    return build_detector(dict(cfg, type=kind))
+
+
+def scene():
+    return batch_of(truth(([8, 8, 40, 40], 1)), truth(([20, 4, 52, 30], 0)), height=SIZE, width=SIZE)
+
+
+def test_losses_of_both_stages():
+    losses = model()(scene())
+    assert losses.keys() == {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc'}
+
+
+@pytest.mark.parametrize(('without', 'most'), [((), 11), (('rpn_proposal',), 20)])
+def test_training_has_its_own_number_of_proposals(without, most, monkeypatch):
+    """Or that of testing, if nothing else is said."""
+    cfgs = {key: value for key, value in CFG['train_cfg'].items() if key not in without}
+    detector, seen = model(train_cfg=cfgs), []
+    monkeypatch.setattr(detector.roi_head, 'loss', lambda feats, proposals, batch: seen.extend(proposals) or {})
+    detector(scene())
+    assert [len(each) for each in seen] == [most, most]
+    assert not any(each.bboxes.requires_grad for each in seen)
+
+
+def test_detections():
+    found = model().eval()(scene())
+    assert len(found) == 2 and all(0 < len(each) <= 6 for each in found)
+
+
+def test_fast_rcnn_takes_its_regions_from_the_batch():
+    detector = model('FastRCNN', without=['rpn_head'])
+    assert not hasattr(detector, 'rpn_head')
+    with pytest.raises(ValueError, match='proposal_file'):
+        detector(scene())
+    batch = scene()
+    batch.proposals = [regions([7, 8, 39, 41], [30, 30, 60, 60])] * 2
+    assert detector(batch).keys() == {'loss_cls', 'loss_bbox', 'acc'}
+    assert len(detector.eval()(batch)) == 2
+
+
+def test_rpn_calls_everything_an_object():
+    """Its losses do not know the classes, its detections are of class 0 and in pixels of the original image."""
+    detector, batch = model('RPN', without=['roi_head']), scene()
+    torch.manual_seed(1)
+    losses = detector(batch)
+    assert losses.keys() == {'loss_rpn_cls', 'loss_rpn_bbox'}
+    batch.gts = [truth(([8, 8, 40, 40], 5)), truth(([20, 4, 52, 30], 7))]
+    torch.manual_seed(1)
+    assert detector(batch) == losses
+    found = detector.eval().predict(batch)
+    assert len(found[0]) == 20 and found[0].labels.unique().tolist() == [0]
+
+
+def test_proposals_are_not_rescaled_but_detections_are(monkeypatch):
+    detector, batch, seen = model().eval(), scene(), []
+    for meta in batch.metas:
+        meta.scale_factor = meta.scale_factor * 2
+    predict = detector.roi_head.predict
+    monkeypatch.setattr(
+        detector.roi_head,
+        'predict',
+        lambda feats, proposals, metas, rescale: seen.extend(proposals) or predict(feats, proposals, metas, rescale),
+    )
+    small, large = detector.predict(batch), detector.predict(batch, rescale=False)
+    torch.testing.assert_close(seen[0].bboxes, seen[2].bboxes)
+    assert seen[0].bboxes.max() > SIZE / 2
+    torch.testing.assert_close(small[0].scores, large[0].scores)
+    torch.testing.assert_close(small[0].bboxes * 2, large[0].bboxes)
