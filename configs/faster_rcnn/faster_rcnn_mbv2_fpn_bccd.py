@@ -9,11 +9,10 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='checkpoints/mobilenet_v2.pth'),
     ),
-    neck=dict(in_channels=[24, 32, 96, 1280], out_channels=64),
-    rpn_head=dict(in_channels=64, feat_channels=64),
+    neck=dict(in_channels=[24, 32, 96, 1280], norm_cfg=dict(type='BN')),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, fc_out_channels=256),
+        bbox_roi_extractor=dict(roi_layer=dict(sampling_ratio=0)),
+        bbox_head=dict(fc_out_channels=256),
     ),
 )
 img_norm_cfg = dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True)
@@ -50,5 +49,5 @@ data = dict(
     val=dict(pipeline=test_pipeline),
     test=dict(pipeline=test_pipeline),
 )
-optimizer = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))))
+optimizer = dict(lr=0.0005, paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))))
 runner = dict(max_epochs=15)
