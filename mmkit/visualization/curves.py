@@ -47,12 +47,15 @@ def curve(records: Sequence[Record], key: str) -> Points:
 
 
 def default_keys(records: Sequence[Record]) -> list[str]:
-    """Every loss and every AP that was logged, in the order of the log."""
+    """Every loss and every AP that was logged, in the order of the log; not those that are -1 throughout."""
     keys = [
         key
         for record in records
         for key, value in record.items()
-        if isinstance(value, (int, float)) and ('loss' in key or 'mAP' in key or 'AR@' in key) and '/' not in key
+        if isinstance(value, (int, float))
+        and value >= 0
+        and ('loss' in key or 'mAP' in key or 'AR@' in key)
+        and '/' not in key
     ]
     return list(dict.fromkeys(keys))
 
