@@ -41,7 +41,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, sc
 
 
 def _hard_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    keep: Tensor = torchvision.ops.nms(boxes.float(), scores.float(), iou_threshold)
+    # Among equal scores the order of this sort decides, which is mmcv's; torchvision's own would keep the given order.
+    ordered, order = scores.float().sort(descending=True)
+    keep: Tensor = order[torchvision.ops.nms(boxes.float()[order], ordered, iou_threshold)]
     return keep
 
 

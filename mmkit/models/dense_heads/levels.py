@@ -102,7 +102,7 @@ def select_candidates(scores: Tensor, score_thr: float, nms_pre: int) -> Candida
     pairs = (scores > score_thr).nonzero()  # (M, 2)
     values = scores[pairs[:, 0], pairs[:, 1]]
     count = len(values) if nms_pre < 0 else min(nms_pre, len(values))
-    values, order = values.sort(descending=True, stable=True)
+    values, order = values.sort(descending=True)
     inds, labels = pairs[order[:count]].unbind(1)
     return Candidates(values[:count], labels, inds)
 
