@@ -36,8 +36,10 @@ def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshol
 
 def _stretch(prob: Tensor, bbox: Tensor, x0: int, y0: int, x1: int, y1: int) -> Tensor:
     """(h, w) `prob` over `bbox`, read at the centres of the pixels x0..x1, y0..y1: (y1 - y0, x1 - x0)."""
-    span = (bbox[2:] - bbox[:2]).clamp(min=1e-6)
+    span = bbox[2:] - bbox[:2]
     xs = (torch.arange(x0, x1, device=prob.device) + 0.5 - bbox[0]) / span[0] * 2 - 1
     ys = (torch.arange(y0, y1, device=prob.device) + 0.5 - bbox[1]) / span[1] * 2 - 1
+    # a box without width or height reads the middle of its mask
+    xs, ys = (torch.where(each.isfinite(), each, torch.zeros_like(each)) for each in (xs, ys))
     grid = torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1)[None]
     return functional.grid_sample(prob[None, None], grid, align_corners=False)[0, 0]
