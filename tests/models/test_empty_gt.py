@@ -169,6 +169,16 @@ def test_every_parameter_takes_part(name: str, scene: str) -> None:
     assert trained_names(model, batch_of(*SCENES[scene])) == trainable - UNUSED.get(name, set())
 
 
+@pytest.mark.parametrize('scene', ['full', 'all empty'])
+@pytest.mark.parametrize('name', FAMILIES)
+def test_losses_keep_full_precision_under_autocast(name: str, scene: str) -> None:
+    with torch.autocast('cpu', dtype=torch.bfloat16), torch.no_grad():
+        losses = built(name).train()(batch_of(*SCENES[scene]))
+    for key, value in losses.items():
+        if 'loss' in key:
+            assert value.dtype == torch.float32 and value.isfinite().all(), key
+
+
 @pytest.mark.parametrize('name', [name for name in FAMILIES if 'rcnn' in name or 'htc' in name])
 def test_every_parameter_takes_part_without_regions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No objects, and no proposal either: nothing at all reaches the second stage."""

@@ -115,7 +115,7 @@ class FCNMaskHead(BaseModule):
     def loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Logits (P, C or 1, h, w), targets (P, h, w) and labels (P,) of the positive regions."""
         if not len(logits):
-            return dict(loss_mask=logits.sum())
+            return dict(loss_mask=logits.float().sum())
         labels = torch.zeros_like(labels) if self.class_agnostic else labels
         return dict(loss_mask=self.loss_mask(logits.float(), targets, labels))
 
