@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
@@ -22,11 +24,13 @@ def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshol
     if threshold < 0:
         raise ValueError(f'mask_thr_binary must be in 0..1, got {threshold}: soft masks are not supported')
     rles = []
-    for prob, bbox in zip(probs.float(), bboxes.float(), strict=True):
+    bboxes = bboxes.float()
+    # The corners come over in one go: a GPU would be waited for at every number.
+    for prob, bbox, (left, top, right, bottom) in zip(probs.float(), bboxes, bboxes.tolist(), strict=True):
         canvas = torch.zeros(height, width, dtype=torch.uint8)
-        # One pixel of margin: sampling reaches half a mask cell beyond the box.
-        x0, y0 = (max(int(v.floor()) - 1, 0) for v in bbox[:2])
-        x1, y1 = (min(int(v.ceil()) + 1, limit) for v, limit in zip(bbox[2:], (width, height), strict=True))
+        # One pixel of margin: sampling reaches beyond the box.
+        x0, y0 = max(math.floor(left) - 1, 0), max(math.floor(top) - 1, 0)
+        x1, y1 = min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height)
         if x1 > x0 and y1 > y0:
             canvas[y0:y1, x0:x1] = (_stretch(prob, bbox, x0, y0, x1, y1) >= threshold).cpu()
         rle = coco_mask.encode(canvas.numpy().T.copy().T)  # Fortran order
