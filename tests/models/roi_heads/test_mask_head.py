@@ -35,9 +35,17 @@ def test_pixels_count_by_their_centre():
     np.testing.assert_array_equal(pasted(torch.ones(28, 28), (2.6, 3.0, 6.4, 5.0)), rectangle(3, 3, 6, 5))
 
 
-def test_boxes_without_area_or_outside_are_empty():
-    for box in [(4, 4, 4, 9), (20, 3, 30, 9), (-9, -9, -2, -2), (5, 5, 5, 5)]:
+def test_boxes_outside_are_empty():
+    for box in [(20, 3, 30, 9), (-9, -9, -2, -2), (3, 15, 9, 20)]:
         assert pasted(torch.ones(28, 28), box).sum() == 0
+
+
+def test_boxes_without_area_read_the_middle_of_their_mask():
+    """In the pixels that touch them, as mmdetection does."""
+    np.testing.assert_array_equal(pasted(torch.ones(28, 28), (4, 4, 4, 9)), rectangle(3, 4, 5, 9))
+    hollow = torch.ones(28, 28)
+    hollow[:, 10:18] = 0
+    assert pasted(hollow, (4, 4, 4, 9)).sum() == 0
 
 
 def test_half_a_mask_is_half_a_box():
