@@ -42,12 +42,18 @@ SMALL = dict(
 )
 MOBILE = {'divisor': 1}
 GROUPS = {'bbox_head.norm_cfg': {'type': 'GN', 'num_groups': 4}}  # the default of the head has 32
+POOL = {
+    'roi_head.bbox_roi_extractor.roi_layer.output_channels': 16,
+    'roi_head.bbox_roi_extractor.roi_layer.deform_fc_channels': 8,
+}
 FAMILIES: dict[str, dict[str, Any]] = {
     'rpn/rpn_r50_fpn_1x_coco': {},
     'fast_rcnn/fast_rcnn_r50_fpn_1x_coco': {},
     'faster_rcnn/faster_rcnn_r50_fpn_1x_coco': {},
     'faster_rcnn/faster_rcnn_r50_fpn_ohem_1x_coco': {},
     'faster_rcnn/faster_rcnn_r50_fpn_giou_1x_coco': {},
+    'dcn/faster_rcnn_r50_fpn_dpool_1x_coco': POOL,
+    'dcnv2/faster_rcnn_r50_fpn_mdpool_1x_coco': POOL,
     'libra_rcnn/libra_faster_rcnn_r50_fpn_1x_coco': {},
     'mask_rcnn/mask_rcnn_r50_fpn_1x_coco': {},
     'cascade_rcnn/cascade_rcnn_r50_fpn_1x_coco': {},

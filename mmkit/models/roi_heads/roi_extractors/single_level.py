@@ -12,6 +12,11 @@ from mmkit import ops
 from mmkit.layers import BaseModule
 from mmkit.registry import ROI_EXTRACTORS
 
+ROI_LAYERS = {
+    layer.__name__: layer
+    for layer in (ops.RoIAlign, ops.RoIPool, ops.DeformRoIPoolPack, ops.ModulatedDeformRoIPoolPack)
+}
+
 
 def bboxes_to_rois(bboxes: Sequence[Tensor]) -> Tensor:
     """(n, 4) boxes of each image -> (R, 5) rows (index of the image, x1, y1, x2, y2)."""
@@ -26,13 +31,12 @@ def scale_rois(rois: Tensor, factor: float) -> Tensor:
 
 
 def build_roi_layers(roi_layer: Mapping[str, Any], featmap_strides: Sequence[int]) -> nn.ModuleList:
-    """One `RoIAlign` or `RoIPool` for each stride."""
+    """One layer of `ROI_LAYERS` for each stride."""
     arguments = dict(roi_layer)
     kind = arguments.pop('type')
-    layers = dict(RoIAlign=ops.RoIAlign, RoIPool=ops.RoIPool)
-    if kind not in layers:
-        raise KeyError(f'roi_layer type {kind!r} is unknown; known are {sorted(layers)}')
-    return nn.ModuleList(layers[kind](spatial_scale=1 / stride, **arguments) for stride in featmap_strides)
+    if kind not in ROI_LAYERS:
+        raise KeyError(f'roi_layer type {kind!r} is unknown; known are {sorted(ROI_LAYERS)}')
+    return nn.ModuleList(ROI_LAYERS[kind](spatial_scale=1 / stride, **arguments) for stride in featmap_strides)
 
 
 @ROI_EXTRACTORS.register_module()
@@ -40,7 +44,7 @@ class SingleRoIExtractor(BaseModule):
     """Each region reads the one level that suits its size (FPN, arXiv:1612.03144, eq. 1).
 
     Args:
-        roi_layer: dict(type='RoIAlign'|'RoIPool', output_size, ...).
+        roi_layer: dict(type=one of `ROI_LAYERS`, output_size, ...).
         out_channels: channels of the features.
         featmap_strides: of the levels used; further levels are not read.
         finest_scale: regions with a side below twice this many pixels read the first level.
