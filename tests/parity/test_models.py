@@ -49,7 +49,7 @@ QUICK = {
     'yolox/yolox_nano_8x8_300e_coco',
 }
 
-NOT_YET = ('swin/', 'pvt/')
+NOT_YET = ('pvt/',)
 
 
 def check_names(model: torch.nn.Module, record: Any) -> None:

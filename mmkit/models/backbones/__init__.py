@@ -9,9 +9,10 @@ from mmkit.models.backbones.res2net import Res2Net
 from mmkit.models.backbones.resnest import ResNeSt
 from mmkit.models.backbones.resnet import ResNet, ResNetV1d
 from mmkit.models.backbones.resnext import ResNeXt
+from mmkit.models.backbones.swin import SwinTransformer
 from mmkit.models.backbones.vgg import SSDVGG, VGG
 
 __all__ = [
     'SSDVGG', 'VGG', 'CSPDarknet', 'Darknet', 'HRNet', 'MobileNetV2', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt',
-    'ResNet', 'ResNetV1d',
+    'ResNet', 'ResNetV1d', 'SwinTransformer',
 ]

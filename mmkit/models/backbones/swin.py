@@ -1,0 +1,389 @@
+"""Swin Transformer, arXiv:2103.14030."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from mmkit.layers import FFN, BaseModule, DropPath, build_norm_layer, freeze
+from mmkit.models.backbones.starting_weights import starting_weights
+from mmkit.registry import BACKBONES
+
+Size = tuple[int, int]
+TRUNCATED_NORMAL = (
+    dict(type='TruncNormal', layer='Linear', std=0.02),
+    dict(type='Constant', layer='LayerNorm', val=1),
+)
+
+
+def pad_to_multiple(x: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, H, W) with zeros at the right and at the bottom, to multiples of `height` and `width`."""
+    return functional.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
+
+
+class PatchEmbed(nn.Module):
+    """A convolution that turns patches into tokens."""
+
+    def __init__(
+        self, in_channels: int, embed_dims: int, patch_size: int, stride: int, norm_cfg: Mapping[str, Any] | None
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, stride)
+        self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Size]:
+        """(B, C, H, W) -> tokens (B, h*w, embed_dims) and (h, w)."""
+        x = self.projection(pad_to_multiple(x, self.stride, self.stride))
+        size = (x.shape[-2], x.shape[-1])
+        x = x.flatten(2).transpose(1, 2)
+        return x if self.norm is None else self.norm(x), size
+
+
+class PatchMerging(nn.Module):
+    """`stride` x `stride` tokens become one of `out_channels`."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_cfg: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.stride = stride
+        width = in_channels * stride**2
+        self.norm = build_norm_layer(norm_cfg, width)[1]
+        self.reduction = nn.Linear(width, out_channels, bias=False)
+
+    def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Size]:
+        x = x.transpose(1, 2).unflatten(2, size)  # (B, C, h, w)
+        x = pad_to_multiple(x, self.stride, self.stride)
+        size = (x.shape[-2] // self.stride, x.shape[-1] // self.stride)
+        x = functional.pixel_unshuffle(x, self.stride).flatten(2).transpose(1, 2)  # (B, h*w, C * stride^2)
+        return self.reduction(self.norm(x)), size
+
+
+def relative_position_index(height: int, width: int) -> Tensor:
+    """(h*w, h*w): which entry of the bias table belongs to a pair of cells of a window."""
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    step = (2 * width - 1) * ys.flatten() + xs.flatten()
+    return step[:, None] - step + step[-1]
+
+
+class WindowMSA(nn.Module):
+    """Attention within windows, with a learned bias for each relative position."""
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        window_size: int,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        attn_drop: float,
+        proj_drop: float,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = qk_scale or (embed_dims // num_heads) ** -0.5
+        self.attn_drop = attn_drop
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+        self.register_buffer('relative_position_index', relative_position_index(window_size, window_size))
+        self.qkv = nn.Linear(embed_dims, embed_dims * 3, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B * windows, N, C); `mask` (windows, N, N) is added to the attention."""
+        count, cells, dims = x.shape
+        query, key, value = self.qkv(x).view(count, cells, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
+        bias = bias.view(cells, cells, -1).permute(2, 0, 1)[None]  # (1, heads, N, N)
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(count // len(mask), 1, 1, 1)
+        drop = self.attn_drop if self.training else 0.0
+        out = functional.scaled_dot_product_attention(
+            query, key, value, bias.to(query.dtype), dropout_p=drop, scale=self.scale
+        )
+        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(count, cells, dims)))
+
+
+class ShiftWindowMSA(nn.Module):
+    """`WindowMSA` on windows that are shifted by `shift_size` cells."""
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        window_size: int,
+        shift_size: int,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        attn_drop: float,
+        proj_drop: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.shift_size = shift_size
+        self.w_msa = WindowMSA(embed_dims, num_heads, window_size, qkv_bias, qk_scale, attn_drop, proj_drop)
+        self.drop = DropPath(drop_path)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        height, width = size
+        grid = pad_to_multiple(x.transpose(1, 2).unflatten(2, size), self.window_size, self.window_size)
+        padded = (grid.shape[-2], grid.shape[-1])
+        grid = grid.permute(0, 2, 3, 1)  # (B, H, W, C)
+        if self.shift_size:
+            grid = torch.roll(grid, (-self.shift_size, -self.shift_size), dims=(1, 2))
+        mask = self._mask(padded, x.device) if self.shift_size else None
+        windows = self.w_msa(self._split(grid), mask)
+        grid = self._join(windows, len(x), padded)
+        if self.shift_size:
+            grid = torch.roll(grid, (self.shift_size, self.shift_size), dims=(1, 2))
+        return self.drop(grid[:, :height, :width].flatten(1, 2))
+
+    def _split(self, grid: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B * windows, window_size^2, C)."""
+        w = self.window_size
+        return grid.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3).flatten(0, 2).flatten(1, 2)
+
+    def _join(self, windows: Tensor, batch: int, size: Size) -> Tensor:
+        w = self.window_size
+        grid = windows.view(batch, size[0] // w, size[1] // w, w, w, -1)
+        return grid.transpose(2, 3).reshape(batch, *size, -1)
+
+    def _mask(self, size: Size, device: torch.device) -> Tensor:
+        """(windows, N, N): bars attention between parts that the shift brought together."""
+        w, shift = self.window_size, self.shift_size
+        region = torch.zeros(1, *size, 1, device=device)
+        cuts = (slice(0, -w), slice(-w, -shift), slice(-shift, None))
+        for number, (rows, columns) in enumerate((r, c) for r in cuts for c in cuts):
+            region[:, rows, columns] = number
+        cells = self._split(region).squeeze(-1)  # (windows, N)
+        return (cells[:, None] != cells[:, :, None]).float() * -100.0
+
+
+class SwinBlock(nn.Module):
+    """Windowed attention and a feed-forward block, each after a norm and with a residual connection."""
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        window_size: int,
+        shift: bool,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path: float,
+        act_cfg: Mapping[str, Any],
+        norm_cfg: Mapping[str, Any],
+        with_cp: bool,
+    ) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+        self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.attn = ShiftWindowMSA(
+            embed_dims,
+            num_heads,
+            window_size,
+            window_size // 2 if shift else 0,
+            qkv_bias,
+            qk_scale,
+            attn_drop_rate,
+            drop_rate,
+            drop_path,
+        )
+        self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
+        self.ffn = FFN(
+            embed_dims,
+            feedforward_channels,
+            act_cfg=act_cfg,
+            ffn_drop=drop_rate,
+            dropout_layer=dict(type='DropPath', drop_prob=drop_path),
+        )
+
+    def _forward(self, x: Tensor, size: Size) -> Tensor:
+        x = x + self.attn(self.norm1(x), size)
+        return self.ffn(self.norm2(x), identity=x)
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        if self.with_cp and x.requires_grad:
+            return checkpoint(self._forward, x, size, use_reentrant=False)
+        return self._forward(x, size)
+
+
+class SwinStage(nn.Module):
+    """Blocks, every second one shifted, and perhaps a `downsample` behind them."""
+
+    def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        for block in self.blocks:
+            x = block(x, size)
+        return x
+
+
+@BACKBONES.register_module()
+class SwinTransformer(BaseModule):
+    """Stages of windowed attention at strides 4, 8, 16, 32.
+
+    Args:
+        pretrain_img_size: image size of the absolute position embedding.
+        strides: of the patch embedding and of the mergings behind the first stages.
+        drop_path_rate: of the last block; it rises evenly from 0.
+        frozen_stages: stages (the embedding is stage 0) that are not trained; -1: all are.
+        convert_weights: a checkpoint with the authors' own names is understood.
+    """
+
+    def __init__(
+        self,
+        pretrain_img_size: int | Sequence[int] = 224,
+        in_channels: int = 3,
+        embed_dims: int = 96,
+        patch_size: int = 4,
+        window_size: int = 7,
+        mlp_ratio: float = 4,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        strides: Sequence[int] = (4, 2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        patch_norm: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        use_abs_pos_embed: bool = False,
+        act_cfg: Mapping[str, Any] = dict(type='GELU'),
+        norm_cfg: Mapping[str, Any] = dict(type='LN'),
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        convert_weights: bool = False,
+        frozen_stages: int = -1,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(starting_weights('SwinTransformer', pretrained, init_cfg, TRUNCATED_NORMAL))
+        if strides[0] != patch_size:
+            raise ValueError(f'patches do not overlap: strides[0] must be patch_size {patch_size}, got {strides[0]}')
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size, strides[0], norm_cfg if patch_norm else None)
+        if use_abs_pos_embed:
+            sides = [pretrain_img_size] * 2 if isinstance(pretrain_img_size, int) else pretrain_img_size
+            self.pos_grid = (sides[0] // patch_size, sides[1] // patch_size)
+            self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_grid[0] * self.pos_grid[1], embed_dims))
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+        self.drop_after_pos = nn.Dropout(drop_rate)
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        self.stages = nn.ModuleList()
+        for stage, depth in enumerate(depths):
+            dims = embed_dims * 2**stage
+            blocks = [
+                SwinBlock(
+                    dims,
+                    num_heads[stage],
+                    int(mlp_ratio * dims),
+                    window_size,
+                    index % 2 == 1,
+                    qkv_bias,
+                    qk_scale,
+                    drop_rate,
+                    attn_drop_rate,
+                    next(rates),
+                    act_cfg,
+                    norm_cfg,
+                    with_cp,
+                )
+                for index in range(depth)
+            ]
+            last = stage == len(depths) - 1
+            merging = None if last else PatchMerging(dims, dims * 2, strides[stage + 1], norm_cfg)
+            self.stages.append(SwinStage(blocks, merging))
+            if stage in self.out_indices:
+                self.add_module(f'norm{stage}', build_norm_layer(norm_cfg, dims)[1])
+        if convert_weights:
+            self.register_load_state_dict_pre_hook(_from_authors)
+        self.register_load_state_dict_pre_hook(_fit_bias_tables)
+
+    def train(self, mode: bool = True) -> SwinTransformer:
+        super().train(mode)
+        if self.frozen_stages >= 0:
+            freeze(self.patch_embed)
+            if hasattr(self, 'absolute_pos_embed'):
+                self.absolute_pos_embed.requires_grad = False
+            self.drop_after_pos.eval()
+        for stage in range(self.frozen_stages):
+            freeze(self.stages[stage])
+            if stage in self.out_indices:
+                freeze(getattr(self, f'norm{stage}'))
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x, size = self.patch_embed(x)
+        if hasattr(self, 'absolute_pos_embed'):
+            x = x + self._positions(size)
+        x = self.drop_after_pos(x)
+        outs = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x, size)
+            if index in self.out_indices:
+                out = getattr(self, f'norm{index}')(x)
+                outs.append(out.transpose(1, 2).unflatten(2, size).contiguous())
+            if stage.downsample is not None:
+                x, size = stage.downsample(x, size)
+        return tuple(outs)
+
+    def _positions(self, size: Size) -> Tensor:
+        if size == self.pos_grid:
+            return self.absolute_pos_embed
+        grid = self.absolute_pos_embed.transpose(1, 2).unflatten(2, self.pos_grid)
+        return functional.interpolate(grid, size=size, mode='bicubic').flatten(2).transpose(1, 2)
+
+
+_NAMES = (
+    ('layers.', 'stages.'),
+    ('patch_embed.proj.', 'patch_embed.projection.'),
+    ('.attn.', '.attn.w_msa.'),
+    ('.mlp.fc1.', '.ffn.layers.0.0.'),
+    ('.mlp.fc2.', '.ffn.layers.1.'),
+)
+
+
+def _from_authors(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Rename the authors' tensors in place; names that are ours already stay.
+
+    Their merging stacks the four tokens in another order: (0,0) (1,0) (0,1) (1,1), tokens before channels.
+    """
+    if not any(name.startswith(f'{prefix}layers.') for name in state_dict):
+        return
+    for name in [name for name in state_dict if name.startswith(prefix)]:
+        tensor, new = state_dict.pop(name), name[len(prefix) :]
+        if new.startswith(('head.', 'norm.')) or 'attn_mask' in new:
+            continue
+        if '.downsample.' in new:
+            shape = tensor.shape
+            tensor = tensor.view(*shape[:-1], 4, shape[-1] // 4)[..., [0, 2, 1, 3], :].transpose(-1, -2).reshape(shape)
+        for old, ours in _NAMES:
+            new = new.replace(old, ours)
+        state_dict[prefix + new] = tensor
+
+
+def _fit_bias_tables(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Bring bias tables of another window size to this one's, by bicubic interpolation."""
+    own = dict(module.named_parameters())
+    for name in [name for name in state_dict if name.endswith('relative_position_bias_table')]:
+        table, mine = state_dict[name], own.get(name[len(prefix) :])
+        if mine is None or table.shape == mine.shape or table.shape[1] != mine.shape[1]:
+            continue
+        old, new = round(len(table) ** 0.5), round(len(mine) ** 0.5)
+        square = table.T.reshape(1, -1, old, old)
+        state_dict[name] = functional.interpolate(square, size=(new, new), mode='bicubic').flatten(2)[0].T
+        state_dict.pop(name.replace('bias_table', 'index'), None)
