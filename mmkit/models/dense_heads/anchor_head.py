@@ -18,6 +18,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_level,
     flatten_levels,
 )
+from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, BBOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -64,6 +65,8 @@ class AnchorHead(BaseModule):
         test_cfg: see `PostProcessing`.
     """
 
+    train_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border', 'pos_weight')
+
     def __init__(
         self,
         num_classes: int,
@@ -103,6 +106,7 @@ class AnchorHead(BaseModule):
         self._init_layers()
 
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
+        warn_unread(train_cfg, self.train_keys, 'train_cfg')
         self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
         sampler = train_cfg.get('sampler') or dict(type='PseudoSampler')
         if type(self.loss_cls).__name__ in DENSE_LOSSES:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.layers import BaseModule
 from mmkit.layers.transformer import FFN
+from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, HEADS, LOSSES, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
@@ -90,6 +91,7 @@ class QueryHead(BaseModule):
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.max_per_img = (test_cfg or {}).get('max_per_img', num_query)
         if train_cfg:
+            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
 
     # ------------------------------------------------------------------ training

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkit.models.settings import warn_unread
 from mmkit.ops import batched_nms
 from mmkit.structures import ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
@@ -78,9 +79,7 @@ class PostProcessing:
             if 'max_num' in old:
                 given.setdefault('max_per_img', old['max_num'])
         known = {item.name for item in fields(cls)}
-        unread = sorted(set(given) - known)
-        if unread:
-            warnings.warn(f'nothing reads the test_cfg keys {unread}; known are {sorted(known)}', stacklevel=3)
+        warn_unread(given, known, 'test_cfg')
         return cls(**{key: value for key, value in given.items() if key in known})
 
 

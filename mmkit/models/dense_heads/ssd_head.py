@@ -31,6 +31,8 @@ class SSDHead(AnchorHead):
     Others as in `AnchorHead`. The losses are softmax cross entropy and smooth L1.
     """
 
+    train_keys = (*AnchorHead.train_keys, 'neg_pos_ratio', 'smoothl1_beta')
+
     def __init__(
         self,
         num_classes: int = 80,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.models.dense_heads.levels import PostProcessing, detect, featmap_sizes, flatten_level
+from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, BBOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -92,6 +93,7 @@ class YOLOV3Head(BaseModule):
         self.loss_wh = build_from_cfg(loss_wh, LOSSES)
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
+            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
             self.sampler = build_from_cfg(train_cfg.get('sampler') or dict(type='PseudoSampler'), BBOX_SAMPLERS)
         kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

@@ -21,6 +21,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
+from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -105,6 +106,7 @@ class YOLOXHead(BaseModule):
         self.prior_generator = MlvlPointGenerator(self.strides, offset=0)
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
+            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule

@@ -13,8 +13,12 @@ from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.sampling import sample_regions
+from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, SHARED_HEADS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
+
+TRAIN_KEYS = ('assigner', 'sampler', 'pos_weight', 'mask_size')
+TEST_KEYS = ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary')
 
 
 @HEADS.register_module()
@@ -55,7 +59,9 @@ class StandardRoIHead(BaseModule):
             self.mask_head = build_from_cfg(mask_head, HEADS)
             if mask_roi_extractor is not None:
                 self.mask_roi_extractor = build_from_cfg(mask_roi_extractor, ROI_EXTRACTORS)
+        warn_unread(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
         if train_cfg:
+            warn_unread(train_cfg, TRAIN_KEYS, 'train_cfg.rcnn')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
             self.sampler = build_from_cfg(train_cfg['sampler'], BBOX_SAMPLERS)
             self.pos_weight = train_cfg.get('pos_weight', -1)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from mmkit.models import build_detector
+from mmkit.models.settings import warn_unread
+from tests.models.detectors.test_two_stage import CFG
+
+
+def test_unread_keys_are_named_beside_those_that_are():
+    with pytest.warns(UserWarning, match=r"train_cfg.rcnn keys \['mask_sise'\]; known are \['assigner', 'mask_size'\]"):
+        warn_unread(dict(mask_sise=28, debug=False), ['mask_size', 'assigner'], 'train_cfg.rcnn')
+
+
+@pytest.mark.parametrize(
+    ('path', 'name'),
+    [
+        ('train_cfg', 'train_cfg'),
+        ('train_cfg.rpn', 'train_cfg'),
+        ('train_cfg.rpn_proposal', 'test_cfg'),
+        ('train_cfg.rcnn', 'train_cfg.rcnn'),
+        ('test_cfg', 'test_cfg'),
+        ('test_cfg.rpn', 'test_cfg'),
+        ('test_cfg.rcnn', 'test_cfg.rcnn'),
+    ],
+)
+def test_every_setting_of_a_two_stage_detector_is_read(path, name):
+    def misspelt(cfg, keys):
+        return {**cfg, keys[0]: misspelt(cfg[keys[0]], keys[1:])} if keys else {**cfg, 'scale': 1}
+
+    with pytest.warns(UserWarning, match=rf"nothing reads the {name} keys \['scale'\]"):
+        build_detector(dict(misspelt(CFG, path.split('.')), type='FasterRCNN'))
+
+
+def test_what_mmdetection_carries_along_is_no_mistake():
+    cfg = dict(CFG, type='FasterRCNN')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        build_detector({**cfg, 'train_cfg': {key: {**value, 'debug': False} if key != 'rpn_proposal' else value
+                                             for key, value in cfg['train_cfg'].items()}})  # fmt: skip
