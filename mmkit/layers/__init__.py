@@ -22,7 +22,7 @@ from mmkit.layers.init import (
 )
 from mmkit.layers.linear import NormedConv2d, NormedLinear, build_linear_layer
 from mmkit.layers.non_local import NonLocal2d
-from mmkit.layers.norm import build_norm_layer, freeze, freeze_batch_norm, is_norm
+from mmkit.layers.norm import build_norm_layer, freeze, freeze_batch_norm
 from mmkit.layers.padding import build_padding_layer
 from mmkit.layers.plugin import build_plugin_layer
 from mmkit.layers.positional_encoding import LearnedPositionalEncoding, SinePositionalEncoding
@@ -69,7 +69,7 @@ __all__ = [
     'freeze_batch_norm',
     'init_children',
     'initialize',
-    'is_norm',
+   
     'kaiming_init',
     'load_matching',
     'normal_init',

@@ -68,11 +68,6 @@ def build_norm_layer(cfg: Mapping[str, Any], num_features: int, postfix: int | s
     return norm_abbreviation(layer_class) + str(postfix), layer
 
 
-def is_norm(module: nn.Module) -> bool:
-    """Whether `module` is a batch, instance, group or layer norm."""
-    return isinstance(module, (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm))
-
-
 def freeze_batch_norm(module: nn.Module) -> None:
     """Put every batch norm below `module` into eval mode: its statistics stay as they are."""
     for child in module.modules():
