@@ -49,7 +49,6 @@ QUICK = {
     'yolox/yolox_nano_8x8_300e_coco',
 }
 
-NOT_YET = ('pvt/',)
 
 
 def check_names(model: torch.nn.Module, record: Any) -> None:
@@ -101,8 +100,6 @@ def check_training(model: Any, record: Any) -> None:
 def case(name: str) -> Any:
     """A parameter of the test, with what holds for its family."""
     marks = [] if name in QUICK else [pytest.mark.slow]
-    if name.startswith(NOT_YET):
-        marks.append(pytest.mark.xfail(raises=KeyError, reason='its backbone is not there yet'))
     return pytest.param(name, marks=marks)
 
 

@@ -4,6 +4,7 @@ from mmkit.models.backbones.csp_darknet import CSPDarknet
 from mmkit.models.backbones.darknet import Darknet
 from mmkit.models.backbones.hrnet import HRNet
 from mmkit.models.backbones.mobilenet_v2 import MobileNetV2
+from mmkit.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from mmkit.models.backbones.regnet import RegNet
 from mmkit.models.backbones.res2net import Res2Net
 from mmkit.models.backbones.resnest import ResNeSt
@@ -13,6 +14,19 @@ from mmkit.models.backbones.swin import SwinTransformer
 from mmkit.models.backbones.vgg import SSDVGG, VGG
 
 __all__ = [
-    'SSDVGG', 'VGG', 'CSPDarknet', 'Darknet', 'HRNet', 'MobileNetV2', 'RegNet', 'Res2Net', 'ResNeSt', 'ResNeXt',
-    'ResNet', 'ResNetV1d', 'SwinTransformer',
+    'SSDVGG',
+    'VGG',
+    'CSPDarknet',
+    'Darknet',
+    'HRNet',
+    'MobileNetV2',
+    'PyramidVisionTransformer',
+    'PyramidVisionTransformerV2',
+    'RegNet',
+    'Res2Net',
+    'ResNeSt',
+    'ResNeXt',
+    'ResNet',
+    'ResNetV1d',
+    'SwinTransformer',
 ]

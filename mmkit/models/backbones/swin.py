@@ -27,19 +27,29 @@ def pad_to_multiple(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """A convolution that turns patches into tokens."""
+    """A convolution that turns patches into tokens.
+
+    Args:
+        padding: of the convolution; None pads the image at the right and bottom to a multiple of `stride`.
+    """
 
     def __init__(
-        self, in_channels: int, embed_dims: int, patch_size: int, stride: int, norm_cfg: Mapping[str, Any] | None
+        self,
+        in_channels: int,
+        embed_dims: int,
+        patch_size: int,
+        stride: int,
+        norm_cfg: Mapping[str, Any] | None,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
-        self.stride = stride
-        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, stride)
+        self.multiple = stride if padding is None else 1
+        self.projection = nn.Conv2d(in_channels, embed_dims, patch_size, stride, padding or 0)
         self.norm = build_norm_layer(norm_cfg, embed_dims)[1] if norm_cfg else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Size]:
         """(B, C, H, W) -> tokens (B, h*w, embed_dims) and (h, w)."""
-        x = self.projection(pad_to_multiple(x, self.stride, self.stride))
+        x = self.projection(pad_to_multiple(x, self.multiple, self.multiple))
         size = (x.shape[-2], x.shape[-1])
         x = x.flatten(2).transpose(1, 2)
         return x if self.norm is None else self.norm(x), size
