@@ -50,7 +50,6 @@ QUICK = {
 }
 
 
-
 def check_names(model: torch.nn.Module, record: Any) -> None:
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert ours == dict(json.loads(str(record['state_dict'])))
