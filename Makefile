@@ -16,6 +16,7 @@ test: .venv/ready
 
 lint: .venv/ready
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check mmkit tests tools
 	.venv/bin/mypy
 
 demo: .venv/ready

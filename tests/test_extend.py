@@ -54,9 +54,7 @@ def test_the_head_trains(clone: Path) -> None:
     for split in ('train', 'val'):
         options += [f'data.{split}.classes={",".join(CLASSES)}', f'data.{split}.img_prefix={images}/images']
         options += [f'data.{split}.ann_file={images}/annotations.json']
-    python(
-        clone, str(ROOT / 'tools/train.py'), CONFIG, '--trust-config', '--device', 'cpu', '--cfg-options', *options
-    )
+    python(clone, str(ROOT / 'tools/train.py'), CONFIG, '--trust-config', '--device', 'cpu', '--cfg-options', *options)
     weights = torch.load(clone / 'work_dirs/one_tower_r18_fpn_shapes/latest.pth')['state_dict']
     heads = {name.split('.')[1] for name in weights if name.startswith('bbox_head')}
     assert heads == {'tower', 'retina_cls', 'retina_reg'}

@@ -89,7 +89,7 @@ def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_si
     """
     cfg: Any = getattr(model, 'cfg', None)
     if cfg is None:
-        raise ValueError("the model has no config: make it with init_detector, or set model.cfg = cfg")
+        raise ValueError('the model has no config: make it with init_detector, or set model.cfg = cfg')
     images = [imgs] if isinstance(imgs, (str, os.PathLike, np.ndarray)) else list(imgs)
     steps = inference_pipeline(cfg)
     pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}

@@ -87,9 +87,7 @@ class BboxOverlaps2D:
         self.scale = scale
         self.dtype = dtype
 
-    def __call__(
-        self, bboxes1: Tensor, bboxes2: Tensor, mode: OverlapMode = 'iou', is_aligned: bool = False
-    ) -> Tensor:
+    def __call__(self, bboxes1: Tensor, bboxes2: Tensor, mode: OverlapMode = 'iou', is_aligned: bool = False) -> Tensor:
         """Boxes may carry a fifth column, the score, which plays no part."""
         bboxes1, bboxes2 = bboxes1[..., :4], bboxes2[..., :4]
         if self.dtype is None:

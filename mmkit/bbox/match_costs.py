@@ -117,9 +117,7 @@ class DiceCost:
         naive_dice: sums instead of sums of squares in the denominator.
     """
 
-    def __init__(
-        self, weight: float = 1.0, pred_act: bool = False, eps: float = 1e-3, naive_dice: bool = True
-    ) -> None:
+    def __init__(self, weight: float = 1.0, pred_act: bool = False, eps: float = 1e-3, naive_dice: bool = True) -> None:
         self.weight = weight
         self.pred_act = pred_act
         self.eps = eps

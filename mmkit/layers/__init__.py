@@ -69,7 +69,6 @@ __all__ = [
     'freeze_batch_norm',
     'init_children',
     'initialize',
-   
     'kaiming_init',
     'load_matching',
     'normal_init',

@@ -28,8 +28,7 @@ class Swish(nn.Module):
 class HSigmoid(nn.Module):
     """(x + bias) / divisor, kept within [min_value, max_value]."""
 
-    def __init__(self, bias: float = 3.0, divisor: float = 6.0, min_value: float = 0.0,
-                 max_value: float = 1.0) -> None:
+    def __init__(self, bias: float = 3.0, divisor: float = 6.0, min_value: float = 0.0, max_value: float = 1.0) -> None:
         super().__init__()
         if divisor == 0:
             raise ValueError('HSigmoid: divisor must not be 0')

@@ -26,8 +26,9 @@ class ContextBlock(nn.Module):
 
     _abbr_ = 'context_block'
 
-    def __init__(self, in_channels: int, ratio: float, pooling_type: str = 'att',
-                 fusion_types: Sequence[str] = ('channel_add',)) -> None:
+    def __init__(
+        self, in_channels: int, ratio: float, pooling_type: str = 'att', fusion_types: Sequence[str] = ('channel_add',)
+    ) -> None:
         super().__init__()
         if pooling_type not in ('att', 'avg'):
             raise ValueError(f"ContextBlock: pooling_type is 'att' or 'avg', got {pooling_type!r}")

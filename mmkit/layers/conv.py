@@ -49,10 +49,21 @@ class ConvWS2d(nn.Conv2d):
         eps: added to the deviation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool = True, eps: float = 1e-5) -> None:
-        super().__init__(in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation),
-                         groups, bias)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation), groups, bias
+        )
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,10 +82,20 @@ class ConvAWS2d(nn.Conv2d):
     Args: those of nn.Conv2d.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation),
-                         groups, bias)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation), groups, bias
+        )
         self.weight_gamma: Tensor
         self.weight_beta: Tensor
         self.register_buffer('weight_gamma', torch.ones(self.out_channels, 1, 1, 1))
@@ -106,8 +127,17 @@ class Conv2dAdaptivePadding(nn.Conv2d):
     Args: those of nn.Conv2d; `padding` is chosen by the layer and what is given has no effect.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__(in_channels, out_channels, pair(kernel_size), pair(stride), 0, pair(dilation), groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -42,11 +42,24 @@ class ConvModule(nn.Module):
 
     _abbr_ = 'conv_block'
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool | str = 'auto', conv_cfg: Cfg | None = None,
-                 norm_cfg: Cfg | None = None, act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
-                 inplace: bool = True, with_spectral_norm: bool = False, padding_mode: str = 'zeros',
-                 order: Sequence[str] = ('conv', 'norm', 'act')) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool | str = 'auto',
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        inplace: bool = True,
+        with_spectral_norm: bool = False,
+        padding_mode: str = 'zeros',
+        order: Sequence[str] = ('conv', 'norm', 'act'),
+    ) -> None:
         super().__init__()
         if len(order) != 3 or set(order) != STEPS:
             raise ValueError(f"ConvModule: order has each of 'conv', 'norm', 'act' once, got {order!r}")
@@ -62,13 +75,23 @@ class ConvModule(nn.Module):
         given: Size = padding
         if self.with_explicit_padding:
             vertical, horizontal = pair(padding)
-            self.padding_layer = build_padding_layer(dict(type=padding_mode),
-                                                     (horizontal, horizontal, vertical, vertical))
+            self.padding_layer = build_padding_layer(
+                dict(type=padding_mode), (horizontal, horizontal, vertical, vertical)
+            )
             given = 0
         extra = dict(padding_mode='circular') if padding_mode == 'circular' else {}
-        conv: Any = build_conv_layer(conv_cfg, in_channels, out_channels, _as_tuple(kernel_size),
-                                     stride=_as_tuple(stride), padding=_as_tuple(given), dilation=_as_tuple(dilation),
-                                     groups=groups, bias=self.with_bias, **extra)
+        conv: Any = build_conv_layer(
+            conv_cfg,
+            in_channels,
+            out_channels,
+            _as_tuple(kernel_size),
+            stride=_as_tuple(stride),
+            padding=_as_tuple(given),
+            dilation=_as_tuple(dilation),
+            groups=groups,
+            bias=self.with_bias,
+            **extra,
+        )
         self.conv = conv
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, padding
@@ -129,26 +152,60 @@ class DepthwiseSeparableConvModule(nn.Module):
         pw_norm_cfg, pw_act_cfg: of the pointwise part.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, norm_cfg: Cfg | None = None,
-                 act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
-                 dw_norm_cfg: Cfg | str | None = 'default', dw_act_cfg: Cfg | str | None = 'default',
-                 pw_norm_cfg: Cfg | str | None = 'default', pw_act_cfg: Cfg | str | None = 'default',
-                 bias: bool | str = 'auto', conv_cfg: Cfg | None = None, inplace: bool = True,
-                 with_spectral_norm: bool = False, padding_mode: str = 'zeros',
-                 order: Sequence[str] = ('conv', 'norm', 'act')) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        dw_norm_cfg: Cfg | str | None = 'default',
+        dw_act_cfg: Cfg | str | None = 'default',
+        pw_norm_cfg: Cfg | str | None = 'default',
+        pw_act_cfg: Cfg | str | None = 'default',
+        bias: bool | str = 'auto',
+        conv_cfg: Cfg | None = None,
+        inplace: bool = True,
+        with_spectral_norm: bool = False,
+        padding_mode: str = 'zeros',
+        order: Sequence[str] = ('conv', 'norm', 'act'),
+    ) -> None:
         super().__init__()
 
         def either(own: Any, default: Any) -> Any:
             return default if own == 'default' else own
 
-        shared: dict[str, Any] = dict(bias=bias, conv_cfg=conv_cfg, inplace=inplace,
-                                      with_spectral_norm=with_spectral_norm, padding_mode=padding_mode, order=order)
-        self.depthwise_conv = ConvModule(in_channels, in_channels, kernel_size, stride, padding, dilation,
-                                         groups=in_channels, norm_cfg=either(dw_norm_cfg, norm_cfg),
-                                         act_cfg=either(dw_act_cfg, act_cfg), **shared)
-        self.pointwise_conv = ConvModule(in_channels, out_channels, 1, norm_cfg=either(pw_norm_cfg, norm_cfg),
-                                         act_cfg=either(pw_act_cfg, act_cfg), **shared)
+        shared: dict[str, Any] = dict(
+            bias=bias,
+            conv_cfg=conv_cfg,
+            inplace=inplace,
+            with_spectral_norm=with_spectral_norm,
+            padding_mode=padding_mode,
+            order=order,
+        )
+        self.depthwise_conv = ConvModule(
+            in_channels,
+            in_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups=in_channels,
+            norm_cfg=either(dw_norm_cfg, norm_cfg),
+            act_cfg=either(dw_act_cfg, act_cfg),
+            **shared,
+        )
+        self.pointwise_conv = ConvModule(
+            in_channels,
+            out_channels,
+            1,
+            norm_cfg=either(pw_norm_cfg, norm_cfg),
+            act_cfg=either(pw_act_cfg, act_cfg),
+            **shared,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))

@@ -29,9 +29,18 @@ class DarknetBottleneck(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: float = 0.5, add_identity: bool = True,
-                 use_depthwise: bool = False, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, act_cfg: Cfg = SWISH,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: float = 0.5,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = SWISH,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(init_cfg)
         inside = int(out_channels * expansion)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
@@ -56,9 +65,19 @@ class CSPLayer(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, expand_ratio: float = 0.5, num_blocks: int = 1,
-                 add_identity: bool = True, use_depthwise: bool = False, conv_cfg: Cfg | None = None,
-                 norm_cfg: Cfg = BN, act_cfg: Cfg = SWISH, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expand_ratio: float = 0.5,
+        num_blocks: int = 1,
+        add_identity: bool = True,
+        use_depthwise: bool = False,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = SWISH,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(init_cfg)
         half = int(out_channels * expand_ratio)
 
@@ -68,8 +87,12 @@ class CSPLayer(BaseModule):
         self.main_conv = conv1x1(in_channels, half)
         self.short_conv = conv1x1(in_channels, half)
         self.final_conv = conv1x1(2 * half, out_channels)
-        self.blocks = Sequential(*[DarknetBottleneck(half, half, 1.0, add_identity, use_depthwise, conv_cfg, norm_cfg,
-                                                     act_cfg) for _ in range(num_blocks)])
+        self.blocks = Sequential(
+            *[
+                DarknetBottleneck(half, half, 1.0, add_identity, use_depthwise, conv_cfg, norm_cfg, act_cfg)
+                for _ in range(num_blocks)
+            ]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], 1))

@@ -18,8 +18,18 @@ class _DeformConv(nn.Module):
 
     maps: int
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size, padding: Size,
-                 dilation: Size, groups: int, deform_groups: int, bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size,
+        padding: Size,
+        dilation: Size,
+        groups: int,
+        deform_groups: int,
+        bias: bool,
+    ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = pair(kernel_size), pair(stride)
@@ -29,8 +39,9 @@ class _DeformConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.register_parameter('bias', nn.Parameter(torch.empty(out_channels)) if bias else None)
         positions = deform_groups * self.kernel_size[0] * self.kernel_size[1]
-        self.conv_offset = nn.Conv2d(in_channels, self.maps * positions, self.kernel_size, self.stride, self.padding,
-                                     self.dilation)
+        self.conv_offset = nn.Conv2d(
+            in_channels, self.maps * positions, self.kernel_size, self.stride, self.padding, self.dilation
+        )
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -43,8 +54,10 @@ class _DeformConv(nn.Module):
         nn.init.zeros_(self.conv_offset.bias)
 
     def extra_repr(self) -> str:
-        return (f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, '
-                f'padding={self.padding}, deform_groups={self.deform_groups}')
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, '
+            f'padding={self.padding}, deform_groups={self.deform_groups}'
+        )
 
 
 @CONV_LAYERS.register_module(name='DCN')
@@ -58,13 +71,22 @@ class DeformConv2dPack(_DeformConv):
 
     maps = 2
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, deform_groups: int = 1, bias: bool = False,
-                 im2col_step: int = 32) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        deform_groups: int = 1,
+        bias: bool = False,
+        im2col_step: int = 32,
+    ) -> None:
         if bias:
             raise ValueError("DCN has no bias: got bias=True; use 'DCNv2', or a norm layer behind it")
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deform_groups,
-                         bias)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deform_groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return deform_conv2d(x, self.conv_offset(x), self.weight, self.bias, self.stride, self.padding, self.dilation)
@@ -80,16 +102,26 @@ class ModulatedDeformConv2dPack(_DeformConv):
 
     maps = 3
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, deform_groups: int = 1, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deform_groups,
-                         bias)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        deform_groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, deform_groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second, mask = self.conv_offset(x).chunk(3, dim=1)
         offset = torch.cat([first, second], 1)
-        return deform_conv2d(x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation,
-                             mask.sigmoid())
+        return deform_conv2d(
+            x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask.sigmoid()
+        )
 
 
 def adopt_older_offsets(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:

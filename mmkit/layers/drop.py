@@ -50,12 +50,15 @@ class DropBlock(nn.Module):
         in_channels: given by whoever inserts the plugin; the layer treats all channels alike.
     """
 
-    def __init__(self, drop_prob: float, block_size: int, warmup_iters: int = 2000,
-                 in_channels: int | None = None) -> None:
+    def __init__(
+        self, drop_prob: float, block_size: int, warmup_iters: int = 2000, in_channels: int | None = None
+    ) -> None:
         super().__init__()
         if not 0 < drop_prob < 1 or block_size <= 0 or warmup_iters < 0:
-            raise ValueError(f'DropBlock: needs 0 < drop_prob < 1, block_size > 0 and warmup_iters >= 0, got '
-                             f'{drop_prob}, {block_size}, {warmup_iters}')
+            raise ValueError(
+                f'DropBlock: needs 0 < drop_prob < 1, block_size > 0 and warmup_iters >= 0, got '
+                f'{drop_prob}, {block_size}, {warmup_iters}'
+            )
         self.drop_prob, self.block_size, self.warmup_iters = drop_prob, block_size, warmup_iters
         self.iter_cnt = 0
 

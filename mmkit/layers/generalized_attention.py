@@ -32,9 +32,17 @@ class GeneralizedAttention(nn.Module):
 
     _abbr_ = 'gen_attention_block'
 
-    def __init__(self, in_channels: int, spatial_range: int = -1, num_heads: int = 9, position_embedding_dim: int = -1,
-                 position_magnitude: float = 1, kv_stride: int = 2, q_stride: int = 1,
-                 attention_type: str = '1111') -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        spatial_range: int = -1,
+        num_heads: int = 9,
+        position_embedding_dim: int = -1,
+        position_magnitude: float = 1,
+        kv_stride: int = 2,
+        q_stride: int = 1,
+        attention_type: str = '1111',
+    ) -> None:
         super().__init__()
         if len(attention_type) != 4 or not set(attention_type) <= set('01') or '1' not in attention_type:
             raise ValueError(f"GeneralizedAttention: attention_type is four of '0' and '1', got {attention_type!r}")
@@ -78,7 +86,7 @@ class GeneralizedAttention(nn.Module):
         to_kv = torch.arange(num_kv, device=weight.device, dtype=weight.dtype) * self.kv_stride
         distance = (from_q[:, None] - to_kv) * self.position_magnitude
         steps = torch.arange(self.position_dim // 4, device=weight.device, dtype=weight.dtype)
-        angle = distance[..., None] / 1000**(steps * 4 / self.position_dim)
+        angle = distance[..., None] / 1000 ** (steps * 4 / self.position_dim)
         embedding = layer(torch.cat([angle.sin(), angle.cos()], 2)) / math.sqrt(2)
         return embedding.view(num_q, num_kv, self.num_heads, self.dim).permute(2, 0, 1, 3)
 
@@ -108,16 +116,18 @@ class GeneralizedAttention(nn.Module):
         return energy
 
     def forward(self, x: Tensor) -> Tensor:
-        x_q = x[..., ::self.q_stride, ::self.q_stride]
-        x_kv = x[..., ::self.kv_stride, ::self.kv_stride]
+        x_q = x[..., :: self.q_stride, :: self.q_stride]
+        x_kv = x[..., :: self.kv_stride, :: self.kv_stride]
         energy = self._energy(x_q, x_kv)
         if self.spatial_range >= 0:
             shape = energy.shape[2:]
             if any(size > most for size, most in zip(shape, self.local_constraint_map.shape, strict=True)):
-                raise ValueError(f'GeneralizedAttention: with a spatial_range, maps have at most '
-                                 f'{len(self.local_constraint_map)} x {len(self.local_constraint_map)} positions, '
-                                 f'got {tuple(shape[:2])}')
-            hidden = self.local_constraint_map[:shape[0], :shape[1], :shape[2], :shape[3]].bool()
+                raise ValueError(
+                    f'GeneralizedAttention: with a spatial_range, maps have at most '
+                    f'{len(self.local_constraint_map)} x {len(self.local_constraint_map)} positions, '
+                    f'got {tuple(shape[:2])}'
+                )
+            hidden = self.local_constraint_map[: shape[0], : shape[1], : shape[2], : shape[3]].bool()
             energy = energy.masked_fill(hidden, float('-inf'))
         attention = energy.flatten(4).softmax(4)  # (B, heads, H, W, h * w)
         value = self._heads(self.value_conv(x_kv)).flatten(3)  # (B, heads, dim, h * w)

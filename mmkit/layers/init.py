@@ -40,8 +40,9 @@ def normal_init(module: nn.Module, mean: float = 0, std: float = 1, bias: float 
     _fill(module, lambda weight: nn.init.normal_(weight, mean, std), bias)
 
 
-def trunc_normal_init(module: nn.Module, mean: float = 0, std: float = 1, a: float = -2, b: float = 2,
-                      bias: float = 0) -> None:
+def trunc_normal_init(
+    module: nn.Module, mean: float = 0, std: float = 1, a: float = -2, b: float = 2, bias: float = 0
+) -> None:
     """Weights from a normal distribution cut off at the absolute values `a` and `b`."""
     _fill(module, lambda weight: nn.init.trunc_normal_(weight, mean, std, a, b), bias)
 
@@ -51,8 +52,14 @@ def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0)
     _fill(module, lambda weight: nn.init.uniform_(weight, a, b), bias)
 
 
-def kaiming_init(module: nn.Module, a: float = 0, mode: str = 'fan_out', nonlinearity: str = 'relu', bias: float = 0,
-                 distribution: str = 'normal') -> None:
+def kaiming_init(
+    module: nn.Module,
+    a: float = 0,
+    mode: str = 'fan_out',
+    nonlinearity: str = 'relu',
+    bias: float = 0,
+    distribution: str = 'normal',
+) -> None:
     """He initialisation (arXiv:1502.01852), `distribution` 'normal' or 'uniform'."""
     _check_distribution(distribution)
     fill: Any = nn.init.kaiming_uniform_ if distribution == 'uniform' else nn.init.kaiming_normal_
@@ -83,8 +90,9 @@ class Initializer:
         bias_prob: instead of `bias`, the probability a sigmoid of the bias should answer.
     """
 
-    def __init__(self, layer: str | Sequence[str] | None = None, bias: float = 0,
-                 bias_prob: float | None = None) -> None:
+    def __init__(
+        self, layer: str | Sequence[str] | None = None, bias: float = 0, bias_prob: float | None = None
+    ) -> None:
         if isinstance(bias, bool) or not isinstance(bias, (int, float)):
             raise TypeError(f'{type(self).__name__}: bias is a number, got {bias!r}')
         if bias_prob is not None and not isinstance(bias_prob, float):
@@ -108,8 +116,9 @@ class Initializer:
 class ConstantInit(Initializer):
     """Weights `val`, see `Initializer` for the rest."""
 
-    def __init__(self, val: float, layer: str | Sequence[str] | None = None, bias: float = 0,
-                 bias_prob: float | None = None) -> None:
+    def __init__(
+        self, val: float, layer: str | Sequence[str] | None = None, bias: float = 0, bias_prob: float | None = None
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.val = val
 
@@ -121,8 +130,14 @@ class ConstantInit(Initializer):
 class XavierInit(Initializer):
     """`xavier_init`, see `Initializer` for the rest."""
 
-    def __init__(self, gain: float = 1, distribution: str = 'normal', layer: str | Sequence[str] | None = None,
-                 bias: float = 0, bias_prob: float | None = None) -> None:
+    def __init__(
+        self,
+        gain: float = 1,
+        distribution: str = 'normal',
+        layer: str | Sequence[str] | None = None,
+        bias: float = 0,
+        bias_prob: float | None = None,
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.gain, self.distribution = gain, distribution
 
@@ -134,8 +149,14 @@ class XavierInit(Initializer):
 class NormalInit(Initializer):
     """`normal_init`, see `Initializer` for the rest."""
 
-    def __init__(self, mean: float = 0, std: float = 1, layer: str | Sequence[str] | None = None, bias: float = 0,
-                 bias_prob: float | None = None) -> None:
+    def __init__(
+        self,
+        mean: float = 0,
+        std: float = 1,
+        layer: str | Sequence[str] | None = None,
+        bias: float = 0,
+        bias_prob: float | None = None,
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.mean, self.std = mean, std
 
@@ -147,8 +168,16 @@ class NormalInit(Initializer):
 class TruncNormalInit(Initializer):
     """`trunc_normal_init`, see `Initializer` for the rest."""
 
-    def __init__(self, mean: float = 0, std: float = 1, a: float = -2, b: float = 2,
-                 layer: str | Sequence[str] | None = None, bias: float = 0, bias_prob: float | None = None) -> None:
+    def __init__(
+        self,
+        mean: float = 0,
+        std: float = 1,
+        a: float = -2,
+        b: float = 2,
+        layer: str | Sequence[str] | None = None,
+        bias: float = 0,
+        bias_prob: float | None = None,
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.mean, self.std, self.a, self.b = mean, std, a, b
 
@@ -160,8 +189,14 @@ class TruncNormalInit(Initializer):
 class UniformInit(Initializer):
     """`uniform_init`, see `Initializer` for the rest."""
 
-    def __init__(self, a: float = 0.0, b: float = 1.0, layer: str | Sequence[str] | None = None, bias: float = 0,
-                 bias_prob: float | None = None) -> None:
+    def __init__(
+        self,
+        a: float = 0.0,
+        b: float = 1.0,
+        layer: str | Sequence[str] | None = None,
+        bias: float = 0,
+        bias_prob: float | None = None,
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.a, self.b = a, b
 
@@ -173,8 +208,16 @@ class UniformInit(Initializer):
 class KaimingInit(Initializer):
     """`kaiming_init`, see `Initializer` for the rest."""
 
-    def __init__(self, a: float = 0, mode: str = 'fan_out', nonlinearity: str = 'relu', distribution: str = 'normal',
-                 layer: str | Sequence[str] | None = None, bias: float = 0, bias_prob: float | None = None) -> None:
+    def __init__(
+        self,
+        a: float = 0,
+        mode: str = 'fan_out',
+        nonlinearity: str = 'relu',
+        distribution: str = 'normal',
+        layer: str | Sequence[str] | None = None,
+        bias: float = 0,
+        bias_prob: float | None = None,
+    ) -> None:
         super().__init__(layer, bias, bias_prob)
         self.a, self.mode, self.nonlinearity, self.distribution = a, mode, nonlinearity, distribution
 

@@ -25,8 +25,15 @@ class NormedLinear(nn.Linear):
         eps: added to the norms.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, tempearture: float = 20,
-                 power: float = 1.0, eps: float = 1e-6) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        tempearture: float = 20,
+        power: float = 1.0,
+        eps: float = 1e-6,
+    ) -> None:
         super().__init__(in_features, out_features, bias)
         self.tempearture, self.power, self.eps = tempearture, power, eps
         self.init_weights()
@@ -48,12 +55,33 @@ class NormedConv2d(nn.Conv2d):
         norm_over_kernel: take the norm of the whole filter instead of that at each kernel position.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
-                 dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = 'zeros',
-                 tempearture: float = 20, power: float = 1.0, eps: float = 1e-6,
-                 norm_over_kernel: bool = False) -> None:
-        super().__init__(in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation),
-                         groups, bias, padding_mode)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = 'zeros',
+        tempearture: float = 20,
+        power: float = 1.0,
+        eps: float = 1e-6,
+        norm_over_kernel: bool = False,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            pair(kernel_size),
+            pair(stride),
+            pair(padding),
+            pair(dilation),
+            groups,
+            bias,
+            padding_mode,
+        )
         self.tempearture, self.power, self.eps, self.norm_over_kernel = tempearture, power, eps, norm_over_kernel
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,9 +94,12 @@ class NormedConv2d(nn.Conv2d):
         return self._conv_forward(x, weight, self.bias)
 
 
-def build_linear_layer(cfg: Mapping[str, Any] | None, in_features: int, out_features: int,
-                       bias: bool = True) -> nn.Module:
+def build_linear_layer(
+    cfg: Mapping[str, Any] | None, in_features: int, out_features: int, bias: bool = True
+) -> nn.Module:
     """The linear layer `cfg` names; None is nn.Linear."""
-    layer: nn.Module = build_from_cfg({**(cfg or dict(type='Linear')), 'in_features': in_features,
-                                       'out_features': out_features, 'bias': bias}, LINEAR_LAYERS)
+    layer: nn.Module = build_from_cfg(
+        {**(cfg or dict(type='Linear')), 'in_features': in_features, 'out_features': out_features, 'bias': bias},
+        LINEAR_LAYERS,
+    )
     return layer

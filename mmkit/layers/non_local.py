@@ -32,10 +32,17 @@ class NonLocal2d(nn.Module):
 
     _abbr_ = 'nonlocal_block'
 
-    def __init__(self, in_channels: int, sub_sample: bool = False,
-                 conv_cfg: Mapping[str, Any] | None = dict(type='Conv2d'),
-                 reduction: int = 2, use_scale: bool = True, norm_cfg: Mapping[str, Any] | None = None,
-                 mode: str = 'embedded_gaussian', zeros_init: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        sub_sample: bool = False,
+        conv_cfg: Mapping[str, Any] | None = dict(type='Conv2d'),
+        reduction: int = 2,
+        use_scale: bool = True,
+        norm_cfg: Mapping[str, Any] | None = None,
+        mode: str = 'embedded_gaussian',
+        zeros_init: bool = True,
+    ) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(f'NonLocal2d: mode is one of {MODES}, got {mode!r}')
@@ -46,8 +53,9 @@ class NonLocal2d(nn.Module):
             return ConvModule(in_channels, self.inter_channels, 1, conv_cfg=conv_cfg, act_cfg=None)
 
         self.g: nn.Module = embed()
-        self.conv_out = ConvModule(self.inter_channels, in_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg,
-                                   act_cfg=None)
+        self.conv_out = ConvModule(
+            self.inter_channels, in_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=None
+        )
         self.theta: nn.Module | None = None
         self.phi: nn.Module | None = None
         if mode != 'gaussian':
@@ -74,14 +82,16 @@ class NonLocal2d(nn.Module):
         query = (x if self.theta is None else self.theta(x)).flatten(2)  # (B, C, P)
         key = (x if self.phi is None else self.phi(x)).flatten(2)  # (B, C, Q)
         if self.mode == 'concatenation':
-            pairs = torch.cat([query[..., None].expand(-1, -1, -1, key.shape[2]),
-                               key[:, :, None].expand(-1, -1, query.shape[2], -1)], 1)
+            pairs = torch.cat(
+                [query[..., None].expand(-1, -1, -1, key.shape[2]), key[:, :, None].expand(-1, -1, query.shape[2], -1)],
+                1,
+            )
             return self.concat_project(pairs)[:, 0] / key.shape[2]
         product = query.transpose(1, 2) @ key
         if self.mode == 'dot_product':
             return product / key.shape[2]
         if self.mode == 'embedded_gaussian' and self.use_scale:
-            product = product / query.shape[1]**0.5
+            product = product / query.shape[1] ** 0.5
         return product.softmax(2)
 
     def forward(self, x: Tensor) -> Tensor:

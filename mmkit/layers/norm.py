@@ -19,9 +19,19 @@ class SyncBN(nn.SyncBatchNorm):
         return super().forward(x) if x.is_cuda else _BatchNorm.forward(self, x)
 
 
-for _name, _layer in dict(BN=nn.BatchNorm2d, BN1d=nn.BatchNorm1d, BN2d=nn.BatchNorm2d, BN3d=nn.BatchNorm3d,
-                          SyncBN=SyncBN, GN=nn.GroupNorm, LN=nn.LayerNorm, IN=nn.InstanceNorm2d,
-                          IN1d=nn.InstanceNorm1d, IN2d=nn.InstanceNorm2d, IN3d=nn.InstanceNorm3d).items():
+for _name, _layer in dict(
+    BN=nn.BatchNorm2d,
+    BN1d=nn.BatchNorm1d,
+    BN2d=nn.BatchNorm2d,
+    BN3d=nn.BatchNorm3d,
+    SyncBN=SyncBN,
+    GN=nn.GroupNorm,
+    LN=nn.LayerNorm,
+    IN=nn.InstanceNorm2d,
+    IN1d=nn.InstanceNorm1d,
+    IN2d=nn.InstanceNorm2d,
+    IN3d=nn.InstanceNorm3d,
+).items():
     NORM_LAYERS.register_module(_name, module=_layer)
 
 

@@ -12,8 +12,9 @@ from mmkit.utils.state_dict import LoadReport, load_state_dict
 from mmkit.utils.weights import read_weights, resolve
 
 
-def load_matching(module: nn.Module, checkpoint: str, prefix: str | None = None,
-                  map_location: str | None = None) -> LoadReport:
+def load_matching(
+    module: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str | None = None
+) -> LoadReport:
     """Copy what fits by name and shape from a checkpoint into `module`, and log what did not.
 
     Args:

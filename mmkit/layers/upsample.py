@@ -29,8 +29,9 @@ class PixelShufflePack(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, scale_factor: int, upsample_kernel: int) -> None:
         super().__init__()
         self.scale_factor = scale_factor
-        self.upsample_conv = nn.Conv2d(in_channels, out_channels * scale_factor**2, upsample_kernel,
-                                       padding=(upsample_kernel - 1) // 2)
+        self.upsample_conv = nn.Conv2d(
+            in_channels, out_channels * scale_factor**2, upsample_kernel, padding=(upsample_kernel - 1) // 2
+        )
         xavier_init(self.upsample_conv, distribution='uniform')
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,14 +51,26 @@ class CARAFEPack(nn.Module):
         compressed_channels: channels it sees.
     """
 
-    def __init__(self, channels: int, scale_factor: int, up_kernel: int = 5, up_group: int = 1,
-                 encoder_kernel: int = 3, encoder_dilation: int = 1, compressed_channels: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        scale_factor: int,
+        up_kernel: int = 5,
+        up_group: int = 1,
+        encoder_kernel: int = 3,
+        encoder_dilation: int = 1,
+        compressed_channels: int = 64,
+    ) -> None:
         super().__init__()
         self.scale_factor, self.up_kernel, self.up_group = scale_factor, up_kernel, up_group
         self.channel_compressor = nn.Conv2d(channels, compressed_channels, 1)
-        self.content_encoder = nn.Conv2d(compressed_channels, (up_kernel * scale_factor)**2 * up_group, encoder_kernel,
-                                         padding=(encoder_kernel - 1) * encoder_dilation // 2,
-                                         dilation=encoder_dilation)
+        self.content_encoder = nn.Conv2d(
+            compressed_channels,
+            (up_kernel * scale_factor) ** 2 * up_group,
+            encoder_kernel,
+            padding=(encoder_kernel - 1) * encoder_dilation // 2,
+            dilation=encoder_dilation,
+        )
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -6,9 +6,16 @@ import torchvision
 from torch import Tensor
 
 
-def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None,
-                  stride: tuple[int, int] = (1, 1), padding: tuple[int, int] = (0, 0),
-                  dilation: tuple[int, int] = (1, 1), mask: Tensor | None = None) -> Tensor:
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    mask: Tensor | None = None,
+) -> Tensor:
     """Deformable convolution, modulated when `mask` is given (arXiv:1703.06211, arXiv:1811.11168).
 
     Args:
@@ -24,6 +31,14 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None
     Returns:
         (B, out_channels, out_h, out_w).
     """
-    out: Tensor = torchvision.ops.deform_conv2d(x, offset.to(x.dtype), weight.to(x.dtype), bias, stride, padding,
-                                                dilation, None if mask is None else mask.to(x.dtype))
+    out: Tensor = torchvision.ops.deform_conv2d(
+        x,
+        offset.to(x.dtype),
+        weight.to(x.dtype),
+        bias,
+        stride,
+        padding,
+        dilation,
+        None if mask is None else mask.to(x.dtype),
+    )
     return out

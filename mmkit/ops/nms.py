@@ -12,8 +12,14 @@ from torch import Tensor
 SOFT_METHODS = ('naive', 'linear', 'gaussian')
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0, score_threshold: float = 0.0,
-        max_num: int = -1) -> tuple[Tensor, Tensor]:
+def nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float,
+    offset: int = 0,
+    score_threshold: float = 0.0,
+    max_num: int = -1,
+) -> tuple[Tensor, Tensor]:
     """Keep the best box of every cluster of boxes that overlap by more than `iou_threshold`.
 
     Args:
@@ -47,8 +53,16 @@ def _hard_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return keep
 
 
-def soft_nms(boxes: Tensor, scores: Tensor, iou_threshold: float = 0.3, sigma: float = 0.5, min_score: float = 1e-3,
-             method: str = 'linear', offset: int = 0, max_num: int = -1) -> tuple[Tensor, Tensor]:
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = 'linear',
+    offset: int = 0,
+    max_num: int = -1,
+) -> tuple[Tensor, Tensor]:
     """Soft-NMS (arXiv:1704.04503): overlapping boxes lose score instead of being dropped.
 
     Args:
@@ -100,8 +114,9 @@ def _iou_of_one(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
     return inter / ((box[2:] - box[:2] + offset).prod() + areas - inter).clamp(min=1e-9)
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping[str, Any] | None,
-                class_agnostic: bool = False) -> tuple[Tensor, Tensor]:
+def batched_nms(
+    boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping[str, Any] | None, class_agnostic: bool = False
+) -> tuple[Tensor, Tensor]:
     """NMS among boxes of the same class (or image, or level) only.
 
     Args:
@@ -140,8 +155,9 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping[st
     return _nms_by_group(boxes, apart, scores, torch.zeros_like(idxs) if class_agnostic else idxs, suppress, cfg)
 
 
-def _nms_by_group(boxes: Tensor, apart: Tensor, scores: Tensor, idxs: Tensor, suppress: Any,
-                  cfg: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _nms_by_group(
+    boxes: Tensor, apart: Tensor, scores: Tensor, idxs: Tensor, suppress: Any, cfg: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
     max_num = cfg.pop('max_num', -1)
     kept, kept_scores = [], []
     for index in torch.unique(idxs):

@@ -28,8 +28,15 @@ class RoIAlign(nn.Module):
         use_torchvision: which of two equal kernels mmcv would take; here both values are torchvision's.
     """
 
-    def __init__(self, output_size: int | Sequence[int], spatial_scale: float = 1.0, sampling_ratio: int = 0,
-                 pool_mode: str = 'avg', aligned: bool = True, use_torchvision: bool = False) -> None:
+    def __init__(
+        self,
+        output_size: int | Sequence[int],
+        spatial_scale: float = 1.0,
+        sampling_ratio: int = 0,
+        pool_mode: str = 'avg',
+        aligned: bool = True,
+        use_torchvision: bool = False,
+    ) -> None:
         super().__init__()
         if pool_mode not in ('avg', 'max'):
             raise ValueError(f"RoIAlign: pool_mode is 'avg' or 'max', got {pool_mode!r}")
@@ -50,13 +57,16 @@ class RoIAlign(nn.Module):
             pooled: Tensor = torchvision.ops.roi_align(feats, rois, size, self.spatial_scale, ratio, self.aligned)
             return pooled
         # one sample in each of ratio x ratio smaller bins, then their maximum
-        samples = torchvision.ops.roi_align(feats, rois, (size[0] * ratio, size[1] * ratio), self.spatial_scale, 1,
-                                            self.aligned)
+        samples = torchvision.ops.roi_align(
+            feats, rois, (size[0] * ratio, size[1] * ratio), self.spatial_scale, 1, self.aligned
+        )
         return F.max_pool2d(samples, ratio)
 
     def extra_repr(self) -> str:
-        return (f'output_size={self.output_size}, spatial_scale={self.spatial_scale}, '
-                f'sampling_ratio={self.sampling_ratio}, pool_mode={self.pool_mode!r}, aligned={self.aligned}')
+        return (
+            f'output_size={self.output_size}, spatial_scale={self.spatial_scale}, '
+            f'sampling_ratio={self.sampling_ratio}, pool_mode={self.pool_mode!r}, aligned={self.aligned}'
+        )
 
 
 class RoIPool(nn.Module):

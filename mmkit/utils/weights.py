@@ -56,7 +56,9 @@ def resolve(source: str | os.PathLike[str]) -> Path:
                 'weights of the same architecture from another place may want another image normalisation'
             )
         return file
-    raise ValueError(f'{text}: scheme {scheme!r} is unknown, expected a path, http(s)://, torchvision:// or open-mmlab://')
+    raise ValueError(
+        f'{text}: scheme {scheme!r} is unknown, expected a path, http(s)://, torchvision:// or open-mmlab://'
+    )
 
 
 def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dict[str, Any]:

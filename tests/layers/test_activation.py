@@ -7,20 +7,23 @@ from torch.nn import functional as F
 from mmkit.layers import build_activation_layer
 from mmkit.registry import ACTIVATION_LAYERS
 
-X = torch.tensor([-4., -1., 0., 1., 4.])
+X = torch.tensor([-4.0, -1.0, 0.0, 1.0, 4.0])
 
 
-@pytest.mark.parametrize('cfg, expected', [
-    (dict(type='ReLU'), X.clamp(min=0)),
-    (dict(type='LeakyReLU', negative_slope=0.5), torch.tensor([-2., -0.5, 0., 1., 4.])),
-    (dict(type='Swish'), X * X.sigmoid()),
-    (dict(type='SiLU'), X * X.sigmoid()),
-    (dict(type='HSigmoid'), torch.tensor([0., 1 / 3, 0.5, 2 / 3, 1.])),
-    (dict(type='HSwish'), F.hardswish(X)),
-    (dict(type='Clip', max=0.5), torch.tensor([-1., -1., 0., 0.5, 0.5])),
-    (dict(type='Clamp'), torch.tensor([-1., -1., 0., 1., 1.])),
-    (dict(type='Tanh'), X.tanh()),
-])
+@pytest.mark.parametrize(
+    'cfg, expected',
+    [
+        (dict(type='ReLU'), X.clamp(min=0)),
+        (dict(type='LeakyReLU', negative_slope=0.5), torch.tensor([-2.0, -0.5, 0.0, 1.0, 4.0])),
+        (dict(type='Swish'), X * X.sigmoid()),
+        (dict(type='SiLU'), X * X.sigmoid()),
+        (dict(type='HSigmoid'), torch.tensor([0.0, 1 / 3, 0.5, 2 / 3, 1.0])),
+        (dict(type='HSwish'), F.hardswish(X)),
+        (dict(type='Clip', max=0.5), torch.tensor([-1.0, -1.0, 0.0, 0.5, 0.5])),
+        (dict(type='Clamp'), torch.tensor([-1.0, -1.0, 0.0, 1.0, 1.0])),
+        (dict(type='Tanh'), X.tanh()),
+    ],
+)
 def test_values(cfg, expected):
     assert torch.allclose(build_activation_layer(cfg)(X.clone()), expected)
 

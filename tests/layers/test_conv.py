@@ -7,8 +7,9 @@ from torch import nn
 from mmkit.layers import build_conv_layer
 
 
-@pytest.mark.parametrize('kind, layer', [('Conv', nn.Conv2d), ('Conv1d', nn.Conv1d), ('Conv3d', nn.Conv3d),
-                                         ('deconv', nn.ConvTranspose2d)])
+@pytest.mark.parametrize(
+    'kind, layer', [('Conv', nn.Conv2d), ('Conv1d', nn.Conv1d), ('Conv3d', nn.Conv3d), ('deconv', nn.ConvTranspose2d)]
+)
 def test_kinds(kind, layer):
     assert type(build_conv_layer(dict(type=kind), 2, 3, 3)) is layer
 
@@ -38,7 +39,7 @@ def test_adaptive_weight_standardisation_keeps_loaded_filters():
     x = torch.rand(1, 2, 5, 5)
     assert torch.allclose(adaptive(x), plain(x), atol=1e-5)
     own = adaptive.state_dict()
-    own['weight_gamma'] = torch.full((3, 1, 1, 1), 2.)
+    own['weight_gamma'] = torch.full((3, 1, 1, 1), 2.0)
     adaptive.load_state_dict(own)
     assert (adaptive.weight_gamma == 2).all()
 

@@ -9,12 +9,15 @@ from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
 X = torch.rand(2, 4, 6, 6)
 
 
-@pytest.mark.parametrize('norm, names', [
-    (None, ['conv.weight', 'conv.bias']),
-    (dict(type='GN', num_groups=2), ['conv.weight', 'gn.weight', 'gn.bias']),
-    (dict(type='BN'), ['conv.weight', 'bn.weight', 'bn.bias']),
-    (dict(type='IN', affine=True), ['conv.weight', 'in.weight', 'in.bias']),
-])
+@pytest.mark.parametrize(
+    'norm, names',
+    [
+        (None, ['conv.weight', 'conv.bias']),
+        (dict(type='GN', num_groups=2), ['conv.weight', 'gn.weight', 'gn.bias']),
+        (dict(type='BN'), ['conv.weight', 'bn.weight', 'bn.bias']),
+        (dict(type='IN', affine=True), ['conv.weight', 'in.weight', 'in.bias']),
+    ],
+)
 def test_names_and_automatic_bias(norm, names):
     assert [name for name, _ in ConvModule(4, 4, 3, norm_cfg=norm).named_parameters()] == names
 
@@ -57,8 +60,9 @@ def test_spectral_norm_and_warning():
 
 
 def test_depthwise_separable():
-    block = DepthwiseSeparableConvModule(4, 8, 3, padding=1, norm_cfg=dict(type='BN'), dw_norm_cfg=None,
-                                         pw_act_cfg=None)
+    block = DepthwiseSeparableConvModule(
+        4, 8, 3, padding=1, norm_cfg=dict(type='BN'), dw_norm_cfg=None, pw_act_cfg=None
+    )
     assert block.depthwise_conv.conv.groups == 4
     assert block.depthwise_conv.norm is None and block.pointwise_conv.norm is not None
     assert block.depthwise_conv.with_activation and not block.pointwise_conv.with_activation

@@ -18,7 +18,10 @@ def test_starts_as_a_plain_convolution(kind, scale):
 def test_names():
     first = build_conv_layer(dict(type='DCN'), 4, 6, 3)
     assert {n: list(p.shape) for n, p in first.state_dict().items()} == {
-        'weight': [6, 4, 3, 3], 'conv_offset.weight': [18, 4, 3, 3], 'conv_offset.bias': [18]}
+        'weight': [6, 4, 3, 3],
+        'conv_offset.weight': [18, 4, 3, 3],
+        'conv_offset.bias': [18],
+    }
     second = build_conv_layer(dict(type='DCNv2', deform_groups=2), 4, 6, 3)
     assert list(second.bias.shape) == [6] and list(second.conv_offset.bias.shape) == [54]
     with pytest.raises(ValueError, match='bias'):
@@ -27,8 +30,9 @@ def test_names():
 
 def test_older_checkpoints_keep_the_offsets_beside():
     model = torch.nn.Sequential(ConvModule(1, 1, 3, conv_cfg=dict(type='DCNv2')))
-    state = {name.replace('.conv_offset', '_offset'): torch.full_like(value, 7)
-             for name, value in model.state_dict().items()}
+    state = {
+        name.replace('.conv_offset', '_offset'): torch.full_like(value, 7) for name, value in model.state_dict().items()
+    }
     assert '0.conv_offset.weight' in state
     model.load_state_dict(state)
     assert (model[0].conv.conv_offset.weight == 7).all()

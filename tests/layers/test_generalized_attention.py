@@ -21,8 +21,17 @@ def test_starts_as_an_identity_and_every_term_learns(kind, strides):
 
 def test_names():
     assert list(GeneralizedAttention(8, num_heads=2).state_dict()) == [
-        'appr_bias', 'geom_bias', 'gamma', 'query_conv.weight', 'key_conv.weight', 'value_conv.weight',
-        'appr_geom_fc_x.weight', 'appr_geom_fc_y.weight', 'proj_conv.weight', 'proj_conv.bias']
+        'appr_bias',
+        'geom_bias',
+        'gamma',
+        'query_conv.weight',
+        'key_conv.weight',
+        'value_conv.weight',
+        'appr_geom_fc_x.weight',
+        'appr_geom_fc_y.weight',
+        'proj_conv.weight',
+        'proj_conv.bias',
+    ]
     block = GeneralizedAttention(8, spatial_range=1, num_heads=2, attention_type='1000')
     assert block.local_constraint_map.shape == (84, 84, 42, 42)
 

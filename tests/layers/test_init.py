@@ -28,13 +28,16 @@ def test_without_layer_nothing_changes():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize('cfg, bound', [
-    (dict(type='Xavier', distribution='uniform'), math.sqrt(6 / (400 + 400))),
-    (dict(type='Uniform', a=-0.3, b=0.2), 0.3),
-    (dict(type='TruncNormal', std=5, a=-1, b=1), 1),
-    (dict(type='Caffe2Xavier'), math.sqrt(3 / 400)),
-    (dict(type='Kaiming', distribution='uniform', mode='fan_in'), math.sqrt(6 / 400)),
-])
+@pytest.mark.parametrize(
+    'cfg, bound',
+    [
+        (dict(type='Xavier', distribution='uniform'), math.sqrt(6 / (400 + 400))),
+        (dict(type='Uniform', a=-0.3, b=0.2), 0.3),
+        (dict(type='TruncNormal', std=5, a=-1, b=1), 1),
+        (dict(type='Caffe2Xavier'), math.sqrt(3 / 400)),
+        (dict(type='Kaiming', distribution='uniform', mode='fan_in'), math.sqrt(6 / 400)),
+    ],
+)
 def test_ranges(cfg, bound):
     torch.manual_seed(0)
     layer = nn.Linear(400, 400)
@@ -43,11 +46,14 @@ def test_ranges(cfg, bound):
     assert (layer.bias == 0).all()
 
 
-@pytest.mark.parametrize('cfg, std', [
-    (dict(type='Normal', std=0.01), 0.01),
-    (dict(type='Xavier'), math.sqrt(2 / 800)),
-    (dict(type='Kaiming'), math.sqrt(2 / 400)),
-])
+@pytest.mark.parametrize(
+    'cfg, std',
+    [
+        (dict(type='Normal', std=0.01), 0.01),
+        (dict(type='Xavier'), math.sqrt(2 / 800)),
+        (dict(type='Kaiming'), math.sqrt(2 / 400)),
+    ],
+)
 def test_deviations(cfg, std):
     torch.manual_seed(0)
     layer = nn.Linear(400, 400)
@@ -62,24 +68,29 @@ def test_bias_prob_and_override():
             self.conv, self.cls = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
 
     head = Head()
-    initialize(head, dict(type='Constant', val=1, layer='Conv2d',
-                          override=dict(type='Constant', val=5, name='cls', bias_prob=0.01)))
+    initialize(
+        head,
+        dict(type='Constant', val=1, layer='Conv2d', override=dict(type='Constant', val=5, name='cls', bias_prob=0.01)),
+    )
     assert head.conv.weight.item() == 1 and head.cls.weight.item() == 5
     assert head.cls.bias.sigmoid().item() == pytest.approx(0.01)
     initialize(head, dict(type='Constant', val=7, layer='Linear', override=[dict(name='conv')]))
     assert head.conv.weight.item() == 7 and head.cls.weight.item() == 5
 
 
-@pytest.mark.parametrize('cfg, error, word', [
-    (dict(type='Constant', val=1, override=dict(name='nothing')), ValueError, 'nothing'),
-    (dict(type='Constant', val=1, override=dict(type='Constant', val=1)), ValueError, 'name'),
-    (dict(type='Constant', val=1, override=dict(name='0', val=1)), ValueError, 'type'),
-    (dict(type='Constant', val=1, bias='auto'), TypeError, 'bias'),
-    (dict(type='Constant', val=1, bias_prob=1), TypeError, 'bias_prob'),
-    (dict(type='Constant', val=1, layer=3), TypeError, 'layer'),
-    (dict(type='Xavier', distribution='cauchy', layer='Linear'), ValueError, 'cauchy'),
-    ('Xavier', TypeError, 'Xavier'),
-])
+@pytest.mark.parametrize(
+    'cfg, error, word',
+    [
+        (dict(type='Constant', val=1, override=dict(name='nothing')), ValueError, 'nothing'),
+        (dict(type='Constant', val=1, override=dict(type='Constant', val=1)), ValueError, 'name'),
+        (dict(type='Constant', val=1, override=dict(name='0', val=1)), ValueError, 'type'),
+        (dict(type='Constant', val=1, bias='auto'), TypeError, 'bias'),
+        (dict(type='Constant', val=1, bias_prob=1), TypeError, 'bias_prob'),
+        (dict(type='Constant', val=1, layer=3), TypeError, 'layer'),
+        (dict(type='Xavier', distribution='cauchy', layer='Linear'), ValueError, 'cauchy'),
+        ('Xavier', TypeError, 'Xavier'),
+    ],
+)
 def test_mistakes_are_named(cfg, error, word):
     with pytest.raises(error, match=word):
         initialize(net(), cfg)

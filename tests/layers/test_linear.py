@@ -33,4 +33,4 @@ def test_build():
 
 def test_scale():
     scale = Scale(2.0)
-    assert scale(torch.tensor(3.)).item() == 6 and scale.scale.shape == ()
+    assert scale(torch.tensor(3.0)).item() == 6 and scale.scale.shape == ()

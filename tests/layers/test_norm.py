@@ -7,11 +7,18 @@ from torch import nn
 from mmkit.layers import build_norm_layer, freeze, freeze_batch_norm
 
 
-@pytest.mark.parametrize('cfg, name', [
-    (dict(type='BN'), 'bn1'), (dict(type='SyncBN'), 'bn1'), (dict(type='BN1d'), 'bn1'),
-    (dict(type='GN', num_groups=2), 'gn1'), (dict(type='LN'), 'ln1'), (dict(type='IN'), 'in1'),
-    (dict(type=nn.BatchNorm2d), 'bn1'),
-])
+@pytest.mark.parametrize(
+    'cfg, name',
+    [
+        (dict(type='BN'), 'bn1'),
+        (dict(type='SyncBN'), 'bn1'),
+        (dict(type='BN1d'), 'bn1'),
+        (dict(type='GN', num_groups=2), 'gn1'),
+        (dict(type='LN'), 'ln1'),
+        (dict(type='IN'), 'in1'),
+        (dict(type=nn.BatchNorm2d), 'bn1'),
+    ],
+)
 def test_names(cfg, name):
     before = dict(cfg)
     own, layer = build_norm_layer(cfg, 4, postfix=1)

@@ -8,13 +8,16 @@ from mmkit.layers import ContextBlock, NonLocal2d, build_plugin_layer
 X = torch.rand(2, 8, 4, 6)
 
 
-@pytest.mark.parametrize('cfg, name', [
-    (dict(type='ContextBlock', ratio=1 / 4), 'context_block_a'),
-    (dict(type='NonLocal2d'), 'nonlocal_block_a'),
-    (dict(type='GeneralizedAttention', num_heads=2), 'gen_attention_block_a'),
-    (dict(type='ConvModule', out_channels=8, kernel_size=1), 'conv_block_a'),
-    (dict(type='DropBlock', drop_prob=0.1, block_size=2), 'drop_block_a'),
-])
+@pytest.mark.parametrize(
+    'cfg, name',
+    [
+        (dict(type='ContextBlock', ratio=1 / 4), 'context_block_a'),
+        (dict(type='NonLocal2d'), 'nonlocal_block_a'),
+        (dict(type='GeneralizedAttention', num_heads=2), 'gen_attention_block_a'),
+        (dict(type='ConvModule', out_channels=8, kernel_size=1), 'conv_block_a'),
+        (dict(type='DropBlock', drop_prob=0.1, block_size=2), 'drop_block_a'),
+    ],
+)
 def test_names(cfg, name):
     own, layer = build_plugin_layer(cfg, '_a', in_channels=8)
     assert own == name

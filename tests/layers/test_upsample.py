@@ -6,21 +6,25 @@ from torch.nn import functional as F
 
 from mmkit.layers import build_padding_layer, build_upsample_layer
 
-X = torch.arange(8.).view(1, 2, 2, 2)
+X = torch.arange(8.0).view(1, 2, 2, 2)
 
 
 def test_interpolation():
-    assert torch.equal(build_upsample_layer(dict(type='nearest', scale_factor=2))(X),
-                       F.interpolate(X, scale_factor=2))
-    assert torch.equal(build_upsample_layer(dict(type='bilinear', align_corners=False), scale_factor=2)(X),
-                       F.interpolate(X, scale_factor=2, mode='bilinear', align_corners=False))
+    assert torch.equal(build_upsample_layer(dict(type='nearest', scale_factor=2))(X), F.interpolate(X, scale_factor=2))
+    assert torch.equal(
+        build_upsample_layer(dict(type='bilinear', align_corners=False), scale_factor=2)(X),
+        F.interpolate(X, scale_factor=2, mode='bilinear', align_corners=False),
+    )
 
 
-@pytest.mark.parametrize('cfg', [
-    dict(type='deconv', in_channels=2, out_channels=2, kernel_size=2, stride=2),
-    dict(type='pixel_shuffle', in_channels=2, out_channels=2, scale_factor=2, upsample_kernel=3),
-    dict(type='carafe', channels=2, scale_factor=2, up_group=2, compressed_channels=4),
-])
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='deconv', in_channels=2, out_channels=2, kernel_size=2, stride=2),
+        dict(type='pixel_shuffle', in_channels=2, out_channels=2, scale_factor=2, upsample_kernel=3),
+        dict(type='carafe', channels=2, scale_factor=2, up_group=2, compressed_channels=4),
+    ],
+)
 def test_learned(cfg):
     assert build_upsample_layer(cfg)(X).shape == (1, 2, 4, 4)
 
@@ -40,11 +44,11 @@ def test_carafe_takes_the_neighbour_its_kernel_points_at():
     for index, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         bias[4 + index, row, column] = 100  # the pixel itself, right of it, below left, below
     layer.content_encoder.bias.data = bias.flatten()
-    x = torch.arange(9.).view(1, 1, 3, 3)
-    assert layer(x)[0, 0, 2:4, 2:4].flatten().tolist() == [4., 5., 6., 7.]
+    x = torch.arange(9.0).view(1, 1, 3, 3)
+    assert layer(x)[0, 0, 2:4, 2:4].flatten().tolist() == [4.0, 5.0, 6.0, 7.0]
 
 
 def test_padding():
-    assert build_padding_layer(dict(type='replicate'), 1)(X)[0, 0, 0].tolist() == [0., 0., 1., 1.]
+    assert build_padding_layer(dict(type='replicate'), 1)(X)[0, 0, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
     with pytest.raises(KeyError, match='mirror'):
         build_padding_layer(dict(type='mirror'), 1)

@@ -14,7 +14,7 @@ def test_zero_offset_is_a_plain_convolution():
 
 
 def test_offset_is_y_then_x_and_mask_scales():
-    x = torch.arange(9.).view(1, 1, 3, 3)
+    x = torch.arange(9.0).view(1, 1, 3, 3)
     offset = torch.zeros(1, 2, 3, 3)
     offset[:, 1] = 1  # one pixel to the right
     out = deform_conv2d(x, offset, torch.ones(1, 1, 1, 1), mask=torch.full((1, 1, 3, 3), 0.5))

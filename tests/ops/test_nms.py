@@ -7,7 +7,7 @@ import torch
 
 from mmkit.ops import batched_nms, nms, soft_nms
 
-BOXES = torch.tensor([[0., 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
+BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
 SCORES = torch.tensor([0.8, 0.9, 0.7])
 
 
@@ -24,7 +24,7 @@ def test_nms_limits():
 
 
 def test_nms_offset_counts_the_last_pixel():
-    boxes = torch.tensor([[0., 0, 1, 1], [1, 0, 2, 1]])  # touch: IoU 0, or 2 / 6 when pixels are counted
+    boxes = torch.tensor([[0.0, 0, 1, 1], [1, 0, 2, 1]])  # touch: IoU 0, or 2 / 6 when pixels are counted
     scores = torch.tensor([0.9, 0.8])
     assert len(nms(boxes, scores, 0.3)[1]) == 2
     assert len(nms(boxes, scores, 0.3, offset=1)[1]) == 1

@@ -47,9 +47,7 @@ class Assignment:
             labels = torch.cat([gts.labels.to(labels), labels])
         own = torch.arange(len(gts), device=self.gt_inds.device)
         ones = self.max_overlaps.new_ones(len(gts))
-        return Assignment(
-            torch.cat([own, self.gt_inds]), torch.cat([ones, self.max_overlaps]), labels, self.num_gts
-        )
+        return Assignment(torch.cat([own, self.gt_inds]), torch.cat([ones, self.max_overlaps]), labels, self.num_gts)
 
     def to(self, device: torch.device | str) -> Assignment:
         labels = None if self.labels is None else self.labels.to(device)

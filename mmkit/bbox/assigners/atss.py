@@ -89,9 +89,7 @@ class ATSSAssigner:
         gt_inds[taken] = best_gt[taken]
         return Assignment.from_gt_inds(gt_inds, best, gts)
 
-    def _overlaps(
-        self, bboxes: Tensor, gts: Instances, cls_scores: Tensor | None, bbox_preds: Tensor | None
-    ) -> Tensor:
+    def _overlaps(self, bboxes: Tensor, gts: Instances, cls_scores: Tensor | None, bbox_preds: Tensor | None) -> Tensor:
         if self.alpha is None:
             return self.iou_calculator(bboxes, gts.bboxes)
         if cls_scores is None or bbox_preds is None or gts.labels is None:

@@ -83,9 +83,7 @@ class DistancePointBBoxCoder:
     def __init__(self, clip_border: bool = True) -> None:
         self.clip_border = clip_border
 
-    def encode(
-        self, points: Tensor, gt_bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1
-    ) -> Tensor:
+    def encode(self, points: Tensor, gt_bboxes: Tensor, max_dis: float | None = None, eps: float = 0.1) -> Tensor:
         """(N, 4) distances from points (N, 2) to boxes (N, 4), limited to 0 .. max_dis - eps if given."""
         return bbox2distance(points, gt_bboxes, max_dis, eps)
 

@@ -152,9 +152,7 @@ class LegacyAnchorGenerator(AnchorGenerator):
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], dim=-1).round()
 
 
-def _scales(
-    scales: Sequence[float] | None, octave_base_scale: float | None, scales_per_octave: int | None
-) -> Tensor:
+def _scales(scales: Sequence[float] | None, octave_base_scale: float | None, scales_per_octave: int | None) -> Tensor:
     octave = octave_base_scale is not None and scales_per_octave is not None
     if (scales is not None) == octave:
         raise ValueError(

@@ -116,9 +116,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         base_sizes: a list of (w, h) for each level.
     """
 
-    def __init__(
-        self, strides: Sequence[int | Sequence[int]], base_sizes: Sequence[Sequence[Sequence[float]]]
-    ) -> None:
+    def __init__(self, strides: Sequence[int | Sequence[int]], base_sizes: Sequence[Sequence[Sequence[float]]]) -> None:
         self.strides = pairs_of(strides)
         if len(base_sizes) != self.num_levels:
             raise ValueError(f'{len(base_sizes)} lists of base_sizes for {self.num_levels} strides')
@@ -153,9 +151,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
         return f'{type(self).__name__}(strides={self.strides}, base_sizes={self.level_sizes})'
 
 
-def _ssd_sizes(
-    ratio_range: Sequence[float], input_size: int, num_levels: int
-) -> tuple[list[int], list[int]]:
+def _ssd_sizes(ratio_range: Sequence[float], input_size: int, num_levels: int) -> tuple[list[int], list[int]]:
     """Smallest and largest size of each level, evenly spaced in whole percent of the input size."""
     low, high = ratio_range
     if (input_size, low) not in _FIRST_LEVEL:

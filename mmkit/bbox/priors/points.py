@@ -80,9 +80,7 @@ class PointGenerator:
         columns, rows = cell_grid(featmap_size, device)
         return torch.stack([columns * stride, rows * stride, torch.full_like(rows, stride)], dim=-1).float()
 
-    def valid_flags(
-        self, featmap_size: Sequence[int], valid_size: Sequence[int], device: Device = 'cpu'
-    ) -> Tensor:
+    def valid_flags(self, featmap_size: Sequence[int], valid_size: Sequence[int], device: Device = 'cpu') -> Tensor:
         """(h * w,) bool: the points within the first `valid_size` (h, w) rows and columns of cells."""
         columns, rows = cell_grid(featmap_size, device)
         return (columns < valid_size[1]) & (rows < valid_size[0])

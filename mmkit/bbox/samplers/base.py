@@ -100,9 +100,7 @@ class Sampler(ABC):
         add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
     """
 
-    def __init__(
-        self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True
-    ) -> None:
+    def __init__(self, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
         self.num = num
         self.pos_fraction = pos_fraction
         self.neg_pos_ub = neg_pos_ub

@@ -15,8 +15,9 @@ from mmkit.layers.init import InitCfg
 from mmkit.registry import BACKBONES
 
 Cfg = Mapping[str, Any]
-TORCH_DEFAULT = dict(type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in',
-                     nonlinearity='leaky_relu')
+TORCH_DEFAULT = dict(
+    type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
+)
 
 
 class Focus(nn.Module):
@@ -27,11 +28,19 @@ class Focus(nn.Module):
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, conv_cfg: Cfg | None, norm_cfg: Cfg,
-                 act_cfg: Cfg) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, conv_cfg: Cfg | None, norm_cfg: Cfg, act_cfg: Cfg
+    ) -> None:
         super().__init__()
-        self.conv = ConvModule(in_channels * 4, out_channels, kernel_size, padding=(kernel_size - 1) // 2,
-                               conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv = ConvModule(
+            in_channels * 4,
+            out_channels,
+            kernel_size,
+            padding=(kernel_size - 1) // 2,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         quarters = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
@@ -47,8 +56,15 @@ class SPPBottleneck(BaseModule):
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_sizes: Sequence[int], conv_cfg: Cfg | None,
-                 norm_cfg: Cfg, act_cfg: Cfg) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_sizes: Sequence[int],
+        conv_cfg: Cfg | None,
+        norm_cfg: Cfg,
+        act_cfg: Cfg,
+    ) -> None:
         super().__init__()
         half = in_channels // 2
         kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -81,17 +97,37 @@ class CSPDarknet(BaseModule):
 
     # in_channels, out_channels, blocks, add_identity, use_spp
     arch_settings: ClassVar[dict[str, list[tuple[int, int, int, bool, bool]]]] = {
-        'P5': [(64, 128, 3, True, False), (128, 256, 9, True, False), (256, 512, 9, True, False),
-               (512, 1024, 3, False, True)],
-        'P6': [(64, 128, 3, True, False), (128, 256, 9, True, False), (256, 512, 9, True, False),
-               (512, 768, 3, True, False), (768, 1024, 3, False, True)],
+        'P5': [
+            (64, 128, 3, True, False),
+            (128, 256, 9, True, False),
+            (256, 512, 9, True, False),
+            (512, 1024, 3, False, True),
+        ],
+        'P6': [
+            (64, 128, 3, True, False),
+            (128, 256, 9, True, False),
+            (256, 512, 9, True, False),
+            (512, 768, 3, True, False),
+            (768, 1024, 3, False, True),
+        ],
     }
 
-    def __init__(self, arch: str = 'P5', deepen_factor: float = 1.0, widen_factor: float = 1.0,
-                 out_indices: Sequence[int] = (2, 3, 4), frozen_stages: int = -1, use_depthwise: bool = False,
-                 arch_ovewrite: Sequence[Sequence[Any]] | None = None,
-                 spp_kernal_sizes: Sequence[int] = (5, 9, 13), conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN,
-                 act_cfg: Cfg = SWISH, norm_eval: bool = False, init_cfg: InitCfg = TORCH_DEFAULT) -> None:
+    def __init__(
+        self,
+        arch: str = 'P5',
+        deepen_factor: float = 1.0,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (2, 3, 4),
+        frozen_stages: int = -1,
+        use_depthwise: bool = False,
+        arch_ovewrite: Sequence[Sequence[Any]] | None = None,
+        spp_kernal_sizes: Sequence[int] = (5, 9, 13),
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = SWISH,
+        norm_eval: bool = False,
+        init_cfg: InitCfg = TORCH_DEFAULT,
+    ) -> None:
         super().__init__(init_cfg)
         if arch_ovewrite is None and arch not in self.arch_settings:
             raise ValueError(f'CSPDarknet: arch is one of {list(self.arch_settings)}, got {arch!r}')
@@ -110,14 +146,22 @@ class CSPDarknet(BaseModule):
             layers: list[nn.Module] = [conv(source, target, 3, stride=2, padding=1, **kinds)]
             if use_spp:
                 layers.append(SPPBottleneck(target, target, spp_kernal_sizes, **kinds))
-            layers.append(CSPLayer(target, target, num_blocks=max(round(num_blocks * deepen_factor), 1),
-                                   add_identity=add_identity, use_depthwise=use_depthwise, **kinds))
+            layers.append(
+                CSPLayer(
+                    target,
+                    target,
+                    num_blocks=max(round(num_blocks * deepen_factor), 1),
+                    add_identity=add_identity,
+                    use_depthwise=use_depthwise,
+                    **kinds,
+                )
+            )
             self.layers.append(f'stage{len(self.layers)}')
             self.add_module(self.layers[-1], Sequential(*layers))
         self._freeze_stages()
 
     def _freeze_stages(self) -> None:
-        for name in self.layers[:self.frozen_stages + 1]:
+        for name in self.layers[: self.frozen_stages + 1]:
             freeze(getattr(self, name))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -46,9 +46,18 @@ class Darknet(BaseModule):
 
     arch_settings: ClassVar[dict[int, tuple[int, ...]]] = {53: (1, 2, 8, 8, 4)}
 
-    def __init__(self, depth: int = 53, out_indices: Sequence[int] = (3, 4, 5), frozen_stages: int = -1,
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, act_cfg: Cfg = LEAKY, norm_eval: bool = True,
-                 pretrained: str | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int = 53,
+        out_indices: Sequence[int] = (3, 4, 5),
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = LEAKY,
+        norm_eval: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(starting_weights('Darknet', pretrained, init_cfg))
         if depth not in self.arch_settings:
             raise ValueError(f'Darknet: depth is one of {list(self.arch_settings)}, got {depth!r}')
@@ -67,7 +76,7 @@ class Darknet(BaseModule):
         self._freeze_stages()
 
     def _freeze_stages(self) -> None:
-        for name in self.cr_blocks[:max(self.frozen_stages, 0)]:
+        for name in self.cr_blocks[: max(self.frozen_stages, 0)]:
             freeze(getattr(self, name))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

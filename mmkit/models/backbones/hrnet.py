@@ -41,16 +41,33 @@ class HRModule(BaseModule):
         settings: of the blocks.
     """
 
-    def __init__(self, block: type[ResidualBlock], num_blocks: Sequence[int], in_channels: Sequence[int],
-                 num_channels: Sequence[int], num_outs: int, settings: BlockSettings) -> None:
+    def __init__(
+        self,
+        block: type[ResidualBlock],
+        num_blocks: Sequence[int],
+        in_channels: Sequence[int],
+        num_channels: Sequence[int],
+        num_outs: int,
+        settings: BlockSettings,
+    ) -> None:
         super().__init__()
         channels = [width * block.expansion for width in num_channels]
-        self.branches = ModuleList([_stage(block, source, width, count, settings) for source, width, count
-                                    in zip(in_channels, num_channels, num_blocks, strict=True)])
-        self.fuse_layers = ModuleList([
-            ModuleList([self._exchange(source, target, channels, settings) for source in range(len(channels))])
-            for target in range(num_outs)
-        ]) if len(channels) > 1 else None
+        self.branches = ModuleList(
+            [
+                _stage(block, source, width, count, settings)
+                for source, width, count in zip(in_channels, num_channels, num_blocks, strict=True)
+            ]
+        )
+        self.fuse_layers = (
+            ModuleList(
+                [
+                    ModuleList([self._exchange(source, target, channels, settings) for source in range(len(channels))])
+                    for target in range(num_outs)
+                ]
+            )
+            if len(channels) > 1
+            else None
+        )
         self.relu = nn.ReLU(inplace=False)
 
     @staticmethod
@@ -62,10 +79,15 @@ class HRModule(BaseModule):
             return Sequential(
                 build_conv_layer(settings.conv_cfg, channels[source], channels[target], 1, bias=False),
                 build_norm_layer(settings.norm_cfg, channels[target])[1],
-                nn.Upsample(scale_factor=2**(source - target), mode='nearest'))
+                nn.Upsample(scale_factor=2 ** (source - target), mode='nearest'),
+            )
         steps = target - source
-        return Sequential(*[_down(channels[source], channels[target if step == steps - 1 else source],
-                                  step < steps - 1, settings) for step in range(steps)])
+        return Sequential(
+            *[
+                _down(channels[source], channels[target if step == steps - 1 else source], step < steps - 1, settings)
+                for step in range(steps)
+            ]
+        )
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Branches (B, C_i, H / 2^i, W / 2^i), in and out."""
@@ -82,8 +104,9 @@ class HRModule(BaseModule):
         return outs
 
 
-def _stage(block: type[ResidualBlock], in_channels: int, width: int, num_blocks: int,
-           settings: BlockSettings) -> Sequential:
+def _stage(
+    block: type[ResidualBlock], in_channels: int, width: int, num_blocks: int, settings: BlockSettings
+) -> Sequential:
     out_channels = width * block.expansion
 
     def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
@@ -109,14 +132,29 @@ class HRNet(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, extra: Cfg, in_channels: int = 3, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN,
-                 norm_eval: bool = True, with_cp: bool = False, zero_init_residual: bool = False,
-                 multiscale_output: bool = True, pretrained: str | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        extra: Cfg,
+        in_channels: int = 3,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        with_cp: bool = False,
+        zero_init_residual: bool = False,
+        multiscale_output: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(starting_weights('HRNet', pretrained, init_cfg))
         _check_extra(extra)
         self.norm_eval, self.multiscale_output = norm_eval, multiscale_output
-        self.settings = BlockSettings(norm_cfg, 'pytorch', with_cp, conv_cfg,
-                                      zero_init_residual=zero_init_residual and pretrained is None and not init_cfg)
+        self.settings = BlockSettings(
+            norm_cfg,
+            'pytorch',
+            with_cp,
+            conv_cfg,
+            zero_init_residual=zero_init_residual and pretrained is None and not init_cfg,
+        )
         self.conv1 = build_conv_layer(conv_cfg, in_channels, 64, 3, stride=2, padding=1, bias=False)
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, 64, postfix=1)
         self.add_module(self.norm1_name, norm1)
@@ -143,22 +181,41 @@ class HRNet(BaseModule):
         for index, target in enumerate(after):
             if index >= len(before):
                 steps = index + 1 - len(before)
-                layers.append(Sequential(*[_down(before[-1], target if step == steps - 1 else before[-1], True,
-                                                 self.settings) for step in range(steps)]))
+                layers.append(
+                    Sequential(
+                        *[
+                            _down(before[-1], target if step == steps - 1 else before[-1], True, self.settings)
+                            for step in range(steps)
+                        ]
+                    )
+                )
             elif before[index] == target:
                 layers.append(None)
             else:
-                layers.append(Sequential(
-                    build_conv_layer(self.settings.conv_cfg, before[index], target, 3, padding=1, bias=False),
-                    build_norm_layer(self.settings.norm_cfg, target)[1], nn.ReLU(inplace=True)))
+                layers.append(
+                    Sequential(
+                        build_conv_layer(self.settings.conv_cfg, before[index], target, 3, padding=1, bias=False),
+                        build_norm_layer(self.settings.norm_cfg, target)[1],
+                        nn.ReLU(inplace=True),
+                    )
+                )
         return ModuleList(layers)
 
     def _modules_of(self, stage: Cfg, block: type[ResidualBlock], channels: Sequence[int], all_out: bool) -> Sequential:
         last = stage['num_modules'] - 1
-        return Sequential(*[
-            HRModule(block, stage['num_blocks'], channels, stage['num_channels'],
-                     len(channels) if all_out or index < last else 1, self.settings)
-            for index in range(stage['num_modules'])])
+        return Sequential(
+            *[
+                HRModule(
+                    block,
+                    stage['num_blocks'],
+                    channels,
+                    stage['num_channels'],
+                    len(channels) if all_out or index < last else 1,
+                    self.settings,
+                )
+                for index in range(stage['num_modules'])
+            ]
+        )
 
     @property
     def norm1(self) -> nn.Module:
@@ -203,8 +260,10 @@ def _check_extra(extra: Cfg) -> None:
         if lacking:
             raise ValueError(f'HRNet: extra.{name} lacks {lacking}')
         if stage['block'] not in BLOCKS:
-            raise ValueError(f"HRNet: extra.{name}.block is one of {list(BLOCKS)}, got {stage['block']!r}")
+            raise ValueError(f'HRNet: extra.{name}.block is one of {list(BLOCKS)}, got {stage["block"]!r}')
         for key in ('num_blocks', 'num_channels'):
             if len(stage[key]) != stage['num_branches']:
-                raise ValueError(f"HRNet: extra.{name}.{key} has one value for each of the {stage['num_branches']} "
-                                 f'branches, got {stage[key]}')
+                raise ValueError(
+                    f'HRNet: extra.{name}.{key} has one value for each of the {stage["num_branches"]} '
+                    f'branches, got {stage[key]}'
+                )

@@ -35,19 +35,37 @@ class InvertedResidual(BaseModule):
         with_cp: recompute in the backward pass instead of keeping activations.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, mid_channels: int, stride: int, conv_cfg: Cfg | None,
-                 norm_cfg: Cfg, act_cfg: Cfg, with_cp: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        mid_channels: int,
+        stride: int,
+        conv_cfg: Cfg | None,
+        norm_cfg: Cfg,
+        act_cfg: Cfg,
+        with_cp: bool,
+    ) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.with_shortcut = stride == 1 and in_channels == out_channels
         self.expand_conv: ConvModule | None = None
         if mid_channels != in_channels:
-            self.expand_conv = ConvModule(in_channels, mid_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg,
-                                          act_cfg=act_cfg)
-        self.depthwise_conv = ConvModule(mid_channels, mid_channels, 3, stride, 1, groups=mid_channels,
-                                         conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.linear_conv = ConvModule(mid_channels, out_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg,
-                                      act_cfg=None)
+            self.expand_conv = ConvModule(
+                in_channels, mid_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg
+            )
+        self.depthwise_conv = ConvModule(
+            mid_channels,
+            mid_channels,
+            3,
+            stride,
+            1,
+            groups=mid_channels,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+        )
+        self.linear_conv = ConvModule(mid_channels, out_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=None)
 
     def _block(self, x: Tensor) -> Tensor:
         out = x if self.expand_conv is None else self.expand_conv(x)
@@ -76,12 +94,29 @@ class MobileNetV2(BaseModule):
     """
 
     # expansion, channels, blocks, stride of each layer
-    arch_settings = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
-                     (6, 320, 1, 1))
+    arch_settings = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
 
-    def __init__(self, widen_factor: float = 1.0, out_indices: Sequence[int] = (1, 2, 4, 7), frozen_stages: int = -1,
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, act_cfg: Cfg = RELU6, norm_eval: bool = False,
-                 with_cp: bool = False, pretrained: str | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        widen_factor: float = 1.0,
+        out_indices: Sequence[int] = (1, 2, 4, 7),
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = RELU6,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(starting_weights('MobileNetV2', pretrained, init_cfg))
         if not set(out_indices) <= set(range(8)):
             raise ValueError(f'MobileNetV2: out_indices are from 0 to 7, got {out_indices!r}')
@@ -97,8 +132,18 @@ class MobileNetV2(BaseModule):
             target = make_divisible(planes * widen_factor, 8)
             blocks = []
             for index in range(num_blocks):
-                blocks.append(InvertedResidual(channels, target, round(channels * expansion),
-                                               stride if index == 0 else 1, conv_cfg, norm_cfg, act_cfg, with_cp))
+                blocks.append(
+                    InvertedResidual(
+                        channels,
+                        target,
+                        round(channels * expansion),
+                        stride if index == 0 else 1,
+                        conv_cfg,
+                        norm_cfg,
+                        act_cfg,
+                        with_cp,
+                    )
+                )
                 channels = target
             self.layers.append(f'layer{len(self.layers) + 1}')
             self.add_module(self.layers[-1], Sequential(*blocks))
@@ -110,7 +155,7 @@ class MobileNetV2(BaseModule):
     def _freeze_stages(self) -> None:
         if self.frozen_stages >= 0:
             freeze(self.conv1)
-        for name in self.layers[:max(self.frozen_stages, 0)]:
+        for name in self.layers[: max(self.frozen_stages, 0)]:
             freeze(getattr(self, name))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -173,9 +173,7 @@ class PyramidVisionTransformer(BaseModule):
                 )
                 ffn = MixFFN(dims, mlp_ratios[stage] * dims, act_cfg, drop_rate, use_conv_ffn)
                 blocks.append(PVTBlock(dims, attn, ffn, next(rates), norm_cfg))
-            embed = PatchEmbed(
-                in_channels, dims, patch_sizes[stage], strides[stage], norm_cfg, padding=paddings[stage]
-            )
+            embed = PatchEmbed(in_channels, dims, patch_sizes[stage], strides[stage], norm_cfg, padding=paddings[stage])
             norm = build_norm_layer(norm_cfg, dims)[1] if norm_after_stage else nn.Identity()
             self.layers.append(nn.ModuleList([embed, nn.ModuleList(blocks), norm]))
             in_channels = dims
@@ -270,9 +268,7 @@ def _from_authors(module: PyramidVisionTransformer, state_dict: dict[str, Any], 
 def _renamed(name: str, with_positions: bool) -> str:
     name = re.sub(r'^pos_embed(\d)$', lambda m: f'layers.{int(m[1]) - 1}.1.0.pos_embed', name)
     name = re.sub(r'^patch_embed(\d)\.', lambda m: f'layers.{int(m[1]) - 1}.0.', name)
-    name = re.sub(
-        r'^block(\d)\.(\d+)\.', lambda m: f'layers.{int(m[1]) - 1}.1.{int(m[2]) + with_positions}.', name
-    )
+    name = re.sub(r'^block(\d)\.(\d+)\.', lambda m: f'layers.{int(m[1]) - 1}.1.{int(m[2]) + with_positions}.', name)
     name = re.sub(r'^norm(\d)\.', lambda m: f'layers.{int(m[1]) - 1}.2.', name)
     last = '3' if with_positions else '4'
     for old, new in (

@@ -41,27 +41,66 @@ class RegNet(ResNet):
         'regnetx_12gf': dict(w0=168, wa=73.36, wm=2.37, group_w=112, depth=19, bot_mul=1.0),
     }
 
-    def __init__(self, arch: str | Mapping[str, float], in_channels: int = 3, stem_channels: int = 32,
-                 base_channels: int = 32, strides: Sequence[int] = (2, 2, 2, 2),
-                 dilations: Sequence[int] = (1, 1, 1, 1), out_indices: Sequence[int] = (0, 1, 2, 3),
-                 style: str = 'pytorch', deep_stem: bool = False, avg_down: bool = False, frozen_stages: int = -1,
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, norm_eval: bool = True, dcn: Cfg | None = None,
-                 stage_with_dcn: Sequence[bool] = (False, False, False, False), plugins: Sequence[Cfg] | None = None,
-                 with_cp: bool = False, zero_init_residual: bool = True, pretrained: str | None = None,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        arch: str | Mapping[str, float],
+        in_channels: int = 3,
+        stem_channels: int = 32,
+        base_channels: int = 32,
+        strides: Sequence[int] = (2, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        dcn: Cfg | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[Cfg] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         if deep_stem:
             raise ValueError('RegNet has no deep stem: deep_stem must be False')
         if base_channels != 32:
-            raise ValueError(f'RegNet: base_channels has no effect and must be 32, got {base_channels}; '
-                             f'stem_channels sets the width of the stem')
+            raise ValueError(
+                f'RegNet: base_channels has no effect and must be 32, got {base_channels}; '
+                f'stem_channels sets the width of the stem'
+            )
         numbers = self._numbers(arch)
         widths = quantised_widths(numbers['w0'], numbers['wa'], numbers['wm'], int(numbers['depth']))
         blocks = Counter(widths)  # in the order of the stages, for widths only grow
         self.stages = [_whole_groups(width, numbers['bot_mul'], int(numbers['group_w'])) for width in blocks]
         self.arch = {len(widths): (Bottleneck, tuple(blocks.values()))}
-        super().__init__(len(widths), in_channels, stem_channels, base_channels, len(blocks), strides, dilations,
-                         out_indices, style, False, avg_down, frozen_stages, conv_cfg, norm_cfg, norm_eval, dcn,
-                         stage_with_dcn, plugins, with_cp, zero_init_residual, pretrained, init_cfg)
+        super().__init__(
+            len(widths),
+            in_channels,
+            stem_channels,
+            base_channels,
+            len(blocks),
+            strides,
+            dilations,
+            out_indices,
+            style,
+            False,
+            avg_down,
+            frozen_stages,
+            conv_cfg,
+            norm_cfg,
+            norm_eval,
+            dcn,
+            stage_with_dcn,
+            plugins,
+            with_cp,
+            zero_init_residual,
+            pretrained,
+            init_cfg,
+        )
 
     @classmethod
     def _numbers(cls, arch: str | Mapping[str, float]) -> Mapping[str, float]:
@@ -74,8 +113,9 @@ class RegNet(ResNet):
         return arch
 
     def _build_stem(self, in_channels: int) -> None:
-        self.conv1 = build_conv_layer(self.conv_cfg, in_channels, self.stem_channels, 3, stride=2, padding=1,
-                                      bias=False)
+        self.conv1 = build_conv_layer(
+            self.conv_cfg, in_channels, self.stem_channels, 3, stride=2, padding=1, bias=False
+        )
         self.norm1_name, norm = build_norm_layer(self.norm_cfg, self.stem_channels, postfix=1)
         self.add_module(self.norm1_name, norm)
         self.relu = nn.ReLU(inplace=True)

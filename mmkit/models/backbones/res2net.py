@@ -25,9 +25,19 @@ class Bottle2neck(Bottleneck):
         first: of its stage: the shares are not chained, and the last one is pooled.
     """
 
-    def __init__(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                 downsample: nn.Module | None, groups: int, settings: BlockSettings, scales: int,
-                 first: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+        scales: int,
+        first: bool,
+    ) -> None:
         self.scales, self.first = scales, first
         super().__init__(in_channels, width, out_channels, stride, dilation, downsample, groups, settings)
 
@@ -62,29 +72,87 @@ class Res2Net(ResNet):
         152: (Bottle2neck, (3, 8, 36, 3)),
     }
 
-    def __init__(self, depth: int, scales: int = 4, base_width: int = 26, in_channels: int = 3,
-                 stem_channels: int | None = None, base_channels: int = 64, num_stages: int = 4,
-                 strides: Sequence[int] = (1, 2, 2, 2), dilations: Sequence[int] = (1, 1, 1, 1),
-                 out_indices: Sequence[int] = (0, 1, 2, 3), style: str = 'pytorch', deep_stem: bool = True,
-                 avg_down: bool = True, frozen_stages: int = -1, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN,
-                 norm_eval: bool = True, dcn: Cfg | None = None,
-                 stage_with_dcn: Sequence[bool] = (False, False, False, False), plugins: Sequence[Cfg] | None = None,
-                 with_cp: bool = False, zero_init_residual: bool = True, pretrained: str | None = None,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        scales: int = 4,
+        base_width: int = 26,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = True,
+        avg_down: bool = True,
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        dcn: Cfg | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[Cfg] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         if scales < 2:
             raise ValueError(f'Res2Net: scales is at least 2 (1 would be a ResNet), got {scales}')
         if not avg_down:
             raise ValueError('Res2Net: avg_down must be True, projections always stride by average pooling')
         self.scales, self.base_width = scales, base_width
-        super().__init__(depth, in_channels, stem_channels, base_channels, num_stages, strides, dilations, out_indices,
-                         style, deep_stem, avg_down, frozen_stages, conv_cfg, norm_cfg, norm_eval, dcn, stage_with_dcn,
-                         plugins, with_cp, zero_init_residual, pretrained, init_cfg)
+        super().__init__(
+            depth,
+            in_channels,
+            stem_channels,
+            base_channels,
+            num_stages,
+            strides,
+            dilations,
+            out_indices,
+            style,
+            deep_stem,
+            avg_down,
+            frozen_stages,
+            conv_cfg,
+            norm_cfg,
+            norm_eval,
+            dcn,
+            stage_with_dcn,
+            plugins,
+            with_cp,
+            zero_init_residual,
+            pretrained,
+            init_cfg,
+        )
 
     def stage_width(self, stage: int) -> tuple[int, int, int]:
         planes, out_channels, groups = super().stage_width(stage)
         return int(planes * (self.base_width / self.base_channels)) * self.scales, out_channels, groups
 
-    def make_block(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                   downsample: nn.Module | None, groups: int, settings: BlockSettings) -> ResidualBlock:
-        return Bottle2neck(in_channels, width, out_channels, stride, dilation, downsample, groups, settings,
-                           self.scales, first=downsample is not None)
+    def make_block(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+    ) -> ResidualBlock:
+        return Bottle2neck(
+            in_channels,
+            width,
+            out_channels,
+            stride,
+            dilation,
+            downsample,
+            groups,
+            settings,
+            self.scales,
+            first=downsample is not None,
+        )

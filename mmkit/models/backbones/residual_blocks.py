@@ -55,10 +55,20 @@ class ResidualBlock(BaseModule):
     expansion: int
     last_norm: str
 
-    def __init__(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                 downsample: nn.Module | None, groups: int, settings: BlockSettings) -> None:
-        super().__init__(dict(type='Constant', val=0, override=dict(name=self.last_norm))
-                         if settings.zero_init_residual else None)
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+    ) -> None:
+        super().__init__(
+            dict(type='Constant', val=0, override=dict(name=self.last_norm)) if settings.zero_init_residual else None
+        )
         self.in_channels, self.width, self.out_channels = in_channels, width, out_channels
         self.stride, self.dilation, self.groups, self.settings = stride, dilation, groups, settings
         self.relu = nn.ReLU(inplace=True)
@@ -100,14 +110,25 @@ class ResidualBlock(BaseModule):
         if dcn.pop('fallback_on_stride', False) and stride != 1:
             return self.settings.conv_cfg
         if self.settings.conv_cfg is not None:
-            raise ValueError(f'{type(self).__name__}: dcn and conv_cfg cannot both choose the 3 x 3 convolution, got '
-                             f'dcn={dcn} and conv_cfg={dict(self.settings.conv_cfg)}')
+            raise ValueError(
+                f'{type(self).__name__}: dcn and conv_cfg cannot both choose the 3 x 3 convolution, got '
+                f'dcn={dcn} and conv_cfg={dict(self.settings.conv_cfg)}'
+            )
         return dcn
 
     def conv3x3(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
         """The middle convolution."""
-        return build_conv_layer(self.middle_cfg(stride), in_channels, out_channels, 3, stride=stride,
-                                padding=self.dilation, dilation=self.dilation, groups=self.groups, bias=False)
+        return build_conv_layer(
+            self.middle_cfg(stride),
+            in_channels,
+            out_channels,
+            3,
+            stride=stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=False,
+        )
 
     def conv1x1(self, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
         return build_conv_layer(self.settings.conv_cfg, in_channels, out_channels, 1, stride=stride, bias=False)
@@ -205,8 +226,15 @@ def projection(in_channels: int, out_channels: int, stride: int, avg_down: bool,
 MakeBlock = Callable[[int, int, 'nn.Module | None'], nn.Module]
 
 
-def build_stage(make_block: MakeBlock, in_channels: int, out_channels: int, num_blocks: int, stride: int,
-                avg_down: bool, settings: BlockSettings) -> Sequential:
+def build_stage(
+    make_block: MakeBlock,
+    in_channels: int,
+    out_channels: int,
+    num_blocks: int,
+    stride: int,
+    avg_down: bool,
+    settings: BlockSettings,
+) -> Sequential:
     """Blocks in a row, of which the first has the stride and, where shapes differ, a projection.
 
     Args:

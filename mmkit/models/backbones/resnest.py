@@ -29,8 +29,9 @@ class SplitAttentionConv2d(BaseModule):
         norm_cfg: kind of norm.
     """
 
-    def __init__(self, channels: int, conv: nn.Module, groups: int, radix: int, reduction_factor: int,
-                 norm_cfg: Cfg) -> None:
+    def __init__(
+        self, channels: int, conv: nn.Module, groups: int, radix: int, reduction_factor: int, norm_cfg: Cfg
+    ) -> None:
         super().__init__()
         self.radix, self.groups = radix, groups
         inside = max(channels * radix // reduction_factor, 32)
@@ -66,20 +67,40 @@ class SplitAttentionBottleneck(Bottleneck):
         avg_down_stride: stride by average pooling behind the convolution.
     """
 
-    def __init__(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                 downsample: nn.Module | None, groups: int, settings: BlockSettings, radix: int,
-                 reduction_factor: int, avg_down_stride: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+        radix: int,
+        reduction_factor: int,
+        avg_down_stride: bool,
+    ) -> None:
         self.radix, self.reduction_factor, self.avg_down_stride = radix, reduction_factor, avg_down_stride
         super().__init__(in_channels, width, out_channels, stride, dilation, downsample, groups, settings)
 
     def build_middle(self, stride: int) -> None:
         pooled = self.avg_down_stride and stride > 1
         conv_stride = 1 if pooled else stride
-        conv = build_conv_layer(self.middle_cfg(conv_stride), self.width, self.width * self.radix, 3,
-                                stride=conv_stride, padding=self.dilation, dilation=self.dilation,
-                                groups=self.groups * self.radix, bias=False)
-        self.conv2 = SplitAttentionConv2d(self.width, conv, self.groups, self.radix, self.reduction_factor,
-                                          self.settings.norm_cfg)
+        conv = build_conv_layer(
+            self.middle_cfg(conv_stride),
+            self.width,
+            self.width * self.radix,
+            3,
+            stride=conv_stride,
+            padding=self.dilation,
+            dilation=self.dilation,
+            groups=self.groups * self.radix,
+            bias=False,
+        )
+        self.conv2 = SplitAttentionConv2d(
+            self.width, conv, self.groups, self.radix, self.reduction_factor, self.settings.norm_cfg
+        )
         self.avd_layer = nn.AvgPool2d(3, stride, padding=1) if pooled else nn.Identity()
 
     def middle(self, x: Tensor) -> Tensor:
@@ -103,21 +124,83 @@ class ResNeSt(ResNeXt):
         200: (SplitAttentionBottleneck, (3, 24, 36, 3)),
     }
 
-    def __init__(self, depth: int, groups: int = 1, base_width: int = 4, radix: int = 2, reduction_factor: int = 4,
-                 avg_down_stride: bool = True, in_channels: int = 3, stem_channels: int | None = None,
-                 base_channels: int = 64, num_stages: int = 4, strides: Sequence[int] = (1, 2, 2, 2),
-                 dilations: Sequence[int] = (1, 1, 1, 1), out_indices: Sequence[int] = (0, 1, 2, 3),
-                 style: str = 'pytorch', frozen_stages: int = -1, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN,
-                 norm_eval: bool = True, dcn: Cfg | None = None,
-                 stage_with_dcn: Sequence[bool] = (False, False, False, False), plugins: Sequence[Cfg] | None = None,
-                 with_cp: bool = False, zero_init_residual: bool = True, pretrained: str | None = None,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        groups: int = 1,
+        base_width: int = 4,
+        radix: int = 2,
+        reduction_factor: int = 4,
+        avg_down_stride: bool = True,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        dcn: Cfg | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[Cfg] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         self.radix, self.reduction_factor, self.avg_down_stride = radix, reduction_factor, avg_down_stride
-        super().__init__(depth, groups, base_width, in_channels, stem_channels, base_channels, num_stages, strides,
-                         dilations, out_indices, style, True, True, frozen_stages, conv_cfg, norm_cfg, norm_eval, dcn,
-                         stage_with_dcn, plugins, with_cp, zero_init_residual, pretrained, init_cfg)
+        super().__init__(
+            depth,
+            groups,
+            base_width,
+            in_channels,
+            stem_channels,
+            base_channels,
+            num_stages,
+            strides,
+            dilations,
+            out_indices,
+            style,
+            True,
+            True,
+            frozen_stages,
+            conv_cfg,
+            norm_cfg,
+            norm_eval,
+            dcn,
+            stage_with_dcn,
+            plugins,
+            with_cp,
+            zero_init_residual,
+            pretrained,
+            init_cfg,
+        )
 
-    def make_block(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                   downsample: nn.Module | None, groups: int, settings: BlockSettings) -> ResidualBlock:
-        return SplitAttentionBottleneck(in_channels, width, out_channels, stride, dilation, downsample, groups,
-                                        settings, self.radix, self.reduction_factor, self.avg_down_stride)
+    def make_block(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+    ) -> ResidualBlock:
+        return SplitAttentionBottleneck(
+            in_channels,
+            width,
+            out_channels,
+            stride,
+            dilation,
+            downsample,
+            groups,
+            settings,
+            self.radix,
+            self.reduction_factor,
+            self.avg_down_stride,
+        )

@@ -59,14 +59,31 @@ class ResNet(BaseModule):
         152: (Bottleneck, (3, 8, 36, 3)),
     }
 
-    def __init__(self, depth: int, in_channels: int = 3, stem_channels: int | None = None, base_channels: int = 64,
-                 num_stages: int = 4, strides: Sequence[int] = (1, 2, 2, 2), dilations: Sequence[int] = (1, 1, 1, 1),
-                 out_indices: Sequence[int] = (0, 1, 2, 3), style: str = 'pytorch', deep_stem: bool = False,
-                 avg_down: bool = False, frozen_stages: int = -1, conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN,
-                 norm_eval: bool = True, dcn: Cfg | None = None,
-                 stage_with_dcn: Sequence[bool] = (False, False, False, False), plugins: Sequence[Cfg] | None = None,
-                 with_cp: bool = False, zero_init_residual: bool = True, pretrained: str | None = None,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        deep_stem: bool = False,
+        avg_down: bool = False,
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        dcn: Cfg | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[Cfg] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         name = type(self).__name__
         super().__init__(starting_weights(name, pretrained, init_cfg))
         if depth not in self.arch:
@@ -95,8 +112,14 @@ class ResNet(BaseModule):
         self._freeze_stages()
 
     @staticmethod
-    def _check(num_stages: int, strides: Sequence[int], dilations: Sequence[int], out_indices: Sequence[int],
-               style: str, stage_with_dcn: Sequence[bool] | None) -> None:
+    def _check(
+        num_stages: int,
+        strides: Sequence[int],
+        dilations: Sequence[int],
+        out_indices: Sequence[int],
+        style: str,
+        stage_with_dcn: Sequence[bool] | None,
+    ) -> None:
         if not 1 <= num_stages <= 4:
             raise ValueError(f'num_stages is 1 to 4, got {num_stages}')
         for key, values in (('strides', strides), ('dilations', dilations), ('stage_with_dcn', stage_with_dcn)):
@@ -112,12 +135,16 @@ class ResNet(BaseModule):
             half = self.stem_channels // 2
             layers: list[nn.Module] = []
             for source, target, stride in ((in_channels, half, 2), (half, half, 1), (half, self.stem_channels, 1)):
-                layers += [build_conv_layer(self.conv_cfg, source, target, 3, stride=stride, padding=1, bias=False),
-                           build_norm_layer(self.norm_cfg, target)[1], nn.ReLU(inplace=True)]
+                layers += [
+                    build_conv_layer(self.conv_cfg, source, target, 3, stride=stride, padding=1, bias=False),
+                    build_norm_layer(self.norm_cfg, target)[1],
+                    nn.ReLU(inplace=True),
+                ]
             self.stem = nn.Sequential(*layers)
         else:
-            self.conv1 = build_conv_layer(self.conv_cfg, in_channels, self.stem_channels, 7, stride=2, padding=3,
-                                          bias=False)
+            self.conv1 = build_conv_layer(
+                self.conv_cfg, in_channels, self.stem_channels, 7, stride=2, padding=3, bias=False
+            )
             self.norm1_name, norm = build_norm_layer(self.norm_cfg, self.stem_channels, postfix=1)
             self.add_module(self.norm1_name, norm)
             self.relu = nn.ReLU(inplace=True)
@@ -133,23 +160,33 @@ class ResNet(BaseModule):
         plugins = []
         for plugin in self.plugins or ():
             if plugin.get('position') not in POSITIONS:
-                raise ValueError(f"plugins: position is one of {POSITIONS}, got {plugin.get('position')!r}")
+                raise ValueError(f'plugins: position is one of {POSITIONS}, got {plugin.get("position")!r}')
             stages = plugin.get('stages')
             if stages is not None and len(stages) != self.num_stages:
                 raise ValueError(f'plugins: stages has one bool for each of the {self.num_stages} stages, got {stages}')
             if stages is None or stages[stage]:
                 plugins.append(plugin)
         dcn = self.dcn if self.dcn is not None and self.stage_with_dcn[stage] else None
-        return BlockSettings(self.norm_cfg, self.style, self.with_cp, self.conv_cfg, dcn, tuple(plugins),
-                             self.zero_init_residual)
+        return BlockSettings(
+            self.norm_cfg, self.style, self.with_cp, self.conv_cfg, dcn, tuple(plugins), self.zero_init_residual
+        )
 
     def stage_width(self, stage: int) -> tuple[int, int, int]:
         """Channels inside the blocks of a stage, channels of its output, and groups of its 3 x 3 convolutions."""
         planes = self.base_channels * 2**stage
         return planes, planes * self.block.expansion, 1
 
-    def make_block(self, in_channels: int, width: int, out_channels: int, stride: int, dilation: int,
-                   downsample: nn.Module | None, groups: int, settings: BlockSettings) -> ResidualBlock:
+    def make_block(
+        self,
+        in_channels: int,
+        width: int,
+        out_channels: int,
+        stride: int,
+        dilation: int,
+        downsample: nn.Module | None,
+        groups: int,
+        settings: BlockSettings,
+    ) -> ResidualBlock:
         """One block; the arguments are those of ResidualBlock."""
         return self.block(in_channels, width, out_channels, stride, dilation, downsample, groups, settings)
 
@@ -161,15 +198,16 @@ class ResNet(BaseModule):
         def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
             return self.make_block(channels, width, out_channels, stride, dilation, downsample, groups, settings)
 
-        layer = build_stage(make_block, in_channels, out_channels, self.stage_blocks[stage], stride, self.avg_down,
-                            settings)
+        layer = build_stage(
+            make_block, in_channels, out_channels, self.stage_blocks[stage], stride, self.avg_down, settings
+        )
         return layer, out_channels
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages >= 0:
             for module in [self.stem] if self.deep_stem else [self.conv1, self.norm1]:
                 freeze(module)
-        for name in self.res_layers[:max(self.frozen_stages, 0)]:
+        for name in self.res_layers[: max(self.frozen_stages, 0)]:
             freeze(getattr(self, name))
 
     def forward_stem(self, x: Tensor) -> Tensor:
@@ -199,13 +237,50 @@ class ResNet(BaseModule):
 class ResNetV1d(ResNet):
     """ResNet with `deep_stem` and `avg_down` (arXiv:1812.01187); the other arguments are ResNet's."""
 
-    def __init__(self, depth: int, in_channels: int = 3, stem_channels: int | None = None, base_channels: int = 64,
-                 num_stages: int = 4, strides: Sequence[int] = (1, 2, 2, 2), dilations: Sequence[int] = (1, 1, 1, 1),
-                 out_indices: Sequence[int] = (0, 1, 2, 3), style: str = 'pytorch', frozen_stages: int = -1,
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, norm_eval: bool = True, dcn: Cfg | None = None,
-                 stage_with_dcn: Sequence[bool] = (False, False, False, False), plugins: Sequence[Cfg] | None = None,
-                 with_cp: bool = False, zero_init_residual: bool = True, pretrained: str | None = None,
-                 init_cfg: InitCfg = None) -> None:
-        super().__init__(depth, in_channels, stem_channels, base_channels, num_stages, strides, dilations, out_indices,
-                         style, True, True, frozen_stages, conv_cfg, norm_cfg, norm_eval, dcn, stage_with_dcn, plugins,
-                         with_cp, zero_init_residual, pretrained, init_cfg)
+    def __init__(
+        self,
+        depth: int,
+        in_channels: int = 3,
+        stem_channels: int | None = None,
+        base_channels: int = 64,
+        num_stages: int = 4,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        style: str = 'pytorch',
+        frozen_stages: int = -1,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        norm_eval: bool = True,
+        dcn: Cfg | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
+        plugins: Sequence[Cfg] | None = None,
+        with_cp: bool = False,
+        zero_init_residual: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
+        super().__init__(
+            depth,
+            in_channels,
+            stem_channels,
+            base_channels,
+            num_stages,
+            strides,
+            dilations,
+            out_indices,
+            style,
+            True,
+            True,
+            frozen_stages,
+            conv_cfg,
+            norm_cfg,
+            norm_eval,
+            dcn,
+            stage_with_dcn,
+            plugins,
+            with_cp,
+            zero_init_residual,
+            pretrained,
+            init_cfg,
+        )

@@ -14,8 +14,9 @@ KAIMING_AND_ONES: Sequence[Mapping[str, Any]] = (
 )
 
 
-def starting_weights(name: str, pretrained: str | None, init_cfg: InitCfg,
-                     default: InitCfg = KAIMING_AND_ONES) -> InitCfg:
+def starting_weights(
+    name: str, pretrained: str | None, init_cfg: InitCfg, default: InitCfg = KAIMING_AND_ONES
+) -> InitCfg:
     """The init_cfg to use.
 
     Args:
@@ -34,6 +35,10 @@ def starting_weights(name: str, pretrained: str | None, init_cfg: InitCfg,
         raise ValueError(f'{name}: give init_cfg or pretrained, not both: {init_cfg!r} and {pretrained!r}')
     if not isinstance(pretrained, str):
         raise TypeError(f'{name}: pretrained is the name of a checkpoint, got {pretrained!r}')
-    warnings.warn(f"{name}: pretrained={pretrained!r} is deprecated, use "
-                  f"init_cfg=dict(type='Pretrained', checkpoint={pretrained!r})", DeprecationWarning, stacklevel=3)
+    warnings.warn(
+        f'{name}: pretrained={pretrained!r} is deprecated, use '
+        f"init_cfg=dict(type='Pretrained', checkpoint={pretrained!r})",
+        DeprecationWarning,
+        stacklevel=3,
+    )
     return dict(type='Pretrained', checkpoint=pretrained)

@@ -41,26 +41,43 @@ class VGG(BaseModule):
     """
 
     arch: ClassVar[dict[int, tuple[int, ...]]] = {
-        11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+        11: (1, 1, 2, 2, 2),
+        13: (2, 2, 2, 2, 2),
+        16: (2, 2, 3, 3, 3),
+        19: (2, 2, 4, 4, 4),
+    }
 
-    def __init__(self, depth: int, with_bn: bool = False, num_stages: int = 5,
-                 dilations: Sequence[int] = (1, 1, 1, 1, 1), out_indices: Sequence[int] = (0, 1, 2, 3, 4),
-                 frozen_stages: int = -1, bn_eval: bool = True, bn_frozen: bool = False, ceil_mode: bool = False,
-                 with_last_pool: bool = True, pretrained: str | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        with_bn: bool = False,
+        num_stages: int = 5,
+        dilations: Sequence[int] = (1, 1, 1, 1, 1),
+        out_indices: Sequence[int] = (0, 1, 2, 3, 4),
+        frozen_stages: int = -1,
+        bn_eval: bool = True,
+        bn_frozen: bool = False,
+        ceil_mode: bool = False,
+        with_last_pool: bool = True,
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+    ) -> None:
         name = type(self).__name__
         super().__init__(starting_weights(name, pretrained, init_cfg, DEFAULT_INIT))
         if depth not in self.arch:
             raise ValueError(f'{name}: depth is one of {list(self.arch)}, got {depth!r}')
         if not 1 <= num_stages <= 5 or len(dilations) != num_stages or max(out_indices) >= num_stages:
-            raise ValueError(f'{name}: num_stages is 1 to 5, dilations has one value per stage and out_indices are '
-                             f'stages, got {num_stages}, {dilations!r} and {out_indices!r}')
+            raise ValueError(
+                f'{name}: num_stages is 1 to 5, dilations has one value per stage and out_indices are '
+                f'stages, got {num_stages}, {dilations!r} and {out_indices!r}'
+            )
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         self.bn_eval, self.bn_frozen = bn_eval, bn_frozen
         layers: list[nn.Module] = []
         self.stage_ends: list[int] = []  # index of the first layer behind each stage
         channels = 3
         for stage, (num_blocks, dilation) in enumerate(zip(self.arch[depth][:num_stages], dilations, strict=True)):
-            planes = 64 * 2**min(stage, 3)
+            planes = 64 * 2 ** min(stage, 3)
             for _ in range(num_blocks):
                 layers.append(nn.Conv2d(channels, planes, 3, padding=dilation, dilation=dilation))
                 if with_bn:
@@ -75,7 +92,7 @@ class VGG(BaseModule):
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages > 0:
-            freeze(self.features[:self.stage_ends[self.frozen_stages - 1]])
+            freeze(self.features[: self.stage_ends[self.frozen_stages - 1]])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> the outputs of `out_indices`, half the size each."""
@@ -112,23 +129,44 @@ class SSDVGG(VGG):
         input_size, l2_norm_scale: deprecated, without effect; SSDNeck has the latter.
     """
 
-    def __init__(self, depth: int, with_last_pool: bool = False, ceil_mode: bool = True,
-                 out_indices: Sequence[int] = (3, 4), out_feature_indices: Sequence[int] = (22, 34),
-                 pretrained: str | None = None, init_cfg: InitCfg = None, input_size: int | None = None,
-                 l2_norm_scale: float | None = None) -> None:
+    def __init__(
+        self,
+        depth: int,
+        with_last_pool: bool = False,
+        ceil_mode: bool = True,
+        out_indices: Sequence[int] = (3, 4),
+        out_feature_indices: Sequence[int] = (22, 34),
+        pretrained: str | None = None,
+        init_cfg: InitCfg = None,
+        input_size: int | None = None,
+        l2_norm_scale: float | None = None,
+    ) -> None:
         for key, value in (('input_size', input_size), ('l2_norm_scale', l2_norm_scale)):
             if value is not None:
-                warnings.warn(f'SSDVGG: {key}={value} is deprecated and has no effect', DeprecationWarning,
-                              stacklevel=2)
-        super().__init__(depth, out_indices=out_indices, ceil_mode=ceil_mode, with_last_pool=with_last_pool,
-                         pretrained=pretrained, init_cfg=init_cfg)
+                warnings.warn(
+                    f'SSDVGG: {key}={value} is deprecated and has no effect', DeprecationWarning, stacklevel=2
+                )
+        super().__init__(
+            depth,
+            out_indices=out_indices,
+            ceil_mode=ceil_mode,
+            with_last_pool=with_last_pool,
+            pretrained=pretrained,
+            init_cfg=init_cfg,
+        )
         self.out_feature_indices = tuple(out_feature_indices)
-        for layer in (nn.MaxPool2d(3, 1, 1), nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU(inplace=True),
-                      nn.Conv2d(1024, 1024, 1), nn.ReLU(inplace=True)):
+        for layer in (
+            nn.MaxPool2d(3, 1, 1),
+            nn.Conv2d(512, 1024, 3, padding=6, dilation=6),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(1024, 1024, 1),
+            nn.ReLU(inplace=True),
+        ):
             self.features.append(layer)
         if max(out_feature_indices) >= len(self.features):
-            raise ValueError(f'SSDVGG: out_feature_indices are layers 0 to {len(self.features) - 1}, '
-                             f'got {out_feature_indices!r}')
+            raise ValueError(
+                f'SSDVGG: out_feature_indices are layers 0 to {len(self.features) - 1}, got {out_feature_indices!r}'
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> the outputs of `out_feature_indices`."""

@@ -190,9 +190,7 @@ class AnchorHead(BaseModule):
             self._fill_targets(found, index, anchors, inside.split([len(level) for level in valid]), gts, ignored)
         return found
 
-    def assign(
-        self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]
-    ) -> Assignment:
+    def assign(self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]) -> Assignment:
         """Which of the (M, 4) `anchors` belongs to which object; `inside`: (N_l,) bool a level, True for M of them."""
         return self.assigner.assign(anchors, gts, ignored)
 

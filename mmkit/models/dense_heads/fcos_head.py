@@ -58,9 +58,7 @@ class FCOSHead(BaseModule):
         center_sample_radius: float = 1.5,
         norm_on_bbox: bool = False,
         centerness_on_reg: bool = False,
-        loss_cls: Mapping[str, Any] = dict(
-            type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
-        ),
+        loss_cls: Mapping[str, Any] = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         loss_bbox: Mapping[str, Any] = dict(type='IoULoss', loss_weight=1.0),
         loss_centerness: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
         norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),

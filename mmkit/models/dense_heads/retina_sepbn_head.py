@@ -87,10 +87,6 @@ class RetinaSepBNHead(RetinaHead):
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """As `AnchorHead.forward`; the levels are told apart by their order."""
-        cls_scores = [
-            self.retina_cls(climb(tower, feat)) for tower, feat in zip(self.cls_convs, feats, strict=True)
-        ]
-        bbox_preds = [
-            self.retina_reg(climb(tower, feat)) for tower, feat in zip(self.reg_convs, feats, strict=True)
-        ]
+        cls_scores = [self.retina_cls(climb(tower, feat)) for tower, feat in zip(self.cls_convs, feats, strict=True)]
+        bbox_preds = [self.retina_reg(climb(tower, feat)) for tower, feat in zip(self.reg_convs, feats, strict=True)]
         return cls_scores, bbox_preds

@@ -103,7 +103,7 @@ class RPNHead(AnchorHead):
                 objectness = level_scores[image, :, 0]
                 best, inds = objectness, torch.arange(len(objectness), device=objectness.device)
                 if 0 < cfg.nms_pre < len(objectness):  # topk would order equal scores differently, and NMS sees it
-                    best, inds = (each[:cfg.nms_pre] for each in objectness.sort(descending=True))
+                    best, inds = (each[: cfg.nms_pre] for each in objectness.sort(descending=True))
                 chosen.append(best)
                 bboxes.append(self.bbox_coder.decode(anchors[level][inds], deltas[level][image, inds], meta.img_shape))
                 levels.append(torch.full_like(inds, level))

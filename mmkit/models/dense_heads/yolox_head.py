@@ -74,15 +74,9 @@ class YOLOXHead(BaseModule):
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = dict(type='BN', momentum=0.03, eps=0.001),
         act_cfg: Mapping[str, Any] | None = dict(type='Swish'),
-        loss_cls: Mapping[str, Any] = dict(
-            type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0
-        ),
-        loss_bbox: Mapping[str, Any] = dict(
-            type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0
-        ),
-        loss_obj: Mapping[str, Any] = dict(
-            type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0
-        ),
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
+        loss_bbox: Mapping[str, Any] = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
+        loss_obj: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
         loss_l1: Mapping[str, Any] = dict(type='L1Loss', reduction='sum', loss_weight=1.0),
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
@@ -148,9 +142,7 @@ class YOLOXHead(BaseModule):
     def priors(self, outputs: Sequence[Tensor]) -> Tensor:
         """(N, 4) x, y, stride_w, stride_h of all levels of `outputs`; x, y is the upper left corner of the cell."""
         return torch.cat(
-            self.prior_generator.grid_priors(
-                featmap_sizes(outputs), torch.float32, outputs[0].device, with_stride=True
-            )
+            self.prior_generator.grid_priors(featmap_sizes(outputs), torch.float32, outputs[0].device, with_stride=True)
         )
 
     @staticmethod
@@ -169,9 +161,7 @@ class YOLOXHead(BaseModule):
         objectness = flatten_levels(outs[2], 1).float()  # (B, N, 1)
         bboxes = self.decode(priors, preds)
         probs = scores.detach().sigmoid() * objectness.detach().sigmoid()
-        found = [
-            self.targets(priors, bboxes.detach()[index], probs[index], gts) for index, gts in enumerate(batch.gts)
-        ]
+        found = [self.targets(priors, bboxes.detach()[index], probs[index], gts) for index, gts in enumerate(batch.gts)]
         positive = torch.stack([each.positive for each in found])  # (B, N) with P positives
         num_pos = shared_factor(positive.sum(), priors)
         wanted = torch.cat([each.scores for each in found])

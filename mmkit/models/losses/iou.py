@@ -120,8 +120,7 @@ class CIoULoss(_OverlapLoss):
     def of_boxes(self, pred: Tensor, target: Tensor) -> Tensor:
         ious, distance = _iou_and_distance(pred, target, self.eps)
         angle, target_angle = (
-            torch.atan((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1] + self.eps))
-            for boxes in (pred, target)
+            torch.atan((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1] + self.eps)) for boxes in (pred, target)
         )
         aspect = 4 / math.pi**2 * (target_angle - angle) ** 2
         with torch.no_grad():
@@ -143,9 +142,7 @@ class BoundedIoULoss(Loss):
         loss_weight: factor on the outcome.
     """
 
-    def __init__(
-        self, beta: float = 0.2, eps: float = 1e-3, reduction: str = 'mean', loss_weight: float = 1.0
-    ) -> None:
+    def __init__(self, beta: float = 0.2, eps: float = 1e-3, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction, loss_weight)
         self.beta = beta
         self.eps = eps

@@ -28,9 +28,16 @@ class BFP(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: int, num_levels: int, refine_level: int = 2, refine_type: str | None = None,
-                 conv_cfg: Mapping[str, Any] | None = None, norm_cfg: Mapping[str, Any] | None = None,
-                 init_cfg: InitCfg = XAVIER) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_levels: int,
+        refine_level: int = 2,
+        refine_type: str | None = None,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = XAVIER,
+    ) -> None:
         super().__init__(init_cfg)
         if refine_type not in (None, 'conv', 'non_local'):
             raise ValueError(f"BFP: refine_type is None, 'conv' or 'non_local', got {refine_type!r}")
@@ -48,12 +55,15 @@ class BFP(BaseModule):
         if len(inputs) != self.num_levels:
             raise ValueError(f'BFP: num_levels is {self.num_levels}, got {len(inputs)} feature maps')
         size = inputs[self.refine_level].shape[2:]
-        mix = torch.stack([_resize(level, size, shrink=index < self.refine_level)
-                           for index, level in enumerate(inputs)]).mean(0)
+        mix = torch.stack(
+            [_resize(level, size, shrink=index < self.refine_level) for index, level in enumerate(inputs)]
+        ).mean(0)
         if self.refine is not None:
             mix = self.refine(mix)
-        return tuple(level + _resize(mix, level.shape[2:], shrink=index >= self.refine_level)
-                     for index, level in enumerate(inputs))
+        return tuple(
+            level + _resize(mix, level.shape[2:], shrink=index >= self.refine_level)
+            for index, level in enumerate(inputs)
+        )
 
 
 def _resize(x: Tensor, size: Sequence[int], shrink: bool) -> Tensor:

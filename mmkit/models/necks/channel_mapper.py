@@ -29,9 +29,17 @@ class ChannelMapper(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, kernel_size: int = 3,
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg | None = None, act_cfg: Cfg | None = RELU,
-                 num_outs: int | None = None, init_cfg: InitCfg = XAVIER) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        kernel_size: int = 3,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = RELU,
+        num_outs: int | None = None,
+        init_cfg: InitCfg = XAVIER,
+    ) -> None:
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
             raise TypeError(f'ChannelMapper: in_channels is a list, got {in_channels!r}')
@@ -40,14 +48,23 @@ class ChannelMapper(BaseModule):
             raise ValueError(f'ChannelMapper: num_outs is at least the {len(in_channels)} levels, got {num_outs}')
 
         def conv(source: int, kernel: int, stride: int) -> ConvModule:
-            return ConvModule(source, out_channels, kernel, stride, (kernel - 1) // 2, conv_cfg=conv_cfg,
-                              norm_cfg=norm_cfg, act_cfg=act_cfg)
+            return ConvModule(
+                source,
+                out_channels,
+                kernel,
+                stride,
+                (kernel - 1) // 2,
+                conv_cfg=conv_cfg,
+                norm_cfg=norm_cfg,
+                act_cfg=act_cfg,
+            )
 
         self.convs = ModuleList([conv(channels, kernel_size, 1) for channels in in_channels])
         self.extra_convs: ModuleList | None = None
         if num_outs > len(in_channels):
-            self.extra_convs = ModuleList([conv(out_channels if level else in_channels[-1], 3, 2)
-                                           for level in range(num_outs - len(in_channels))])
+            self.extra_convs = ModuleList(
+                [conv(out_channels if level else in_channels[-1], 3, 2) for level in range(num_outs - len(in_channels))]
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> `num_outs` levels (B, out_channels, ...), finest first."""

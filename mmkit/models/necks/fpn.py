@@ -36,17 +36,29 @@ class FPN(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, start_level: int = 0,
-                 end_level: int = -1, add_extra_convs: bool | str = False, relu_before_extra_convs: bool = False,
-                 no_norm_on_lateral: bool = False, conv_cfg: Cfg | None = None, norm_cfg: Cfg | None = None,
-                 act_cfg: Cfg | None = None, upsample_cfg: Cfg = NEAREST,
-                 init_cfg: InitCfg = XAVIER) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = None,
+        upsample_cfg: Cfg = NEAREST,
+        init_cfg: InitCfg = XAVIER,
+    ) -> None:
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
             raise TypeError(f'{type(self).__name__}: in_channels is a list, got {in_channels!r}')
         if add_extra_convs not in (True, False, *EXTRA_FROM):
-            raise ValueError(f'{type(self).__name__}: add_extra_convs is a bool or one of {EXTRA_FROM}, '
-                             f'got {add_extra_convs!r}')
+            raise ValueError(
+                f'{type(self).__name__}: add_extra_convs is a bool or one of {EXTRA_FROM}, got {add_extra_convs!r}'
+            )
         self.in_channels, self.out_channels, self.num_outs = tuple(in_channels), out_channels, num_outs
         self.start_level, self.backbone_end_level = start_level, self._end(start_level, end_level)
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
@@ -54,10 +66,19 @@ class FPN(BaseModule):
         self.upsample_cfg = dict(upsample_cfg)
 
         def conv(source: int, kernel: int, stride: int = 1, norm: bool = True) -> ConvModule:
-            return ConvModule(source, out_channels, kernel, stride, kernel // 2, conv_cfg=conv_cfg,
-                              norm_cfg=norm_cfg if norm else None, act_cfg=act_cfg, inplace=False)
+            return ConvModule(
+                source,
+                out_channels,
+                kernel,
+                stride,
+                kernel // 2,
+                conv_cfg=conv_cfg,
+                norm_cfg=norm_cfg if norm else None,
+                act_cfg=act_cfg,
+                inplace=False,
+            )
 
-        used = self.in_channels[start_level:self.backbone_end_level]
+        used = self.in_channels[start_level : self.backbone_end_level]
         self.lateral_convs = ModuleList([conv(channels, 1, norm=not no_norm_on_lateral) for channels in used])
         self.fpn_convs = ModuleList([conv(out_channels, 3) for _ in used])
         for level in range(num_outs - len(used) if self.add_extra_convs else 0):
@@ -69,21 +90,24 @@ class FPN(BaseModule):
         num_ins, name = len(self.in_channels), type(self).__name__
         if end_level in (-1, num_ins - 1):
             if self.num_outs < num_ins - start_level:
-                raise ValueError(f'{name}: num_outs is at least the {num_ins - start_level} levels used, '
-                                 f'got {self.num_outs}')
+                raise ValueError(
+                    f'{name}: num_outs is at least the {num_ins - start_level} levels used, got {self.num_outs}'
+                )
             return num_ins
         if not start_level <= end_level < num_ins:
             raise ValueError(f'{name}: end_level is from {start_level} to {num_ins - 1} or -1, got {end_level}')
         if self.num_outs != end_level - start_level + 1:
-            raise ValueError(f'{name}: with end_level={end_level}, num_outs is {end_level - start_level + 1}, '
-                             f'got {self.num_outs}')
+            raise ValueError(
+                f'{name}: with end_level={end_level}, num_outs is {end_level - start_level + 1}, got {self.num_outs}'
+            )
         return end_level + 1
 
     def top_down(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's levels as laterals, each with the coarser ones added."""
         if len(inputs) != len(self.in_channels):
-            raise ValueError(f'{type(self).__name__}: in_channels has {len(self.in_channels)} levels, '
-                             f'got {len(inputs)} feature maps')
+            raise ValueError(
+                f'{type(self).__name__}: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps'
+            )
         laterals = [conv(inputs[self.start_level + level]) for level, conv in enumerate(self.lateral_convs)]
         for level in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[level - 1].shape[2:])
@@ -97,9 +121,10 @@ class FPN(BaseModule):
             for _ in range(num_extra):
                 outs.append(F.max_pool2d(outs[-1], 1, stride=2))
             return tuple(outs)
-        source = dict(on_input=inputs[self.backbone_end_level - 1], on_lateral=laterals[-1],
-                      on_output=outs[-1])[self.add_extra_convs]
-        for level, conv in enumerate(self.fpn_convs[len(laterals):]):
+        source = dict(on_input=inputs[self.backbone_end_level - 1], on_lateral=laterals[-1], on_output=outs[-1])[
+            self.add_extra_convs
+        ]
+        for level, conv in enumerate(self.fpn_convs[len(laterals) :]):
             if level and self.relu_before_extra_convs:
                 source = F.relu(source)
             source = conv(source)

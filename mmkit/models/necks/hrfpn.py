@@ -33,9 +33,18 @@ class HRFPN(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int = 5, pooling_type: str = 'AVG',
-                 conv_cfg: Mapping[str, Any] | None = None, norm_cfg: Mapping[str, Any] | None = None,
-                 with_cp: bool = False, stride: int = 1, init_cfg: InitCfg = CAFFE2_XAVIER) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int = 5,
+        pooling_type: str = 'AVG',
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        with_cp: bool = False,
+        stride: int = 1,
+        init_cfg: InitCfg = CAFFE2_XAVIER,
+    ) -> None:
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
             raise TypeError(f'HRFPN: in_channels is a list, got {in_channels!r}')
@@ -47,15 +56,20 @@ class HRFPN(BaseModule):
         self.with_cp = with_cp
         self.pool = F.max_pool2d if pooling_type == 'MAX' else F.avg_pool2d
         self.reduction_conv = ConvModule(sum(in_channels), out_channels, 1, conv_cfg=conv_cfg, act_cfg=None)
-        self.fpn_convs = ModuleList([ConvModule(out_channels, out_channels, 3, stride, 1, conv_cfg=conv_cfg,
-                                                act_cfg=None) for _ in range(num_outs)])
+        self.fpn_convs = ModuleList(
+            [
+                ConvModule(out_channels, out_channels, 3, stride, 1, conv_cfg=conv_cfg, act_cfg=None)
+                for _ in range(num_outs)
+            ]
+        )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H / 2^l, W / 2^l) -> `num_outs` levels (B, out_channels, ...), finest first."""
         if len(inputs) != len(self.in_channels):
             raise ValueError(f'HRFPN: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps')
-        fine = [inputs[0]] + [F.interpolate(level, scale_factor=2**index, mode='bilinear')
-                              for index, level in enumerate(inputs[1:], 1)]
+        fine = [inputs[0]] + [
+            F.interpolate(level, scale_factor=2**index, mode='bilinear') for index, level in enumerate(inputs[1:], 1)
+        ]
         joined = torch.cat(fine, 1)
         if self.with_cp and joined.requires_grad:
             base = checkpoint(self.reduction_conv, joined, use_reentrant=False)
@@ -63,6 +77,7 @@ class HRFPN(BaseModule):
             base = self.reduction_conv(joined)
         levels = [base] + [self.pool(base, 2**index, 2**index) for index in range(1, self.num_outs)]
         if self.with_cp and base.requires_grad:
-            return tuple(checkpoint(conv, level, use_reentrant=False)
-                         for conv, level in zip(self.fpn_convs, levels, strict=True))
+            return tuple(
+                checkpoint(conv, level, use_reentrant=False) for conv, level in zip(self.fpn_convs, levels, strict=True)
+            )
         return tuple(conv(level) for conv, level in zip(self.fpn_convs, levels, strict=True))

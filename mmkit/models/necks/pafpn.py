@@ -22,16 +22,48 @@ class PAFPN(FPN):
     Args: those of FPN; upsampling is always by nearest neighbour.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_outs: int, start_level: int = 0,
-                 end_level: int = -1, add_extra_convs: bool | str = False, relu_before_extra_convs: bool = False,
-                 no_norm_on_lateral: bool = False, conv_cfg: Cfg | None = None, norm_cfg: Cfg | None = None,
-                 act_cfg: Cfg | None = None, init_cfg: InitCfg = XAVIER) -> None:
-        super().__init__(in_channels, out_channels, num_outs, start_level, end_level, add_extra_convs,
-                         relu_before_extra_convs, no_norm_on_lateral, conv_cfg, norm_cfg, act_cfg, init_cfg=init_cfg)
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_outs: int,
+        start_level: int = 0,
+        end_level: int = -1,
+        add_extra_convs: bool | str = False,
+        relu_before_extra_convs: bool = False,
+        no_norm_on_lateral: bool = False,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = None,
+        init_cfg: InitCfg = XAVIER,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            num_outs,
+            start_level,
+            end_level,
+            add_extra_convs,
+            relu_before_extra_convs,
+            no_norm_on_lateral,
+            conv_cfg,
+            norm_cfg,
+            act_cfg,
+            init_cfg=init_cfg,
+        )
 
         def conv(stride: int) -> ConvModule:
-            return ConvModule(out_channels, out_channels, 3, stride, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg,
-                              act_cfg=act_cfg, inplace=False)
+            return ConvModule(
+                out_channels,
+                out_channels,
+                3,
+                stride,
+                1,
+                conv_cfg=conv_cfg,
+                norm_cfg=norm_cfg,
+                act_cfg=act_cfg,
+                inplace=False,
+            )
 
         steps = range(len(self.lateral_convs) - 1)
         self.downsample_convs = ModuleList([conv(2) for _ in steps])

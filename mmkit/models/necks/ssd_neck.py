@@ -55,18 +55,32 @@ class SSDNeck(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: Sequence[int], level_strides: Sequence[int],
-                 level_paddings: Sequence[int], l2_norm_scale: float | None = 20.0, last_kernel_size: int = 3,
-                 use_depthwise: bool = False, conv_cfg: Cfg | None = None, norm_cfg: Cfg | None = None,
-                 act_cfg: Cfg | None = RELU, init_cfg: InitCfg = DEFAULT_INIT) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int],
+        level_strides: Sequence[int],
+        level_paddings: Sequence[int],
+        l2_norm_scale: float | None = 20.0,
+        last_kernel_size: int = 3,
+        use_depthwise: bool = False,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = RELU,
+        init_cfg: InitCfg = DEFAULT_INIT,
+    ) -> None:
         super().__init__(init_cfg)
         given, num_extra = len(in_channels), len(out_channels) - len(in_channels)
         if num_extra < 1 or list(out_channels[:given]) != list(in_channels):
-            raise ValueError(f'SSDNeck: out_channels begins with in_channels and has more, got {list(out_channels)} '
-                             f'for {list(in_channels)}')
+            raise ValueError(
+                f'SSDNeck: out_channels begins with in_channels and has more, got {list(out_channels)} '
+                f'for {list(in_channels)}'
+            )
         if not len(level_strides) == len(level_paddings) == num_extra:
-            raise ValueError(f'SSDNeck: level_strides and level_paddings have one value for each of the {num_extra} '
-                             f'further levels, got {level_strides!r} and {level_paddings!r}')
+            raise ValueError(
+                f'SSDNeck: level_strides and level_paddings have one value for each of the {num_extra} '
+                f'further levels, got {level_strides!r} and {level_paddings!r}'
+            )
         self.l2_norm = L2Norm(in_channels[0], l2_norm_scale) if l2_norm_scale else None
         kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
@@ -74,8 +88,12 @@ class SSDNeck(BaseModule):
         for index, (stride, padding) in enumerate(zip(level_strides, level_paddings, strict=True)):
             source, target = out_channels[given + index - 1], out_channels[given + index]
             kernel_size = last_kernel_size if index == num_extra - 1 else 3
-            self.extra_layers.append(Sequential(ConvModule(source, target // 2, 1, **kinds),
-                                                conv(target // 2, target, kernel_size, stride, padding, **kinds)))
+            self.extra_layers.append(
+                Sequential(
+                    ConvModule(source, target // 2, 1, **kinds),
+                    conv(target // 2, target, kernel_size, stride, padding, **kinds),
+                )
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> these, and further ones, finest first."""

@@ -21,8 +21,7 @@ LEAKY = dict(type='LeakyReLU', negative_slope=0.1)
 class DetectionBlock(BaseModule):
     """Five convolutions, 1 x 1 and 3 x 3 in turn."""
 
-    def __init__(self, in_channels: int, out_channels: int, conv_cfg: Cfg | None, norm_cfg: Cfg,
-                 act_cfg: Cfg) -> None:
+    def __init__(self, in_channels: int, out_channels: int, conv_cfg: Cfg | None, norm_cfg: Cfg, act_cfg: Cfg) -> None:
         super().__init__()
         kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         double = out_channels * 2
@@ -50,20 +49,31 @@ class YOLOV3Neck(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, num_scales: int, in_channels: Sequence[int], out_channels: Sequence[int],
-                 conv_cfg: Cfg | None = None, norm_cfg: Cfg = BN, act_cfg: Cfg = LEAKY,
-                 init_cfg: InitCfg = None) -> None:
+    def __init__(
+        self,
+        num_scales: int,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int],
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = LEAKY,
+        init_cfg: InitCfg = None,
+    ) -> None:
         super().__init__(init_cfg)
         if not len(in_channels) == len(out_channels) == num_scales:
-            raise ValueError(f'YOLOV3Neck: in_channels and out_channels have one value for each of the {num_scales} '
-                             f'scales, got {in_channels!r} and {out_channels!r}')
+            raise ValueError(
+                f'YOLOV3Neck: in_channels and out_channels have one value for each of the {num_scales} '
+                f'scales, got {in_channels!r} and {out_channels!r}'
+            )
         self.num_scales = num_scales
         kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.detect1 = DetectionBlock(in_channels[0], out_channels[0], **kinds)
         for level in range(1, num_scales):
             self.add_module(f'conv{level}', ConvModule(out_channels[level - 1], out_channels[level], 1, **kinds))
-            self.add_module(f'detect{level + 1}', DetectionBlock(in_channels[level] + out_channels[level],
-                                                                 out_channels[level], **kinds))
+            self.add_module(
+                f'detect{level + 1}',
+                DetectionBlock(in_channels[level] + out_channels[level], out_channels[level], **kinds),
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels, finest first -> levels of the same sizes, coarsest first."""

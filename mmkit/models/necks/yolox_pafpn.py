@@ -16,8 +16,9 @@ from mmkit.registry import NECKS
 
 Cfg = Mapping[str, Any]
 DOUBLE = dict(scale_factor=2, mode='nearest')
-TORCH_DEFAULT = dict(type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in',
-                     nonlinearity='leaky_relu')
+TORCH_DEFAULT = dict(
+    type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
+)
 
 
 @NECKS.register_module()
@@ -34,17 +35,27 @@ class YOLOXPAFPN(BaseModule):
         init_cfg: how the weights start.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int, num_csp_blocks: int = 3,
-                 use_depthwise: bool = False, upsample_cfg: Cfg = DOUBLE, conv_cfg: Cfg | None = None,
-                 norm_cfg: Cfg = BN, act_cfg: Cfg = SWISH, init_cfg: InitCfg = TORCH_DEFAULT) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int,
+        num_csp_blocks: int = 3,
+        use_depthwise: bool = False,
+        upsample_cfg: Cfg = DOUBLE,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg = BN,
+        act_cfg: Cfg = SWISH,
+        init_cfg: InitCfg = TORCH_DEFAULT,
+    ) -> None:
         super().__init__(init_cfg)
         self.in_channels = tuple(in_channels)
         kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
 
         def csp(source: int, target: int) -> CSPLayer:
-            return CSPLayer(source, target, num_blocks=num_csp_blocks, add_identity=False,
-                            use_depthwise=use_depthwise, **kinds)
+            return CSPLayer(
+                source, target, num_blocks=num_csp_blocks, add_identity=False, use_depthwise=use_depthwise, **kinds
+            )
 
         steps = list(zip(in_channels, in_channels[1:]))
         self.upsample = nn.Upsample(**upsample_cfg)
@@ -57,8 +68,9 @@ class YOLOXPAFPN(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> (B, out_channels, H_l, W_l), finest first."""
         if len(inputs) != len(self.in_channels):
-            raise ValueError(f'YOLOXPAFPN: in_channels has {len(self.in_channels)} levels, '
-                             f'got {len(inputs)} feature maps')
+            raise ValueError(
+                f'YOLOXPAFPN: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps'
+            )
         current, laterals = inputs[-1], []
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks, strict=True):
             laterals.append(reduce(current))

@@ -74,9 +74,7 @@ def test_weights_of_the_authors(kind):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
-    report = other.load_state_dict(
-        authors_names(model.state_dict(), kind is PyramidVisionTransformer), strict=False
-    )
+    report = other.load_state_dict(authors_names(model.state_dict(), kind is PyramidVisionTransformer), strict=False)
     assert not report.missing_keys and not report.unexpected_keys
     imgs = torch.randn(1, 3, 32, 32)
     for out, expected in zip(other(imgs), model(imgs)):

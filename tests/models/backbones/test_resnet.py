@@ -16,18 +16,22 @@ def shapes(model: torch.nn.Module, x: torch.Tensor = X) -> list[tuple[int, ...]]
 def test_sizes():
     assert shapes(ResNet(18)) == [(64, 8, 8), (128, 4, 4), (256, 2, 2), (512, 1, 1)]
     assert shapes(ResNet(50, base_channels=8, stem_channels=4, out_indices=[1, 3])) == [(64, 4, 4), (256, 1, 1)]
-    assert shapes(ResNet(18, base_channels=8, num_stages=2, strides=[1, 1], dilations=[1, 2], out_indices=[1],
-                         in_channels=1), X[:, :1]) == [(16, 8, 8)]
+    assert shapes(
+        ResNet(18, base_channels=8, num_stages=2, strides=[1, 1], dilations=[1, 2], out_indices=[1], in_channels=1),
+        X[:, :1],
+    ) == [(16, 8, 8)]
 
 
 def test_names_of_torchvision():
     from torchvision.models import resnet18
+
     theirs = {name: value.shape for name, value in resnet18().state_dict().items() if not name.startswith('fc')}
     assert {name: value.shape for name, value in ResNet(18).state_dict().items()} == theirs
 
 
 def test_values_of_torchvision():
     from torchvision.models import resnet18
+
     torch.manual_seed(0)
     theirs, ours = resnet18().eval(), ResNet(18, out_indices=(3,)).eval()
     ours.load_state_dict(theirs.state_dict(), strict=False)
@@ -92,8 +96,12 @@ def test_checkpointing_changes_no_gradient():
 
 
 def test_deformable_stages():
-    model = ResNet(50, base_channels=4, dcn=dict(type='DCN', deform_groups=1, fallback_on_stride=True),
-                   stage_with_dcn=[False, True, False, False])
+    model = ResNet(
+        50,
+        base_channels=4,
+        dcn=dict(type='DCN', deform_groups=1, fallback_on_stride=True),
+        stage_with_dcn=[False, True, False, False],
+    )
     assert [hasattr(block.conv2, 'conv_offset') for block in model.layer2] == [False, True, True, True]
     assert not hasattr(model.layer3[1].conv2, 'conv_offset')
     assert shapes(model)[-1] == (128, 1, 1)
@@ -115,19 +123,22 @@ def test_plugins():
     assert plugins[1]['cfg'] == dict(type='NonLocal2d', postfix='_a')
 
 
-@pytest.mark.parametrize('arguments, word', [
-    (dict(depth=20), 'depth'),
-    (dict(depth=50, strides=(1, 2)), 'strides'),
-    (dict(depth=50, out_indices=(4,)), 'out_indices'),
-    (dict(depth=50, style='tf'), 'style'),
-    (dict(depth=50, num_stages=0), 'num_stages'),
-    (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,)), 'stage_with_dcn'),
-    (dict(depth=18, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4), 'dcn'),
-    (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4, conv_cfg=dict(type='ConvWS')), 'conv_cfg'),
-    (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='before')]), 'position'),
-    (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv1', stages=(True,))]), 'stages'),
-    (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv1')] * 2), 'postfix'),
-])
+@pytest.mark.parametrize(
+    'arguments, word',
+    [
+        (dict(depth=20), 'depth'),
+        (dict(depth=50, strides=(1, 2)), 'strides'),
+        (dict(depth=50, out_indices=(4,)), 'out_indices'),
+        (dict(depth=50, style='tf'), 'style'),
+        (dict(depth=50, num_stages=0), 'num_stages'),
+        (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,)), 'stage_with_dcn'),
+        (dict(depth=18, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4), 'dcn'),
+        (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4, conv_cfg=dict(type='ConvWS')), 'conv_cfg'),
+        (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='before')]), 'position'),
+        (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv1', stages=(True,))]), 'stages'),
+        (dict(depth=50, plugins=[dict(cfg=dict(type='NonLocal2d'), position='after_conv1')] * 2), 'postfix'),
+    ],
+)
 def test_mistakes_are_named(arguments, word):
     with pytest.raises(ValueError, match=word):
         ResNet(**{'base_channels': 4, **arguments})

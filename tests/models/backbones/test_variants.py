@@ -28,7 +28,8 @@ SMALL_HRNET = dict(
     stage1=dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(1,), num_channels=(8,)),
     stage2=dict(num_modules=1, num_branches=2, block='BASIC', num_blocks=(1, 1), num_channels=(4, 8)),
     stage3=dict(num_modules=1, num_branches=3, block='BASIC', num_blocks=(1, 1, 1), num_channels=(4, 8, 16)),
-    stage4=dict(num_modules=2, num_branches=4, block='BASIC', num_blocks=(1, 1, 1, 1), num_channels=(4, 8, 16, 32)))
+    stage4=dict(num_modules=2, num_branches=4, block='BASIC', num_blocks=(1, 1, 1, 1), num_channels=(4, 8, 16, 32)),
+)
 
 
 def outputs(model: nn.Module) -> list[tuple[int, ...]]:
@@ -53,11 +54,14 @@ def test_hrnet():
     assert (fine.stage2[0].branches[0][0].bn2.weight == 0).all()
 
 
-@pytest.mark.parametrize('change, word', [
-    (dict(stage2=dict(num_modules=1)), 'stage2 lacks'),
-    (dict(stage2=dict(SMALL_HRNET['stage2'], block='WIDE')), 'WIDE'),
-    (dict(stage2=dict(SMALL_HRNET['stage2'], num_blocks=(1,))), 'num_blocks'),
-])
+@pytest.mark.parametrize(
+    'change, word',
+    [
+        (dict(stage2=dict(num_modules=1)), 'stage2 lacks'),
+        (dict(stage2=dict(SMALL_HRNET['stage2'], block='WIDE')), 'WIDE'),
+        (dict(stage2=dict(SMALL_HRNET['stage2'], num_blocks=(1,))), 'num_blocks'),
+    ],
+)
 def test_hrnet_mistakes(change, word):
     with pytest.raises(ValueError, match=word):
         HRNet({**SMALL_HRNET, **change})
@@ -73,12 +77,20 @@ def test_regnet_widths():
 
 
 def test_regnet():
-    model = RegNet(dict(w0=8, wa=4, wm=2.0, group_w=4, depth=8, bot_mul=1.0), stem_channels=4, strides=[2, 2, 2],
-                   dilations=[1, 1, 1], out_indices=[0, 1, 2])
+    model = RegNet(
+        dict(w0=8, wa=4, wm=2.0, group_w=4, depth=8, bot_mul=1.0),
+        stem_channels=4,
+        strides=[2, 2, 2],
+        dilations=[1, 1, 1],
+        out_indices=[0, 1, 2],
+    )
     assert outputs(model) == [(8, 16, 16), (16, 8, 8), (32, 4, 4)]
-    for arguments, word in ((dict(arch='regnety'), 'regnety'), (dict(arch=dict(w0=1)), 'w0'),
-                            (dict(arch='regnetx_400mf', deep_stem=True), 'deep_stem'),
-                            (dict(arch='regnetx_400mf', base_channels=64), 'base_channels')):
+    for arguments, word in (
+        (dict(arch='regnety'), 'regnety'),
+        (dict(arch=dict(w0=1)), 'w0'),
+        (dict(arch='regnetx_400mf', deep_stem=True), 'deep_stem'),
+        (dict(arch='regnetx_400mf', base_channels=64), 'base_channels'),
+    ):
         with pytest.raises(ValueError, match=word):
             RegNet(**arguments)
 
@@ -110,11 +122,22 @@ def test_split_attention_sums_to_one(groups):
 
 def test_mobilenet_v2():
     model = MobileNetV2(widen_factor=0.25, out_indices=range(8))
-    assert outputs(model) == [(8, 32, 32), (8, 16, 16), (8, 8, 8), (16, 4, 4), (24, 4, 4), (40, 2, 2), (80, 2, 2),
-                              (1280, 2, 2)]
+    assert outputs(model) == [
+        (8, 32, 32),
+        (8, 16, 16),
+        (8, 8, 8),
+        (16, 4, 4),
+        (24, 4, 4),
+        (40, 2, 2),
+        (80, 2, 2),
+        (1280, 2, 2),
+    ]
     model = MobileNetV2(widen_factor=0.25, frozen_stages=2, norm_eval=True, with_cp=True).train()
     assert {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad} == {
-        'conv1', 'layer1', 'layer2'}
+        'conv1',
+        'layer1',
+        'layer2',
+    }
     assert not model.layer7[0].linear_conv.bn.training
     for arguments, word in ((dict(out_indices=(8,)), 'out_indices'), (dict(frozen_stages=9), 'frozen_stages')):
         with pytest.raises(ValueError, match=word):
@@ -128,6 +151,7 @@ def test_make_divisible(value, expected):
 
 def test_vgg():
     from torchvision.models import vgg11
+
     model = VGG(11, frozen_stages=2)
     with torch.device('meta'):
         theirs = {name: value.shape for name, value in vgg11().features.state_dict(prefix='features.').items()}
@@ -157,7 +181,9 @@ def test_darknet():
     with torch.no_grad():
         assert [tuple(out.shape[1:]) for out in model(X[:1])] == [(256, 8, 8), (512, 4, 4), (1024, 2, 2)]
     assert {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad} == {
-        'conv1', 'conv_res_block1'}
+        'conv1',
+        'conv_res_block1',
+    }
     assert not model.train().conv_res_block5.conv.bn.training
     with pytest.raises(ValueError, match='depth'):
         Darknet(19)
@@ -175,8 +201,11 @@ def test_csp_darknet_arguments():
     assert tuple(own(X)[0].shape[1:]) == (16, 16, 16)
     assert not own.stem.conv.conv.weight.requires_grad and not own.stage1[0].bn.training
     assert len(CSPDarknet('P6', 0.33, 0.125).layers) == 6
-    for arguments, word in ((dict(arch='P7'), 'P7'), (dict(out_indices=(5,)), 'out_indices'),
-                            (dict(frozen_stages=5), 'frozen_stages')):
+    for arguments, word in (
+        (dict(arch='P7'), 'P7'),
+        (dict(out_indices=(5,)), 'out_indices'),
+        (dict(frozen_stages=5), 'frozen_stages'),
+    ):
         with pytest.raises(ValueError, match=word):
             CSPDarknet(**arguments)
 
@@ -185,6 +214,6 @@ def test_focus_and_pooling():
     kinds = dict(conv_cfg=None, norm_cfg=None, act_cfg=None)
     focus = Focus(1, 4, 1, **kinds)
     nn.init.eye_(focus.conv.conv.weight.data.view(4, 4))
-    x = torch.tensor([[[[0., 2.], [1., 3.]]]])  # rows first, then columns
-    assert focus(x).flatten().tolist() == [0., 1., 2., 3.]
+    x = torch.tensor([[[[0.0, 2.0], [1.0, 3.0]]]])  # rows first, then columns
+    assert focus(x).flatten().tolist() == [0.0, 1.0, 2.0, 3.0]
     assert SPPBottleneck(4, 6, (3, 5), **kinds).conv2.in_channels == 6

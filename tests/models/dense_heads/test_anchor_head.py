@@ -18,14 +18,17 @@ OBJECT = truth(([4, 4, 12, 12], 1))
 
 
 def head(train_cfg=None, **arguments):
-    arguments = dict(
-        num_classes=2,
-        in_channels=4,
-        anchor_generator=ANCHORS,
-        loss_cls=dict(type='FocalLoss', use_sigmoid=True),
-        loss_bbox=dict(type='L1Loss'),
-        test_cfg=dict(nms_pre=10, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10),
-    ) | arguments
+    arguments = (
+        dict(
+            num_classes=2,
+            in_channels=4,
+            anchor_generator=ANCHORS,
+            loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+            loss_bbox=dict(type='L1Loss'),
+            test_cfg=dict(nms_pre=10, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=10),
+        )
+        | arguments
+    )
     assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
     return AnchorHead(train_cfg=dict(assigner=assigner) | (train_cfg or {}), **arguments)
 

@@ -35,9 +35,7 @@ def detr(**arguments):
     torch.manual_seed(0)
     transformer = dict(
         type='Transformer',
-        encoder=dict(
-            type='DetrTransformerEncoder', num_layers=1, transformerlayers=dict(ENCODER, attn_cfgs=ATTENTION)
-        ),
+        encoder=dict(type='DetrTransformerEncoder', num_layers=1, transformerlayers=dict(ENCODER, attn_cfgs=ATTENTION)),
         decoder=dict(
             type='DetrTransformerDecoder',
             num_layers=2,

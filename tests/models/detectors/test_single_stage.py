@@ -14,8 +14,16 @@ ASSIGNER = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
 def model(kind='RetinaNet', **arguments):
     cfg = dict(
         type=kind,
-        backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4, num_stages=3, strides=(1, 2, 2),
-                      dilations=(1, 1, 1), out_indices=(1, 2)),
+        backbone=dict(
+            type='ResNet',
+            depth=18,
+            base_channels=4,
+            stem_channels=4,
+            num_stages=3,
+            strides=(1, 2, 2),
+            dilations=(1, 1, 1),
+            out_indices=(1, 2),
+        ),
         neck=dict(type='FPN', in_channels=[8, 16], out_channels=8, num_outs=2),
         bbox_head=dict(type='AnchorHead', num_classes=2, in_channels=8, anchor_generator=ANCHORS),
         train_cfg=dict(assigner=ASSIGNER),
@@ -36,8 +44,16 @@ def test_losses_in_training_and_detections_otherwise():
 
 def test_neck_is_optional_and_head_is_not():
     head = dict(type='AnchorHead', num_classes=2, in_channels=16, anchor_generator=dict(ANCHORS, strides=[16]))
-    backbone = dict(type='ResNet', depth=18, base_channels=4, stem_channels=4, num_stages=3, strides=(1, 2, 2),
-                    dilations=(1, 1, 1), out_indices=(2,))
+    backbone = dict(
+        type='ResNet',
+        depth=18,
+        base_channels=4,
+        stem_channels=4,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+    )
     assert not hasattr(model('SingleStageDetector', backbone=backbone, neck=None, bbox_head=head), 'neck')
     with pytest.raises(ValueError, match='ATSS needs a bbox_head'):
         model('ATSS', bbox_head=None)

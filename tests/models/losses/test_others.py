@@ -16,8 +16,9 @@ def test_dice_by_hand() -> None:
     torch.testing.assert_close(naive(pred, target), torch.tensor(1 - 3 / 4))
     torch.testing.assert_close(DiceLoss(activate=False, eps=0.0)(pred, target), torch.tensor(1 - 3 / 3.5))
     logits = torch.zeros(2, 2, 2)
-    torch.testing.assert_close(DiceLoss(eps=0.0)(logits, torch.ones(2, 2, 2), torch.tensor([1.0, 0.0])),
-                               torch.tensor((1 - 4 / 5) / 2))
+    torch.testing.assert_close(
+        DiceLoss(eps=0.0)(logits, torch.ones(2, 2, 2), torch.tensor([1.0, 0.0])), torch.tensor((1 - 4 / 5) / 2)
+    )
     assert DiceLoss()(logits[:0], logits[:0]) == 0
     with pytest.raises(ValueError, match='use_sigmoid'):
         DiceLoss(use_sigmoid=False)

@@ -18,8 +18,10 @@ def sizes(outs: tuple[torch.Tensor, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize('neck', [FPN, PAFPN])
-@pytest.mark.parametrize('extra, sources', [(False, []), (True, [32, 6]), ('on_input', [32, 6]),
-                                            ('on_lateral', [6, 6]), ('on_output', [6, 6])])
+@pytest.mark.parametrize(
+    'extra, sources',
+    [(False, []), (True, [32, 6]), ('on_input', [32, 6]), ('on_lateral', [6, 6]), ('on_output', [6, 6])],
+)
 def test_extra_levels(neck, extra, sources):
     model = neck(CHANNELS, 6, 5, start_level=1, add_extra_convs=extra)
     assert sizes(model(FEATS)) == [8, 4, 2, 1, 1]
@@ -53,21 +55,32 @@ def test_relu_between_extra_convolutions():
     assert torch.equal(first[4], second[4]) and not torch.equal(first[5], second[5])
 
 
-@pytest.mark.parametrize('arguments, error, word', [
-    (dict(in_channels=4), TypeError, 'in_channels'),
-    (dict(num_outs=3), ValueError, 'num_outs'),
-    (dict(num_outs=3, end_level=1), ValueError, 'num_outs'),
-    (dict(end_level=4), ValueError, 'end_level'),
-    (dict(add_extra_convs='on_top'), ValueError, 'on_top'),
-])
+@pytest.mark.parametrize(
+    'arguments, error, word',
+    [
+        (dict(in_channels=4), TypeError, 'in_channels'),
+        (dict(num_outs=3), ValueError, 'num_outs'),
+        (dict(num_outs=3, end_level=1), ValueError, 'num_outs'),
+        (dict(end_level=4), ValueError, 'end_level'),
+        (dict(add_extra_convs='on_top'), ValueError, 'on_top'),
+    ],
+)
 def test_fpn_mistakes(arguments, error, word):
     with pytest.raises(error, match=word):
         FPN(**{**dict(in_channels=CHANNELS, out_channels=6, num_outs=5), **arguments})
 
 
-@pytest.mark.parametrize('neck', [
-    FPN(CHANNELS, 6, 5), HRFPN(CHANNELS, 6), ChannelMapper(CHANNELS, 6), BFP(4, 4), YOLOXPAFPN(CHANNELS, 6),
-    YOLOV3Neck(4, CHANNELS[::-1], CHANNELS[::-1])])
+@pytest.mark.parametrize(
+    'neck',
+    [
+        FPN(CHANNELS, 6, 5),
+        HRFPN(CHANNELS, 6),
+        ChannelMapper(CHANNELS, 6),
+        BFP(4, 4),
+        YOLOXPAFPN(CHANNELS, 6),
+        YOLOV3Neck(4, CHANNELS[::-1], CHANNELS[::-1]),
+    ],
+)
 def test_number_of_inputs(neck):
     with pytest.raises(ValueError, match='got 2'):
         neck(FEATS[:2])
@@ -115,8 +128,9 @@ def test_hrfpn(pooling, with_cp):
 
 
 def test_channel_mapper():
-    model = ChannelMapper(CHANNELS[1:], 6, kernel_size=1, norm_cfg=dict(type='GN', num_groups=2), act_cfg=None,
-                          num_outs=5)
+    model = ChannelMapper(
+        CHANNELS[1:], 6, kernel_size=1, norm_cfg=dict(type='GN', num_groups=2), act_cfg=None, num_outs=5
+    )
     assert sizes(model(FEATS[1:])) == [8, 4, 2, 1, 1]
     assert [conv.in_channels for conv in model.extra_convs] == [32, 6]
     assert ChannelMapper(CHANNELS, 6).extra_convs is None
@@ -125,8 +139,8 @@ def test_channel_mapper():
 
 
 def test_l2_norm():
-    x = torch.tensor([3., 4.]).view(1, 2, 1, 1)
-    assert torch.allclose(L2Norm(2, 20)(x).flatten(), torch.tensor([12., 16.]))
+    x = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    assert torch.allclose(L2Norm(2, 20)(x).flatten(), torch.tensor([12.0, 16.0]))
 
 
 @pytest.mark.parametrize('depthwise', [False, True])

@@ -25,9 +25,7 @@ from tests.models.scenes import meta
 
 def head(**arguments):
     torch.manual_seed(0)
-    cfg = dict(
-        type='StandardRoIHead', bbox_roi_extractor=EXTRACTOR, bbox_head=BBOX, train_cfg=TRAIN, test_cfg=TEST
-    )
+    cfg = dict(type='StandardRoIHead', bbox_roi_extractor=EXTRACTOR, bbox_head=BBOX, train_cfg=TRAIN, test_cfg=TEST)
     return build_head(cfg | arguments)
 
 
