@@ -182,9 +182,10 @@ class PyramidVisionTransformer(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         outs = []
-        for index, (embed, blocks, norm) in enumerate(self.layers):
+        for index, stage in enumerate(self.layers):
+            embed, blocks, norm = stage.children()
             x, size = embed(x)
-            for block in blocks:
+            for block in blocks.children():
                 x = block(x, size)
             x = to_map(norm(x), size)
             if index in self.out_indices:
