@@ -1,6 +1,8 @@
 """Transforms: from a file and its annotations to a `Sample`, a dict on the way."""
 
-from mmkit.datasets.pipelines.color import Normalize, PhotoMetricDistortion
+from mmkit.datasets.pipelines.affine import RandomAffine
+from mmkit.datasets.pipelines.auto_augment import AutoAugment
+from mmkit.datasets.pipelines.color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmkit.datasets.pipelines.compose import Compose
 from mmkit.datasets.pipelines.cropping import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
 from mmkit.datasets.pipelines.formatting import (
@@ -14,9 +16,11 @@ from mmkit.datasets.pipelines.formatting import (
 from mmkit.datasets.pipelines.geometry import Pad, RandomFlip, Resize, SegRescale
 from mmkit.datasets.pipelines.images import BrokenImageError
 from mmkit.datasets.pipelines.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
+from mmkit.datasets.pipelines.mixing import MixUp, Mosaic
 from mmkit.datasets.pipelines.test_time import MultiScaleFlipAug
 
 __all__ = [
+    'AutoAugment',
     'BrokenImageError',
     'Collect',
     'Compose',
@@ -29,10 +33,13 @@ __all__ = [
     'LoadImageFromWebcam',
     'LoadProposals',
     'MinIoURandomCrop',
+    'MixUp',
+    'Mosaic',
     'MultiScaleFlipAug',
     'Normalize',
     'Pad',
     'PhotoMetricDistortion',
+    'RandomAffine',
     'RandomCrop',
     'RandomFlip',
     'Resize',
@@ -40,4 +47,5 @@ __all__ = [
     'ToDataContainer',
     'ToTensor',
     'Transpose',
+    'YOLOXHSVRandomAug',
 ]

@@ -93,3 +93,29 @@ class PhotoMetricDistortion:
         if rng.random() < 0.5:
             hsv[..., 0] = (hsv[..., 0] + np.float32(rng.uniform(-self.hue_delta, self.hue_delta))) % 360
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+@PIPELINES.register_module()
+class YOLOXHSVRandomAug:
+    """Shifts hue, saturation and value, each half of the time, of a BGR uint8 image. arXiv:2107.08430
+
+    Args:
+        hue_delta: at most so much is added or taken away, in OpenCV's units of two degrees.
+        saturation_delta, value_delta: the same, out of 255.
+    """
+
+    def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30) -> None:
+        self.deltas = np.array([hue_delta, saturation_delta, value_delta])
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        if sample['img'].dtype != np.uint8:
+            raise TypeError(f'YOLOXHSVRandomAug changes uint8 images, got {sample["img"].dtype}')
+        rng = rng_of(sample)
+        shifts = (rng.uniform(-1, 1, 3) * self.deltas * rng.integers(0, 2, 3)).astype(np.int64)
+        values = np.arange(256)
+        tables = np.stack(
+            [(values + shifts[0]) % 180, *((values + shift).clip(0, 255) for shift in shifts[1:])], axis=1
+        )
+        hsv = cv2.LUT(cv2.cvtColor(sample['img'], cv2.COLOR_BGR2HSV), tables[None].astype(np.uint8))
+        sample['img'] = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        return sample

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Normalize, PhotoMetricDistortion
+from mmkit.datasets.pipelines import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 
 
 def test_normalize():
@@ -49,3 +50,18 @@ def test_saturation_and_hue_leave_the_brightest_channel():
         assert pixel.max() == pytest.approx(120, abs=0.01)
         gaps.append(pixel.max() - pixel.min())
     assert 39 <= min(gaps) < 60 and 100 < max(gaps) <= 113
+
+
+def test_yolox_shifts_hue_saturation_and_value():
+    img = np.tile(np.array([[[40, 80, 120]]], np.uint8), (2, 2, 1))  # hue 15 of 180, saturation 170, value 120
+    for arguments, channel, limit in (((5, 0, 0), 0, 5), ((0, 30, 0), 1, 30), ((0, 0, 30), 2, 30)):
+        step, seen = YOLOXHSVRandomAug(*arguments), []
+        for seed in range(60):
+            out = step(dict(img=img, rng=np.random.default_rng(seed)))['img']
+            assert out.dtype == np.uint8
+            hsv = cv2.cvtColor(out, cv2.COLOR_BGR2HSV)[0, 0].astype(int) - [15, 170, 120]
+            assert np.abs(np.delete(hsv, channel)).max() <= 2
+            seen.append(hsv[channel])
+        assert -limit - 1 <= min(seen) < 0 < max(seen) <= limit + 1 and seen.count(0) >= 20
+    with pytest.raises(TypeError, match='uint8'):
+        YOLOXHSVRandomAug()(dict(img=img.astype(np.float32)))
