@@ -13,7 +13,7 @@ import torch
 from mmkit.datasets.pipelines.compose import Compose, Transform
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import as_dataset
-from mmkit.registry import DATASETS
+from mmkit.registry import DATASETS, PIPELINES
 
 
 @DATASETS.register_module()
@@ -31,7 +31,7 @@ class MultiImageMixDataset(SeededDataset):
         max_refetch: how often to try until the transforms give something.
 
     Raises:
-        ValueError: if `dynamic_scale` is given, or a name of `skip_type_keys` is not in the pipeline.
+        ValueError: if `dynamic_scale` is given, or a name of `skip_type_keys` is that of no transform.
     """
 
     def __init__(
@@ -56,8 +56,11 @@ class MultiImageMixDataset(SeededDataset):
         self.update_skip_type_keys(skip_type_keys or ())
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
-        """From the next epoch on leave out the transforms of these types, and only them."""
-        unknown = set(skip_type_keys) - set(self.names)
+        """From the next epoch on leave out the transforms of these types, and only them.
+
+        Transforms that there are, but not in this pipeline, may be among them.
+        """
+        unknown = {name for name in skip_type_keys if name not in self.names and name not in PIPELINES}
         if unknown:
             raise ValueError(f'skip_type_keys has {sorted(unknown)}, the pipeline is {self.names}')
         for number, name in enumerate(self.names):

@@ -26,6 +26,9 @@ class YOLOXModeSwitchHook(Hook):
         self._switched = False
 
     def before_train_epoch(self, runner: Runner) -> None:
+        if not hasattr(runner.loader.dataset, 'update_skip_type_keys'):  # found out now, not in the last epochs
+            kind = type(runner.loader.dataset).__name__
+            raise TypeError(f'YOLOXModeSwitchHook needs a MultiImageMixDataset to train on, not a {kind}')
         if self._switched or runner.epoch + 1 < runner.max_epochs - self.num_last_epochs:
             return
         self._switched = True

@@ -181,6 +181,11 @@ def test_last_epochs_of_yolox():
     assert calls == [(0, False), (1, False), ('Mosaic',), (2, True), (3, True)]
 
 
+def test_last_epochs_of_yolox_need_their_dataset():
+    with pytest.raises(TypeError, match='needs a MultiImageMixDataset to train on, not a ToyDataset'):
+        run(HOOKS.build({'type': 'YOLOXModeSwitchHook'}))
+
+
 @pytest.mark.parametrize(
     'cfg',
     [
