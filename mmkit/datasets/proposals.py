@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,25 +10,7 @@ from typing import Any
 
 import numpy as np
 
-NUMPY_ONLY = {
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('numpy.core.multiarray', '_reconstruct'),
-    ('numpy._core.multiarray', '_reconstruct'),
-    ('numpy._core.numeric', '_frombuffer'),
-    ('numpy.core.numeric', '_frombuffer'),
-    ('_codecs', 'encode'),
-    ('__builtin__', 'bytes'),
-}
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Admits lists of arrays and refuses everything that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in NUMPY_ONLY:
-            raise pickle.UnpicklingError(f'{module}.{name} has no place in a file of proposals')
-        return super().find_class(module, name)
+from mmkit.utils.pickles import load_arrays
 
 
 def load_proposals(path: str | Path, img_ids: Sequence[Any]) -> list[np.ndarray]:
@@ -41,7 +22,8 @@ def load_proposals(path: str | Path, img_ids: Sequence[Any]) -> list[np.ndarray]
         img_ids: of the images of the annotation file, in its order.
 
     Raises:
-        ValueError: if there are more or fewer lists than images, or the suffix is another.
+        ValueError: if there are more or fewer lists than images, the suffix is another, or a pickle holds anything but
+            arrays.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,8 +33,7 @@ def load_proposals(path: str | Path, img_ids: Sequence[Any]) -> list[np.ndarray]
         if content and isinstance(content[0], dict):
             return _group(content, img_ids)
     elif path.suffix in ('.pkl', '.pickle'):
-        with path.open('rb') as file:
-            content = _NumpyUnpickler(file).load()
+        content = load_arrays(path)
     else:
         raise ValueError(f'proposals come in .json or .pkl files, got {path}')
     if len(content) != len(img_ids):

@@ -37,7 +37,7 @@ class Evil:
 def test_a_pickle_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'p.pkl').write_bytes(pickle.dumps([Evil()]))
-    with pytest.raises(pickle.UnpicklingError, match='mkdir has no place'):
+    with pytest.raises(ValueError, match=r'p\.pkl is not a pickle of numpy arrays alone.*mkdir'):
         load_proposals('p.pkl', ['a'])
     assert not (tmp_path / 'executed').exists()
 

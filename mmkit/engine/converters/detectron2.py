@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmkit.engine.converters.rules import Conversion, Rules, rename
+from mmkit.utils.pickles import load_arrays
 
 # `res2` is `layer1`, and so on; a block is conv1, conv2, conv3 and shortcut, each with a norm inside.
 _BLOCKS: Rules = (
@@ -67,38 +65,13 @@ CAFFE2: Rules = (
 )
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and plain containers; naming anything else is an error, before it is imported."""
-
-    _numpy = {
-        name: np.float64(0).__reduce__()[0] if name == 'scalar' else np.zeros(1).__reduce__()[0]
-        for name in ('scalar', '_reconstruct')
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ('numpy.core.multiarray', 'numpy._core.multiarray') and name in self._numpy:
-            return self._numpy[name]
-        if (module, name) == ('numpy', 'ndarray'):
-            return np.ndarray
-        if (module, name) == ('numpy', 'dtype'):
-            return np.dtype
-        if (module, name) == ('collections', 'OrderedDict'):
-            return dict
-        if (module, name) == ('_codecs', 'encode'):  # how Python 2 strings of bytes arrive
-            return lambda text, encoding: text.encode('latin1')
-        raise pickle.UnpicklingError(f'it asks for {module}.{name}')
-
-
 def read_pickle(path: Path) -> dict[str, Tensor]:
     """The arrays of a detectron2 `.pkl`; nothing in the file is executed.
 
     Raises:
         ValueError: if it holds anything but arrays in dicts.
     """
-    try:
-        content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding='latin1').load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not a pickle of numpy arrays alone, so it is not read: {error}') from error
+    content = load_arrays(path)
     content = content.get('model', content.get('blobs', content)) if isinstance(content, dict) else content
     if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, expected a dict of arrays')
