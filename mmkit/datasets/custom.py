@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, read_classes
 from mmkit.datasets.box_metrics import as_truth, evaluate_boxes
@@ -16,6 +15,7 @@ from mmkit.datasets.packed import PackedList
 from mmkit.datasets.pipelines.compose import Compose, Transform
 from mmkit.datasets.pipelines.images import check_disk
 from mmkit.datasets.proposals import load_proposals
+from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import Boxes
 from mmkit.registry import DATASETS
@@ -53,8 +53,6 @@ class CustomDataset(SeededDataset):
         ValueError: if there is nothing to train on.
     """
 
-    MAX_TRIES = 100
-
     def __init__(
         self,
         ann_file: str,
@@ -79,7 +77,6 @@ class CustomDataset(SeededDataset):
         self.seg_suffix = seg_suffix
         self.proposal_file = None if proposal_file is None else str(Path(data_root or '') / proposal_file)
         self.test_mode = test_mode
-        self.max_broken = max_broken
         self.CLASSES = read_classes(classes, type(self).CLASSES)
         self.pipeline = Compose(pipeline)  # before the annotations, whose reading may take a minute
         if not Path(self.ann_file).is_file():
@@ -95,7 +92,7 @@ class CustomDataset(SeededDataset):
         self.images = PackedList(images)
         self.img_ids = [image.get('id', number) for number, image in enumerate(images)]
         self.flag = np.array([image['width'] > image['height'] for image in images], dtype=np.uint8)
-        self._broken = torch.zeros(len(images), dtype=torch.bool).share_memory_()
+        self._replacements = Replacements(self.ann_file, len(images), max_broken)
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
         """The images of the file in the middle format; `id`, if there is one, identifies an image in results."""
@@ -124,21 +121,14 @@ class CustomDataset(SeededDataset):
         """
         if self.test_mode:
             return self.pipeline(self._start(index, rng))
-        first = index
-        for _ in range(self.MAX_TRIES):
-            if not self._broken[index]:
-                try:
-                    sample = self.pipeline(self._start(index, rng))
-                except OSError as error:
-                    self._count_broken(index, error)
-                else:
-                    if sample is not None:
-                        return sample
-            index = int(rng.choice(np.flatnonzero(self.flag == self.flag[first])))
-        raise RuntimeError(
-            f'no usable sample in {self.MAX_TRIES} tries from {self.ann_file}: {self.images[first]["filename"]!r} and '
-            f'the images drawn instead of it are broken, or {self.pipeline} gives None for them'
-        )
+        sample = self._replacements.first_usable(index, rng, self.flag, lambda i: self.pipeline(self._start(i, rng)))
+        if sample is None:
+            raise RuntimeError(
+                f'no usable sample in {Replacements.MAX_TRIES} tries from {self.ann_file}: '
+                f'{self.images[index]["filename"]!r} and the images drawn instead of it are broken, '
+                f'or {self.pipeline} gives None for them'
+            )
+        return sample
 
     def _start(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """What a pipeline begins with."""
@@ -160,16 +150,6 @@ class CustomDataset(SeededDataset):
         if 'proposals' in image:
             sample['proposals'] = image.pop('proposals')
         return sample
-
-    def _count_broken(self, index: int, error: OSError) -> None:
-        self._broken[index] = True
-        num_broken = int(self._broken.sum())
-        if num_broken > self.max_broken:
-            raise RuntimeError(
-                f'{num_broken} images of {self.ann_file} cannot be read, more than max_broken={self.max_broken}; '
-                f'the last one: {error}'
-            ) from error
-        logger.warning('%s; skipped, as %d of at most %d broken images', error, num_broken, self.max_broken)
 
     def _report(self, images: Sequence[Mapping[str, Any]]) -> None:
         """Log the table of images and boxes of every class.
