@@ -1,4 +1,4 @@
-"""Detections of a whole dataset, by one process or several, from one view of an image or from more."""
+"""Predictions for a whole dataset, by one process or several, from one view of an image or from more."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch import Tensor, nn
 
 from mmkit.engine.checkpoint import unwrap
 from mmkit.ops import batched_nms
-from mmkit.structures import Batch, EncodedMasks, ImageMeta, Instances
+from mmkit.structures import Batch, EncodedMasks, ImageMeta, Instances, Prediction
 from mmkit.utils import dist
 from mmkit.utils.progress import track
 
-Visit = Callable[[ImageMeta, Instances], None]
+Visit = Callable[[ImageMeta, Prediction], None]
 
 
-def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None = None) -> list[Instances]:
-    """Detections of every image of a loader.
+def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None = None) -> list[Prediction]:
+    """Detections, or class scores, of every image of a loader.
 
     Args:
-        model: a detector; it is in evaluation mode meanwhile.
+        model: a detector or a classifier; it is in evaluation mode meanwhile.
         loader: gives a `Batch`, or the views of the images as a list of them (test-time augmentation).
-        visit: called with each image's meta and detections as they come.
+        visit: called with each image's meta and prediction as they come.
 
     Returns:
-        Detections on the CPU, in pixels of the original images, in the order of the loader.
+        `Instances` in pixels of the original images, or `ClassScores`, on the CPU, in the order of the loader.
     """
-    found: list[Instances] = []
+    found: list[Prediction] = []
     sampler: Any = getattr(loader, 'sampler', None)
     total = len(sampler) if hasattr(sampler, '__len__') else None  # of this process
     with evaluating(model), track(total=total, desc='testing', unit='img') as bar:
@@ -45,19 +45,19 @@ def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None
     return found
 
 
-def multi_gpu_test(model: nn.Module, loader: Any, visit: Visit | None = None) -> list[Instances]:
+def multi_gpu_test(model: nn.Module, loader: Any, visit: Visit | None = None) -> list[Prediction]:
     """`single_gpu_test` with the work shared between processes, whose samplers each give a part of the images.
 
     Args:
         loader: a DataLoader whose sampler gives the same indices whenever it is asked.
 
     Returns:
-        The detections of all images in the order of the dataset, in every process.
+        The predictions for all images in the order of the dataset, in every process.
     """
     own = (list(loader.sampler), single_gpu_test(model, loader, visit))
     if len(own[0]) != len(own[1]):
         raise RuntimeError(f'the sampler named {len(own[0])} images, but {len(own[1])} were predicted')
-    by_index: dict[int, Instances] = {}
+    by_index: dict[int, Prediction] = {}
     for indices, found in dist.all_gather_object(own):
         by_index.update(zip(indices, found, strict=True))
     total = len(loader.dataset)
@@ -68,8 +68,8 @@ def multi_gpu_test(model: nn.Module, loader: Any, visit: Visit | None = None) ->
 
 
 @torch.no_grad()
-def predict_views(model: nn.Module, views: Batch | Sequence[Batch]) -> list[Instances]:
-    """Detections of the images of one batch, or of several views of the same images; on the CPU."""
+def predict_views(model: nn.Module, views: Batch | Sequence[Batch]) -> list[Prediction]:
+    """Predictions for the images of one batch, or of several views of the same images; on the CPU."""
     detector: Any = unwrap(model)
     device = next(detector.parameters()).device
     if isinstance(views, Batch):

@@ -1,6 +1,6 @@
-"""Backbones, necks, heads, losses and the detectors made of them."""
+"""Backbones, necks, heads, losses, and the detectors and classifiers made of them."""
 
-from mmkit.models import backbones, dense_heads, detectors, losses, necks, roi_heads
+from mmkit.models import backbones, classifiers, dense_heads, detectors, losses, necks, roi_heads
 from mmkit.models.builder import build_backbone, build_detector, build_head, build_loss, build_neck
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     'build_head',
     'build_loss',
     'build_neck',
+    'classifiers',
     'dense_heads',
     'detectors',
     'losses',

@@ -1,17 +1,20 @@
-"""Typed containers that travel between the rooms: the objects of an image, its meta, a sample, a batch."""
+"""Typed containers that travel between the rooms: the objects or the class of an image, its meta, a sample, a batch."""
 
 from mmkit.structures.batch import Batch, ImageMeta, Sample
+from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
 from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
 
 __all__ = [
     'Batch',
     'BitmapMasks',
+    'ClassScores',
     'EncodedMasks',
     'ImageMeta',
     'Instances',
     'Masks',
     'PolygonMasks',
+    'Prediction',
     'Sample',
     'rescaled_size',
 ]

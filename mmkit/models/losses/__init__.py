@@ -9,6 +9,7 @@ from mmkit.models.losses.focal import FocalLoss
 from mmkit.models.losses.gaussian_focal import GaussianFocalLoss
 from mmkit.models.losses.ghm import GHMC, GHMR
 from mmkit.models.losses.iou import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
+from mmkit.models.losses.label_smooth import LabelSmoothLoss
 from mmkit.models.losses.quality import DistributionFocalLoss, QualityFocalLoss, VarifocalLoss
 from mmkit.models.losses.reduction import weight_reduce_loss
 from mmkit.models.losses.regression import L1Loss, MSELoss, SmoothL1Loss
@@ -30,6 +31,7 @@ __all__ = [
     'IoULoss',
     'KnowledgeDistillationKLDivLoss',
     'L1Loss',
+    'LabelSmoothLoss',
     'MSELoss',
     'QualityFocalLoss',
     'SeesawLoss',

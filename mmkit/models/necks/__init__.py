@@ -3,10 +3,21 @@
 from mmkit.models.necks.bfp import BFP
 from mmkit.models.necks.channel_mapper import ChannelMapper
 from mmkit.models.necks.fpn import FPN
+from mmkit.models.necks.gap import GlobalAveragePooling
 from mmkit.models.necks.hrfpn import HRFPN
 from mmkit.models.necks.pafpn import PAFPN
 from mmkit.models.necks.ssd_neck import SSDNeck
 from mmkit.models.necks.yolo_neck import YOLOV3Neck
 from mmkit.models.necks.yolox_pafpn import YOLOXPAFPN
 
-__all__ = ['BFP', 'FPN', 'HRFPN', 'PAFPN', 'YOLOXPAFPN', 'ChannelMapper', 'SSDNeck', 'YOLOV3Neck']
+__all__ = [
+    'BFP',
+    'FPN',
+    'HRFPN',
+    'PAFPN',
+    'YOLOXPAFPN',
+    'ChannelMapper',
+    'GlobalAveragePooling',
+    'SSDNeck',
+    'YOLOV3Neck',
+]

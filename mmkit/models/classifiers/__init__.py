@@ -1,0 +1,6 @@
+"""One class for a whole image."""
+
+from mmkit.models.classifiers.image_classifier import ImageClassifier
+from mmkit.models.classifiers.linear_cls_head import LinearClsHead
+
+__all__ = ['ImageClassifier', 'LinearClsHead']

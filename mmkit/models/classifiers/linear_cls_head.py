@@ -1,0 +1,86 @@
+"""One linear layer from features to classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmkit.layers import BaseModule
+from mmkit.layers.init import InitCfg
+from mmkit.models.losses import accuracy
+from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.structures import Batch, ClassScores, ImageMeta
+
+CROSS_ENTROPY = dict(type='CrossEntropyLoss', loss_weight=1.0)
+NORMAL = dict(type='Normal', layer='Linear', std=0.01)
+
+
+@HEADS.register_module()
+class LinearClsHead(BaseModule):
+    """A linear layer on the last of the features.
+
+    Args:
+        num_classes: C.
+        in_channels: of the features.
+        init_cfg: how the weights start.
+        loss: config of a loss of logits (B, C) and labels (B,).
+        topk: with `cal_acc`, for which k the share of images with their class among the k best is logged.
+        cal_acc: log `top-1`, ... of every batch, in percent.
+
+    Raises:
+        ValueError: if there is no class, or fewer classes than a k.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        init_cfg: InitCfg = NORMAL,
+        loss: Mapping[str, Any] = CROSS_ENTROPY,
+        topk: int | Sequence[int] = (1,),
+        cal_acc: bool = False,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_classes < 1:
+            raise ValueError(f'LinearClsHead: num_classes is {num_classes}, expected at least 1')
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
+        if cal_acc and not 1 <= min(self.topk) <= max(self.topk) <= num_classes:
+            raise ValueError(f'LinearClsHead: topk={self.topk} of {num_classes} classes')
+        self.cal_acc = cal_acc
+        self.compute_loss = build_from_cfg(loss, LOSSES)
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """(B, in_channels) of every level -> logits (B, C).
+
+        Raises:
+            ValueError: if the last level is something else.
+        """
+        last = feats[-1]
+        if last.ndim != 2 or last.shape[1] != self.in_channels:
+            hint = " Is neck=dict(type='GlobalAveragePooling') missing?" if last.ndim > 2 else ''
+            raise ValueError(f'LinearClsHead takes (B, in_channels={self.in_channels}), got {tuple(last.shape)}.{hint}')
+        return self.fc(last)
+
+    def loss(self, outs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, and `top-1`, ... with `cal_acc`.
+
+        Raises:
+            ValueError: if the batch has no labels.
+        """
+        if batch.gt_labels is None:
+            raise ValueError("the batch has no labels: Collect needs keys=['img', 'gt_label']")
+        losses = {'loss': self.compute_loss(outs.float(), batch.gt_labels, avg_factor=len(outs))}
+        if self.cal_acc:
+            found = accuracy(outs, batch.gt_labels, self.topk)
+            losses |= {f'top-{k}': value for k, value in zip(self.topk, found)}
+        return losses
+
+    def predict(self, outs: Tensor, metas: Sequence[ImageMeta]) -> list[ClassScores]:
+        """Logits (B, C) -> the scores of each image."""
+        scores = outs.float().softmax(dim=1)  # (B, C)
+        return [ClassScores(row.clone()) for row in scores]  # a view would take the whole batch along into a pickle
