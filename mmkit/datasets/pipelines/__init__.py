@@ -2,6 +2,7 @@
 
 from mmkit.datasets.pipelines.affine import RandomAffine
 from mmkit.datasets.pipelines.auto_augment import AutoAugment
+from mmkit.datasets.pipelines.classification import CenterCrop, RandomResizedCrop
 from mmkit.datasets.pipelines.color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmkit.datasets.pipelines.compose import Compose
 from mmkit.datasets.pipelines.cropping import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
@@ -22,6 +23,7 @@ from mmkit.datasets.pipelines.test_time import MultiScaleFlipAug
 __all__ = [
     'AutoAugment',
     'BrokenImageError',
+    'CenterCrop',
     'Collect',
     'Compose',
     'DefaultFormatBundle',
@@ -42,6 +44,7 @@ __all__ = [
     'RandomAffine',
     'RandomCrop',
     'RandomFlip',
+    'RandomResizedCrop',
     'Resize',
     'SegRescale',
     'ToDataContainer',

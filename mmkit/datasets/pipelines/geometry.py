@@ -25,9 +25,20 @@ def as_scales(img_scale: Any) -> list[Scale]:
     return [(scale[0], scale[1]) for scale in img_scale]
 
 
+def as_size(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width); one number is a square, and the second of two may be -1."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or pair[0] < 1 or (pair[1] < 1 and pair[1] != -1):
+        raise ValueError(f'size is an edge, (height, width) or (edge, -1), got {size!r}')
+    return pair[0], pair[1]
+
+
 @PIPELINES.register_module()
 class Resize:
     """Resizes to `sample['scale']` or `sample['scale_factor']` if one of them is there, else to a drawn scale.
+
+    mmclassification says a fixed size in other words, `size` and `adaptive_side`: they exclude `img_scale` and what
+    belongs to it (`multiscale_mode ratio_range keep_ratio override`), and what the sample says doesn't matter.
 
     Sets `scale`, `scale_factor` (4,) float32 (w, h, w, h), `img_shape`, `pad_shape`, `keep_ratio`.
 
@@ -41,6 +52,8 @@ class Resize:
         backend: 'cv2' or 'pillow'.
         interpolation: nearest, bilinear, bicubic, area, lanczos.
         override: resize a second time, to a new scale.
+        size: (height, width), an edge for a square, or (edge, -1): `adaptive_side` gets that length.
+        adaptive_side: 'short', 'long', 'height' or 'width'; the ratio of the edges stays.
     """
 
     def __init__(
@@ -53,10 +66,20 @@ class Resize:
         backend: str = 'cv2',
         interpolation: str = 'bilinear',
         override: bool = False,
+        size: int | Sequence[int] | None = None,
+        adaptive_side: str = 'short',
     ) -> None:
         check_choice('multiscale_mode', multiscale_mode, ('range', 'value'))
         check_choice('backend', backend, ('cv2', 'pillow'))
         check_choice('interpolation', interpolation, tuple(INTERPOLATIONS))
+        self.size = None if size is None else as_size(size)
+        check_choice('adaptive_side', adaptive_side, ('short', 'long', 'height', 'width'))
+        scaled = img_scale is not None or ratio_range is not None or multiscale_mode != 'range'
+        if size is not None and (scaled or not keep_ratio or override):
+            raise ValueError(f'Resize: size={size!r} says it all; img_scale and what belongs to it say it another way')
+        if adaptive_side != 'short' and (self.size is None or self.size[1] != -1):
+            raise ValueError(f'Resize: adaptive_side={adaptive_side!r} needs size=(edge, -1), got {size!r}')
+        self.adaptive_side = adaptive_side
         self.img_scale = None if img_scale is None else as_scales(img_scale)
         if ratio_range is not None and (self.img_scale is None or len(self.img_scale) != 1):
             raise ValueError(f'ratio_range needs exactly one img_scale, got {img_scale!r}')
@@ -69,9 +92,13 @@ class Resize:
         self.override = override
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        scale = self._choose(sample)
         height, width = sample['img'].shape[:2]
-        new = rescaled_size(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
+        if self.size is not None:
+            new = self._fixed(height, width, self.size)
+            scale = new[1], new[0]
+        else:
+            scale = self._choose(sample)
+            new = rescaled_size(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
         img = resize_image(sample['img'], *new, self.interpolation, self.backend)
         factor = np.array([new[1] / width, new[0] / height] * 2, dtype=np.float32)
         sample.update(img=img, img_shape=img.shape, pad_shape=img.shape)
@@ -91,6 +118,15 @@ class Resize:
             bboxes[:, 0:4:2] = bboxes[:, 0:4:2].clip(0, new[1])
             bboxes[:, 1:4:2] = bboxes[:, 1:4:2].clip(0, new[0])
         return bboxes
+
+    def _fixed(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) by `size`; what follows from the ratio is rounded down."""
+        if size[1] != -1:
+            return size
+        edge, side = size[0], self.adaptive_side
+        if side == 'width' or (side == 'short' and width < height) or (side == 'long' and width > height):
+            return max(int(edge * height / width), 1), edge
+        return edge, max(int(edge * width / height), 1)
 
     def _choose(self, sample: dict[str, Any]) -> Scale:
         if self.override:
@@ -130,11 +166,18 @@ class RandomFlip:
     Args:
         flip_ratio: probability of a flip, divided evenly among the directions, or one for each direction; None is 0.
         direction: 'horizontal', 'vertical', 'diagonal' (both), or a list of them.
+        flip_prob: mmclassification's name of `flip_ratio`. (Its default is 0.5: write it.)
     """
 
     def __init__(
-        self, flip_ratio: float | Sequence[float] | None = None, direction: str | Sequence[str] = 'horizontal'
+        self,
+        flip_ratio: float | Sequence[float] | None = None,
+        direction: str | Sequence[str] = 'horizontal',
+        flip_prob: float | Sequence[float] | None = None,
     ) -> None:
+        if flip_ratio is not None and flip_prob is not None:
+            raise ValueError(f'RandomFlip: flip_ratio={flip_ratio} and flip_prob={flip_prob} are the same: give one')
+        flip_ratio = flip_prob if flip_ratio is None else flip_ratio
         directions = [direction] if isinstance(direction, str) else list(direction)
         for name in directions:
             check_choice('direction', name, DIRECTIONS)
