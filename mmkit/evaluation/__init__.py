@@ -1,6 +1,6 @@
 """From ground truth and predictions to numbers: pure functions, no model and no dataset."""
 
-from mmkit.evaluation.classification import precision_recall_f1, top_k_accuracy
+from mmkit.evaluation.classification import evaluate_scores, precision_recall_f1, top_k_accuracy
 from mmkit.evaluation.coco import coco_eval
 from mmkit.evaluation.recall import box_recalls
 from mmkit.evaluation.tables import format_pairs, format_table
@@ -10,6 +10,7 @@ __all__ = [
     'Boxes',
     'box_recalls',
     'coco_eval',
+    'evaluate_scores',
     'format_pairs',
     'format_table',
     'precision_recall_f1',
