@@ -2,9 +2,12 @@
 
 from mmkit.datasets import pipelines
 from mmkit.datasets.build import build_dataloader, build_dataset
+from mmkit.datasets.cifar import CIFAR10, CIFAR100
+from mmkit.datasets.classification import ClassificationDataset
 from mmkit.datasets.coco import CocoDataset
 from mmkit.datasets.collate import collate
 from mmkit.datasets.custom import CustomDataset
+from mmkit.datasets.imagenet import ImageNet
 from mmkit.datasets.mix import MultiImageMixDataset
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
@@ -12,7 +15,10 @@ from mmkit.datasets.voc import VOCDataset, XMLDataset
 from mmkit.datasets.wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
 __all__ = [
+    'CIFAR10',
+    'CIFAR100',
     'ClassBalancedDataset',
+    'ClassificationDataset',
     'CocoDataset',
     'ConcatDataset',
     'CustomDataset',
@@ -20,6 +26,7 @@ __all__ = [
     'DistributedSampler',
     'EpochSampler',
     'GroupSampler',
+    'ImageNet',
     'MultiImageMixDataset',
     'RepeatDataset',
     'SeededDataset',
