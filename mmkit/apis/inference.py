@@ -1,4 +1,4 @@
-"""A detector from a config and a checkpoint, for scripts and notebooks."""
+"""A detector or classifier from a config and a checkpoint, for scripts and notebooks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.predict import evaluating, predict_views
 from mmkit.models import build_detector
 from mmkit.registry import DATASETS
-from mmkit.structures import Instances
+from mmkit.structures import ClassScores, Prediction
 from mmkit.utils.env import resolve_device
 from mmkit.utils.logging import get_logger
-from mmkit.visualization import draw_detections
+from mmkit.visualization import draw_class, draw_detections
 
 Image = str | os.PathLike[str] | np.ndarray
 
@@ -35,7 +35,7 @@ def init_detector(
     device: str | torch.device = 'cuda:0',
     cfg_options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """The detector of a config, with weights, ready to predict.
+    """The detector (or classifier) of a config, with weights, ready to predict.
 
     Args:
         config: a file, or a config that was read (and changed) already; it stays as it is.
@@ -74,15 +74,15 @@ def as_config(config: str | os.PathLike[str] | Config) -> Config:
 
 
 def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_size: int = 1) -> Any:
-    """What a detector finds on images.
+    """What a detector finds on images, or how a classifier judges them.
 
     Args:
-        model: from `init_detector`, or any detector with the attribute `cfg`.
+        model: from `init_detector`, or any model with the attribute `cfg`.
         imgs: a path, an array (H, W, 3) uint8 BGR, or a list of these.
         batch_size: images of a list that go through the model together, padded to a common size.
 
     Returns:
-        `Instances` in pixels of the image, on the CPU, the best first; for a list, a list of them.
+        `Instances` in pixels of the image, the best first, or `ClassScores`; on the CPU; for a list, a list of them.
 
     Raises:
         ValueError: if an array isn't an image, or the model has no `cfg`.
@@ -93,7 +93,7 @@ def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_si
     images = [imgs] if isinstance(imgs, (str, os.PathLike, np.ndarray)) else list(imgs)
     steps = inference_pipeline(cfg)
     pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
-    found: list[Instances] = []
+    found: list[Prediction] = []
     with evaluating(model):
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
@@ -123,29 +123,27 @@ def inference_pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def show_result(
-    model: nn.Module, img: Image, result: Instances, score_thr: float = 0.3, out_file: str | None = None
+    model: nn.Module, img: Image, result: Prediction, score_thr: float = 0.3, out_file: str | None = None
 ) -> np.ndarray:
-    """Draw detections on an image.
+    """Draw detections, or the name of the best class, on an image.
 
     Args:
         model: gives the names and colours of the classes.
         img: a path or an array (H, W, 3) uint8 BGR, which stays as it is.
         result: from `inference_detector`.
-        score_thr: 0..1, detections below are left out.
+        score_thr: 0..1, detections below are left out; a best class always has its place.
         out_file: where to write the drawing; directories are made.
 
     Returns:
         The drawing, (H, W, 3) uint8 BGR.
     """
     image = check_image(img) if isinstance(img, np.ndarray) else read_image(os.fspath(img), 'color', 'bgr')
-    palette = getattr(model, 'PALETTE', None)
-    drawn = draw_detections(
-        image,
-        result,
-        getattr(model, 'CLASSES', None),
-        score_thr,
-        palette=[tuple(reversed(colour)) for colour in palette] if palette else None,
-    )
+    classes, palette = getattr(model, 'CLASSES', None), getattr(model, 'PALETTE', None)
+    colours = [tuple(reversed(colour)) for colour in palette] if palette else None
+    if isinstance(result, ClassScores):
+        drawn = draw_class(image, result, classes, colours)
+    else:
+        drawn = draw_detections(image, result, classes, score_thr, colours)
     if out_file is not None:
         Path(out_file).parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(os.fspath(out_file), drawn):
@@ -156,7 +154,7 @@ def show_result(
 def show_result_pyplot(
     model: nn.Module,
     img: Image,
-    result: Instances,
+    result: Prediction,
     score_thr: float = 0.3,
     title: str = 'result',
     wait_time: float = 0,

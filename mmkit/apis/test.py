@@ -1,4 +1,4 @@
-"""Testing a detector on a dataset, and the files that come out of it."""
+"""Testing a detector or a classifier on a dataset, and the files that come out of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from mmkit.datasets import CocoDataset, build_dataloader, build_dataset
 from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
 from mmkit.engine.settings import read_dataset, read_loader
-from mmkit.structures import Instances
+from mmkit.structures import ClassScores, Instances, Prediction
 from mmkit.utils.files import atomic_write
 
 # Keys of `evaluation` that say when to evaluate; the rest are arguments of `dataset.evaluate`.
@@ -36,15 +36,15 @@ def build_test_loader(dataset: Any, cfg: Mapping[str, Any], distributed: bool = 
 
 def test_detector(
     model: nn.Module, dataset: Any, cfg: Mapping[str, Any], distributed: bool = False, visit: Visit | None = None
-) -> list[Instances]:
-    """Detections of every image of a dataset, in its order.
+) -> list[Prediction]:
+    """Detections, or class scores, of every image of a dataset, in its order.
 
     Args:
-        model: a detector, on its device.
+        model: a detector or a classifier, on its device.
         dataset: in test mode.
         cfg: whole config, for the loader's settings.
         distributed: share the work between the processes that `init_dist` joined.
-        visit: called with each image's meta and detections.
+        visit: called with each image's meta and prediction.
     """
     loader = build_test_loader(dataset, cfg, distributed)
     return (multi_gpu_test if distributed else single_gpu_test)(model, loader, visit)
@@ -59,29 +59,47 @@ def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None
     return {**configured, **(options or {})}
 
 
-def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Instances], dataset: Any) -> None:
-    """Write detections to one file.
+def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: Any) -> None:
+    """Write detections or class scores to one file.
 
     Args:
-        path: `.pkl` for mmdetection's layout, see `per_class_arrays`; `.json` for COCO's list of results.
+        path: `.pkl` for mmdetection's layout, see `per_class_arrays`; `.json` for COCO's list of results. Class scores
+            are written as `class_columns` in both.
         outputs: of every image of the dataset.
 
     Raises:
         ValueError: for another suffix, or `.json` with a dataset that has no COCO ids.
     """
     suffix = Path(path).suffix
-    if suffix in ('.pkl', '.pickle'):
-        classes = len(dataset.CLASSES)
-        with atomic_write(path) as file:
-            pickle.dump([per_class_arrays(found, classes) for found in outputs], file)
-    elif suffix == '.json':
-        if not isinstance(dataset, CocoDataset):
-            raise ValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
-        with_masks = any(found.masks is not None for found in outputs)
-        with atomic_write(path, 'w') as file:
-            json.dump(dataset.to_coco_json(outputs, with_masks), file)
-    else:
+    if suffix not in ('.pkl', '.pickle', '.json'):
         raise ValueError(f'{path} ends in {suffix!r}, expected .pkl or .json')
+    scores = [found for found in outputs if isinstance(found, ClassScores)]
+    detections = [found for found in outputs if isinstance(found, Instances)]
+    content: Any
+    if scores:
+        content = class_columns(scores, dataset.CLASSES)
+        if suffix == '.json':
+            content = {name: np.asarray(values).tolist() for name, values in content.items()}
+    elif suffix != '.json':
+        content = [per_class_arrays(found, len(dataset.CLASSES)) for found in detections]
+    elif isinstance(dataset, CocoDataset):
+        content = dataset.to_coco_json(detections, any(found.masks is not None for found in detections))
+    else:
+        raise ValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
+    if suffix == '.json':
+        with atomic_write(path, 'w') as file:
+            json.dump(content, file)
+    else:
+        with atomic_write(path) as file:
+            pickle.dump(content, file)
+
+
+def class_columns(outputs: Sequence[ClassScores], classes: Sequence[str] | None) -> dict[str, Any]:
+    """mmclassification's layout: `class_scores` (N, C), `pred_score`, `pred_label` (N,), and the names `pred_class`."""
+    scores = np.stack([found.scores.numpy() for found in outputs])
+    labels = scores.argmax(axis=1)
+    names = {} if classes is None else {'pred_class': [classes[label] for label in labels]}
+    return {'class_scores': scores, 'pred_score': scores.max(axis=1), 'pred_label': labels, **names}
 
 
 def per_class_arrays(found: Instances, num_classes: int) -> Any:

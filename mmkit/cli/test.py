@@ -1,8 +1,9 @@
-"""`test`: what a checkpoint finds on a dataset, evaluated, written or drawn."""
+"""`test`: what a checkpoint finds or recognises on a dataset, evaluated, written or drawn."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from mmkit.config.options import DictAction
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
-from mmkit.structures import ImageMeta, Instances
+from mmkit.structures import ImageMeta, Prediction
 from mmkit.utils import dist
 from mmkit.utils.env import resolve_device
 from mmkit.utils.files import atomic_write
@@ -32,6 +33,8 @@ EXAMPLES = """examples:
     test configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py work_dirs/x/epoch_12.pth --eval bbox
   boxes and masks, with the AP of every class:
     test CONFIG CKPT --eval bbox segm --eval-options classwise=True
+  a classifier:
+    test configs/imagenet/resnet50_8xb32_in1k.py CKPT --metrics accuracy precision --metric-options topk=1,5
   look at detections:
     test CONFIG CKPT --show-dir drawn --show-score-thr 0.5
   keep them, in mmdetection's layout or in COCO's:
@@ -48,15 +51,25 @@ EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Run a detector on the test dataset of its config.',
+        description='Run a detector or classifier on the test dataset of its config.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('checkpoint', help='a file, URL or scheme')
-    todo = parser.add_argument_group('what to do with the detections (at least one)')
-    todo.add_argument('--eval', nargs='+', metavar='METRIC', help='bbox, segm, proposal; mAP or recall for VOC')
-    todo.add_argument('--out', metavar='FILE', help='write them to a .pkl (mmdetection) or .json (COCO) file')
+    todo = parser.add_argument_group('what to do with the predictions (at least one)')
+    todo.add_argument(
+        *('--eval', '--metrics'),
+        nargs='+',
+        metavar='METRIC',
+        help='bbox, segm, proposal; mAP or recall for VOC; accuracy, precision, recall, f1_score or support of a '
+        'classifier. One option with two names',
+    )
+    todo.add_argument(
+        '--out',
+        metavar='FILE',
+        help='write them to a .pkl (mmdetection) or .json (COCO) file; the scores of a classifier to either',
+    )
     todo.add_argument('--format-only', action='store_true', help='write the files that a test server wants')
     todo.add_argument('--show', action='store_true', help='show each image in a window')
     todo.add_argument('--show-dir', metavar='DIR', help='write drawings of all images')
@@ -67,6 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--eval-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help="arguments of the dataset's evaluate"
+    )
+    parser.add_argument(
+        '--metric-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='of the metrics of a classifier: topk=1,5 thrs=0.5 average_mode=none',
     )
     parser.add_argument('--fuse-conv-bn', action='store_true', help='fold batch norms into convolutions: a bit faster')
     parser.add_argument('--device', metavar='DEVICE', help='cpu, cuda, cuda:1, ...; a GPU if there is one')
@@ -96,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.work_dir and dist.is_main():
             log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
         dataset = build_test_dataset(cfg)
+        _check_metric_options(args, dataset)
         model = load_model(cfg, args.checkpoint, dataset)
         device = resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}')
     except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
@@ -112,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def load_model(cfg: Config, checkpoint: str, dataset: Any) -> Any:
-    """The detector of a config with the weights of a checkpoint.
+    """The detector or classifier of a config with the weights of a checkpoint.
 
     Raises:
         ValueError: if the checkpoint belongs to another model or to another number of classes.
@@ -139,7 +160,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse what makes no sense before anything is loaded."""
     if not (args.eval or args.out or args.format_only or args.show or args.show_dir):
         parser.error(
-            'nothing to do with the detections: add --eval METRIC, --out FILE, --format-only, --show or --show-dir DIR'
+            'nothing to do with the predictions: add --eval METRIC, --out FILE, --format-only, --show or --show-dir DIR'
         )
     if args.eval and args.format_only:
         parser.error('--eval and --format-only exclude each other: a test server evaluates')
@@ -155,12 +176,23 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             get_logger().warning('--%s changes nothing: processes exchange detections themselves', flag)
 
 
+def _check_metric_options(args: argparse.Namespace, dataset: Any) -> None:
+    """Before the test, not after it.
+
+    Raises:
+        ValueError: if nothing would read them.
+    """
+    known = inspect.signature(dataset.evaluate).parameters
+    if args.metric_options and not {'metric_options', 'options'} & set(known):
+        raise ValueError(f'--metric-options is for classifiers, {type(dataset).__name__} takes --eval-options')
+
+
 def _drawer(args: argparse.Namespace, model: Any) -> Any:
     """What draws each image as its detections come; None if nothing is to be drawn."""
     if not (args.show or args.show_dir):
         return None
 
-    def draw(meta: ImageMeta, found: Instances) -> None:
+    def draw(meta: ImageMeta, found: Prediction) -> None:
         if args.show_dir:
             name = Path(meta.ori_filename)
             out_file = Path(args.show_dir) / (name.name if name.is_absolute() else name)
@@ -171,11 +203,11 @@ def _drawer(args: argparse.Namespace, model: Any) -> Any:
     return draw
 
 
-def _use(outputs: list[Instances], dataset: Any, cfg: Config, args: argparse.Namespace) -> None:
+def _use(outputs: list[Prediction], dataset: Any, cfg: Config, args: argparse.Namespace) -> None:
     log = get_logger()
     if args.out:
         write_outputs(args.out, outputs, dataset)
-        log.info('detections of %d images written to %s', len(outputs), args.out)
+        log.info('predictions for %d images written to %s', len(outputs), args.out)
     if args.format_only:
         options = {'jsonfile_prefix': str(Path(args.work_dir or '.') / 'detections'), **(args.eval_options or {})}
         for path in dataset.format_outputs(outputs, **options).values():
@@ -184,6 +216,8 @@ def _use(outputs: list[Instances], dataset: Any, cfg: Config, args: argparse.Nam
         log.info('drawings are in %s', args.show_dir)
     if args.eval:
         options = evaluation_options(cfg, args.eval_options)
+        if args.metric_options:
+            options['metric_options'] = {**(options.get('metric_options') or {}), **args.metric_options}
         metrics = dataset.evaluate(outputs, metric=args.eval, logger=log, **options)
         print(json.dumps(_jsonable(metrics)))
         if args.work_dir:

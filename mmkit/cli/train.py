@@ -1,4 +1,4 @@
-"""`train`: a detector as its config says."""
+"""`train`: a detector or classifier as its config says."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ EXAMPLES = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description='Train a detector.', epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description='Train a detector or an image classifier.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--work-dir', metavar='DIR', help='for logs and checkpoints; work_dirs/<name of the config>')

@@ -1,4 +1,4 @@
-"""Boxes, names and masks drawn on an image."""
+"""Boxes, names and masks, or the name of the whole, drawn on an image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmkit.structures import Instances
+from mmkit.structures import ClassScores, Instances
 from mmkit.visualization.palette import Colour, make_palette, text_colour
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -41,12 +41,10 @@ def draw_detections(
     Raises:
         ValueError: if the image is not (H, W, 3) uint8.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
-    canvas = np.ascontiguousarray(image).copy()
+    canvas = _canvas(image)
     shortest = min(canvas.shape[:2])
     thickness = thickness or max(1, round(shortest / 300))
-    font_size = font_size or max(7.0, shortest / 55)
+    font_size = font_size or _font_size(canvas)
     shown = _chosen(instances, score_thr)
     labels = [0] * len(shown) if shown.labels is None else shown.labels.tolist()
     colours = _colours(labels, classes, palette)
@@ -58,6 +56,30 @@ def draw_detections(
     for index, box in enumerate(shown.bboxes.tolist()):
         _draw_label(canvas, box, _caption(shown, index, classes), colours[index], font_size)
     return canvas
+
+
+def draw_class(
+    image: np.ndarray,
+    scores: ClassScores,
+    classes: Sequence[str] | None = None,
+    palette: Sequence[Colour] | None = None,
+) -> np.ndarray:
+    """Writes the best class and its score into the upper left corner; arguments as in `draw_detections`."""
+    canvas = _canvas(image)
+    (colour,) = _colours([scores.label], classes, palette)
+    caption = f'{_name(scores.label, classes)} {scores.score:.2f}'
+    _draw_label(canvas, [0.0, 0.0, 0.0, 0.0], caption, colour, _font_size(canvas))
+    return canvas
+
+
+def _canvas(image: np.ndarray) -> np.ndarray:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
+    return np.ascontiguousarray(image).copy()
+
+
+def _font_size(canvas: np.ndarray) -> float:
+    return max(7.0, min(canvas.shape[:2]) / 55)
 
 
 def _chosen(instances: Instances, score_thr: float) -> Instances:
@@ -76,11 +98,14 @@ def _colours(labels: list[int], classes: Sequence[str] | None, palette: Sequence
 def _caption(instances: Instances, index: int, classes: Sequence[str] | None) -> str:
     parts = []
     if instances.labels is not None:
-        label = int(instances.labels[index])
-        parts.append(classes[label] if classes is not None and label < len(classes) else f'class {label}')
+        parts.append(_name(int(instances.labels[index]), classes))
     if instances.scores is not None:
         parts.append(f'{float(instances.scores[index]):.2f}')
     return ' '.join(parts)
+
+
+def _name(label: int, classes: Sequence[str] | None) -> str:
+    return classes[label] if classes is not None and label < len(classes) else f'class {label}'
 
 
 def _draw_masks(canvas: np.ndarray, masks: np.ndarray, colours: list[Colour], alpha: float, thickness: int) -> None:

@@ -75,7 +75,7 @@ def test_windows(files, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        ([], 'nothing to do with the detections: add --eval METRIC'),
+        ([], 'nothing to do with the predictions: add --eval METRIC'),
         (['--eval', 'bbox', '--format-only'], '--eval and --format-only exclude each other'),
         (['--out', 'a.csv'], '--out a.csv: the name must end in .pkl or .json'),
         (['--eval', 'bbox', '--gpu-id', '0', '--device', 'cpu'], '--gpu-id is for a single process'),
