@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmkit.structures import BitmapMasks, Instances
-from mmkit.visualization import draw_detections, make_palette
+from mmkit.structures import BitmapMasks, ClassScores, Instances
+from mmkit.visualization import draw_class, draw_detections, make_palette
 
 RED = (0, 0, 255)
 
@@ -59,3 +59,14 @@ def test_other_images_are_refused(shape: tuple[int, ...]) -> None:
 def test_a_class_keeps_its_colour() -> None:
     assert make_palette(80)[:3] == make_palette(3)
     assert len(set(make_palette(80))) == 80
+
+
+def test_the_best_class_is_written_into_the_corner() -> None:
+    image = np.zeros((100, 120, 3), np.uint8)
+    scores = ClassScores(torch.tensor([0.2, 0.8]))
+    drawn = draw_class(image, scores, ['cat', 'dog'], palette=[(0, 255, 0), RED])
+    assert not image.any() and not drawn[50:].any()
+    assert tuple(drawn[0, 0]) == RED
+    assert not np.array_equal(drawn, draw_class(image, scores, ['cat', 'ox'], palette=[(0, 255, 0), RED]))
+    with pytest.raises(ValueError, match='uint8'):
+        draw_class(image.astype(np.float32), scores)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.cropping import crop
-from mmkit.datasets.pipelines.geometry import as_size
-from mmkit.datasets.pipelines.images import INTERPOLATIONS, check_choice, resize_image
+from mmkit.datasets.pipelines.cropping import crop, refuse_objects
+from mmkit.datasets.pipelines.images import INTERPOLATIONS, as_size, check_choice, resize_image
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
@@ -50,7 +49,7 @@ class RandomResizedCrop:
         check_choice('backend', backend, ('cv2', 'pillow'))
         if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise ValueError(f'RandomResizedCrop: scale={scale} and ratio={ratio} are (low, high), shares up to 1')
-        self.size = _whole(as_size(size))
+        self.size = as_size(size)
         self.scale = scale
         self.ratio = ratio
         self.max_attempts = max_attempts
@@ -58,7 +57,7 @@ class RandomResizedCrop:
         self.backend = backend
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        _refuse_objects(self, sample)
+        refuse_objects(self, sample)
         height, width = sample['img'].shape[:2]
         top, left, high, wide = self._window(height, width, rng_of(sample))
         img = sample['img'][top : top + high, left : left + wide]
@@ -102,24 +101,12 @@ class CenterCrop:
                 'CenterCrop: efficientnet_style, and crop_padding, interpolation and backend, which belong to it, '
                 'are not supported'
             )
-        self.crop_size = _whole(as_size(crop_size))
+        self.crop_size = as_size(crop_size)
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        _refuse_objects(self, sample)
+        refuse_objects(self, sample)
         height, width = sample['img'].shape[:2]
         high, wide = min(self.crop_size[0], height), min(self.crop_size[1], width)
         top, left = round((height - high) / 2), round((width - wide) / 2)
         crop(sample, left, top, left + wide, top + high, clip=True)
         return sample
-
-
-def _whole(size: tuple[int, int]) -> tuple[int, int]:
-    if size[1] < 1:
-        raise ValueError(f'size is (height, width) or an edge, got {size}')
-    return size
-
-
-def _refuse_objects(transform: Any, sample: dict[str, Any]) -> None:
-    """These transforms leave no object behind that somebody would look for."""
-    if any(sample.get(fields) for fields in ('bbox_fields', 'mask_fields', 'seg_fields')):
-        raise ValueError(f'{type(transform).__name__} is for images of one class: boxes, masks and maps stay behind')

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.images import check_choice
+from mmkit.datasets.pipelines.images import BORDERS, as_size, check_choice, surround
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
@@ -38,9 +38,22 @@ def crop(sample: dict[str, Any], x1: int, y1: int, x2: int, y2: int, clip: bool)
         sample[key] = sample[key][y1:y2, x1:x2]
 
 
+def refuse_objects(transform: Any, sample: dict[str, Any]) -> None:
+    """For transforms of the image alone, which would leave objects behind.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    if any(sample.get(fields) for fields in ('bbox_fields', 'mask_fields', 'seg_fields')):
+        raise ValueError(f'{type(transform).__name__} is for images of one class: boxes, masks and maps stay behind')
+
+
 @PIPELINES.register_module()
 class RandomCrop:
     """Cuts out a window at a random place. None if no object is left, unless `allow_negative_crop`.
+
+    mmclassification has other words, from `size` on, for images of one class, which may be padded before; they exclude
+    the others.
 
     Args:
         crop_size: (height, width) of the window, as `crop_type` reads it.
@@ -49,16 +62,40 @@ class RandomCrop:
         allow_negative_crop: windows without objects are fine.
         recompute_bbox: boxes tightly around what is left of the masks.
         bbox_clip_border: clip boxes to the window.
+        size: (height, width) of the window, or an edge for a square.
+        padding: pixels at every side, (at left and right, at top and bottom), or (left, top, right, bottom).
+        pad_if_needed: put as many pixels as are missing at both ends of a side that is shorter than the window.
+        pad_val: what to pad with, a number or one a channel.
+        padding_mode: 'constant' for `pad_val`, 'edge', or a mirror image: 'reflect' without the edge, 'symmetric' with.
     """
 
     def __init__(
         self,
-        crop_size: Sequence[float],
+        crop_size: Sequence[float] | None = None,
         crop_type: str = 'absolute',
         allow_negative_crop: bool = False,
         recompute_bbox: bool = False,
         bbox_clip_border: bool = True,
+        size: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] | None = None,
+        pad_if_needed: bool = False,
+        pad_val: float | Sequence[float] = 0,
+        padding_mode: str = 'constant',
     ) -> None:
+        check_choice('padding_mode', padding_mode, tuple(BORDERS))
+        of_objects = (crop_type, allow_negative_crop, recompute_bbox, bbox_clip_border)
+        of_classes = (padding, pad_if_needed, pad_val, padding_mode)
+        if size is not None and (crop_size is not None or of_objects != ('absolute', False, False, True)):
+            raise ValueError(f'RandomCrop: size={size} is for images of one class, crop_size and the like for objects')
+        if size is None and (crop_size is None or of_classes != (None, False, 0, 'constant')):
+            raise ValueError('RandomCrop needs crop_size, or size, to which padding and the like belong')
+        crop_size = crop_size if size is None else as_size(size)
+        assert crop_size is not None
+        self.of_classes = size is not None
+        self.padding = _four_sides(padding)
+        self.pad_if_needed = pad_if_needed
+        self.pad_val = pad_val
+        self.padding_mode = padding_mode
         check_choice('crop_type', crop_type, ('absolute', 'absolute_range', 'relative', 'relative_range'))
         if len(crop_size) != 2 or min(crop_size) <= 0:
             raise ValueError(f'crop_size is (height, width), both above 0; got {crop_size}')
@@ -72,6 +109,9 @@ class RandomCrop:
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
         rng = rng_of(sample)
+        if self.of_classes:
+            refuse_objects(self, sample)
+            sample['img'] = self._pad(sample['img'])
         height, width = sample['img'].shape[:2]
         crop_h, crop_w = self._window(height, width, rng)
         y1, x1 = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
@@ -86,6 +126,13 @@ class RandomCrop:
             sample['gt_bboxes'] = sample['gt_masks'].get_bboxes()
         return sample
 
+    def _pad(self, img: np.ndarray) -> np.ndarray:
+        img = surround(img, *self.padding, self.pad_val, self.padding_mode)
+        if self.pad_if_needed:
+            lack_h, lack_w = (max(int(size) - edge, 0) for size, edge in zip(self.crop_size, img.shape))
+            img = surround(img, lack_w, lack_h, lack_w, lack_h, self.pad_val, self.padding_mode)
+        return img
+
     def _window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
         size_h, size_w = self.crop_size
         if self.crop_type == 'absolute':
@@ -98,6 +145,15 @@ class RandomCrop:
         if self.crop_type == 'relative_range':
             size_h, size_w = rng.uniform(size_h, 1), rng.uniform(size_w, 1)
         return max(int(height * size_h + 0.5), 1), max(int(width * size_w + 0.5), 1)
+
+
+def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int]:
+    """left, top, right, bottom."""
+    sides = [padding or 0] * 4 if isinstance(padding, int) or padding is None else list(padding)
+    sides = sides * 2 if len(sides) == 2 else sides
+    if len(sides) != 4 or min(sides) < 0:
+        raise ValueError(f'RandomCrop: padding is a number, two or four of them, got {padding!r}')
+    return sides[0], sides[1], sides[2], sides[3]
 
 
 @PIPELINES.register_module()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.images import INTERPOLATIONS, check_choice, pad_image, resize_image
+from mmkit.datasets.pipelines.images import INTERPOLATIONS, as_size, check_choice, pad_image, resize_image
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 from mmkit.structures import rescaled_size
@@ -23,14 +23,6 @@ def as_scales(img_scale: Any) -> list[Scale]:
     if not img_scale or any(len(scale) != 2 for scale in img_scale):
         raise ValueError(f'img_scale is two numbers, or a list of such pairs, got {img_scale!r}')
     return [(scale[0], scale[1]) for scale in img_scale]
-
-
-def as_size(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width); one number is a square, and the second of two may be -1."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or pair[0] < 1 or (pair[1] < 1 and pair[1] != -1):
-        raise ValueError(f'size is an edge, (height, width) or (edge, -1), got {size!r}')
-    return pair[0], pair[1]
 
 
 @PIPELINES.register_module()
@@ -72,7 +64,7 @@ class Resize:
         check_choice('multiscale_mode', multiscale_mode, ('range', 'value'))
         check_choice('backend', backend, ('cv2', 'pillow'))
         check_choice('interpolation', interpolation, tuple(INTERPOLATIONS))
-        self.size = None if size is None else as_size(size)
+        self.size = None if size is None else as_size(size, open_end=True)
         check_choice('adaptive_side', adaptive_side, ('short', 'long', 'height', 'width'))
         scaled = img_scale is not None or ratio_range is not None or multiscale_mode != 'range'
         if size is not None and (scaled or not keep_ratio or override):

@@ -26,6 +26,14 @@ INTERPOLATIONS = {
 }
 
 
+BORDERS = {
+    'constant': cv2.BORDER_CONSTANT,
+    'edge': cv2.BORDER_REPLICATE,
+    'reflect': cv2.BORDER_REFLECT_101,
+    'symmetric': cv2.BORDER_REFLECT,
+}
+
+
 class BrokenImageError(OSError):
     """A file that is there but holds no complete image."""
 
@@ -33,6 +41,18 @@ class BrokenImageError(OSError):
 def check_choice(what: str, given: str, known: Sequence[str]) -> None:
     if given not in known:
         raise ValueError(f'unknown {what} {given!r}; there are: {", ".join(known)}')
+
+
+def as_size(size: int | Sequence[int], open_end: bool = False) -> tuple[int, int]:
+    """(height, width); one number is a square. With `open_end` the second of two may be -1.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or pair[0] < 1 or (pair[1] < 1 and not (open_end and pair[1] == -1)):
+        raise ValueError(f'size is an edge, (height, width){" or (edge, -1)" * open_end}, got {size!r}')
+    return pair[0], pair[1]
 
 
 def check_disk(file_client_args: Mapping[str, Any] | None) -> None:
@@ -114,8 +134,25 @@ def pad_image(img: np.ndarray, height: int, width: int, value: float | Sequence[
         raise ValueError(f'cannot pad an image of (height, width) {img.shape[:2]} to {height, width}')
     if not down and not right:
         return img
+    return surround(img, 0, 0, right, down, value)
+
+
+def surround(
+    img: np.ndarray,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+    value: float | Sequence[float] = 0,
+    mode: str = 'constant',
+) -> np.ndarray:
+    """So many pixels more at every side: `value`, a number or one a channel, or what `mode` of `BORDERS` makes.
+
+    Raises:
+        ValueError: if there are more or fewer values than channels.
+    """
     channels = img.shape[2] if img.ndim == 3 else 1
     fill = [float(value)] * channels if isinstance(value, (int, float)) else [float(v) for v in value]
     if len(fill) != channels:
         raise ValueError(f'{len(fill)} padding values for {channels} channels')
-    return cv2.copyMakeBorder(img, 0, down, 0, right, cv2.BORDER_CONSTANT, value=fill)
+    return cv2.copyMakeBorder(img, top, bottom, left, right, BORDERS[mode], value=fill)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import CenterCrop, RandomFlip, RandomResizedCrop, Resize
+from mmkit.datasets.pipelines import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, Resize
 
 
 def image(height, width):
@@ -60,6 +60,33 @@ def test_center_crop(shape, size, expected):
     assert found['img_shape'] == (high, wide, 3)
 
 
+def test_random_crop_of_a_padded_image():
+    windows = set()
+    for seed in range(60):
+        found = RandomCrop(size=8, padding=2, pad_val=255)(sample(8, 8, seed))['img']
+        assert found.shape == (8, 8, 3)
+        inside = found[found[..., 2] == 0]  # rows and columns of the image itself
+        windows.add((*inside.min(0), *inside.max(0)))
+        assert len(inside) >= 36
+    assert len(windows) > 15  # of 25
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'height', 'width', 'first_row'),
+    [
+        (dict(padding=(1, 0)), 2, 6, [9, 0, 1, 2, 3, 9]),
+        (dict(padding=(2, 0, 1, 1)), 3, 7, [9, 9, 0, 1, 2, 3, 9]),
+        (dict(padding=(2, 0), padding_mode='edge'), 2, 8, [0, 0, 0, 1, 2, 3, 3, 3]),
+        (dict(padding=(2, 0), padding_mode='reflect'), 2, 8, [2, 1, 0, 1, 2, 3, 2, 1]),
+        (dict(padding=(2, 0), padding_mode='symmetric'), 2, 8, [1, 0, 0, 1, 2, 3, 3, 2]),
+        (dict(pad_if_needed=True), 4, 8, [9] * 8),  # one row and two columns are missing
+    ],
+)
+def test_padding_before_random_crop(arguments, height, width, first_row):
+    padded = RandomCrop(size=(3, 6), pad_val=9, **arguments)._pad(image(2, 4))
+    assert padded.shape[:2] == (height, width) and padded[0, :, 1].tolist() == first_row
+
+
 @pytest.mark.parametrize(
     ('shape', 'arguments', 'expected'),
     [
@@ -105,6 +132,12 @@ def test_flip_prob_is_flip_ratio():
         (RandomResizedCrop, dict(size=8, scale=(0.5, 0.1)), 'scale'),
         (RandomResizedCrop, dict(size=8, scale=(0.5, 2.0)), 'scale'),
         (RandomResizedCrop, dict(size=8, interpolation='cubic'), 'cubic'),
+        (RandomCrop, dict(), 'needs crop_size'),
+        (RandomCrop, dict(size=8, crop_size=(8, 8)), 'for images of one class'),
+        (RandomCrop, dict(size=8, allow_negative_crop=True), 'for images of one class'),
+        (RandomCrop, dict(crop_size=(8, 8), padding=4), 'to which padding'),
+        (RandomCrop, dict(size=8, padding=(1, 2, 3)), 'two or four'),
+        (RandomCrop, dict(size=8, padding_mode='wrap'), 'wrap'),
         (CenterCrop, dict(crop_size=8, efficientnet_style=True), 'efficientnet_style'),
         (CenterCrop, dict(crop_size=8, interpolation='bicubic'), 'interpolation'),
     ],
@@ -114,7 +147,7 @@ def test_what_is_refused(transform, arguments, message):
         transform(**arguments)
 
 
-@pytest.mark.parametrize('transform', [RandomResizedCrop(8), CenterCrop(8)])
+@pytest.mark.parametrize('transform', [RandomResizedCrop(8), CenterCrop(8), RandomCrop(size=8)])
 def test_objects_are_not_left_behind(transform):
     with pytest.raises(ValueError, match='boxes, masks and maps stay behind'):
         transform({**sample(20, 20), 'bbox_fields': ['gt_bboxes'], 'gt_bboxes': np.zeros((1, 4))})
