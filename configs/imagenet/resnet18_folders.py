@@ -4,6 +4,7 @@ _base_ = ['../_base_/models/resnet18.py', '../_base_/default_runtime.py']
 model = dict(backbone=dict(base_channels=32), head=dict(num_classes=3, in_channels=256, topk=(1,)))
 dataset_type = 'ImageNet'
 data_root = 'data/shape_pieces/'
+classes = ('circle', 'square', 'triangle')  # the folders; one that is missing is an error, not a shift of labels
 img_norm_cfg = dict(mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0], to_rgb=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -27,9 +28,9 @@ data = dict(
     workers_per_gpu=0,
     val_dataloader=dict(samples_per_gpu=32),
     test_dataloader=dict(samples_per_gpu=32),
-    train=dict(type=dataset_type, data_prefix=data_root + 'train', pipeline=train_pipeline),
-    val=dict(type=dataset_type, data_prefix=data_root + 'val', pipeline=test_pipeline),
-    test=dict(type=dataset_type, data_prefix=data_root + 'val', pipeline=test_pipeline),
+    train=dict(type=dataset_type, classes=classes, data_prefix=data_root + 'train', pipeline=train_pipeline),
+    val=dict(type=dataset_type, classes=classes, data_prefix=data_root + 'val', pipeline=test_pipeline),
+    test=dict(type=dataset_type, classes=classes, data_prefix=data_root + 'val', pipeline=test_pipeline),
 )
 evaluation = dict(interval=1, metric='accuracy', save_best='accuracy_top-1')
 optimizer = dict(type='AdamW', lr=0.001, weight_decay=0.05)
