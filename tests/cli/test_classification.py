@@ -74,9 +74,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def close_logs():
-    handler = signal.getsignal(signal.SIGTERM)
     yield
-    signal.signal(signal.SIGTERM, handler)
     for each in list(get_logger().handlers):
         if hasattr(each, 'baseFilename'):
             get_logger().removeHandler(each)
@@ -84,7 +82,12 @@ def close_logs():
 
 
 def train(config, work, *flags):
-    assert run_train([config, '--work-dir', str(work), '--device', 'cpu', '--seed', '0', *flags]) == 0
+    """Lines of the log of a training; signals are as before afterwards."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert run_train([config, '--work-dir', str(work), '--device', 'cpu', '--seed', '0', *flags]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, handler)
     log = sorted(Path(work).glob('*.log.json'))[-1]
     return [json.loads(line) for line in log.read_text().splitlines()[1:]]
 
