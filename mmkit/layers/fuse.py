@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkit.layers.conv_module import ConvModule
+from mmkit.layers.norm import SyncBN
 
 
 def fuse_conv_bn(model: nn.Module) -> int:
@@ -16,21 +17,38 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
     A pair is two neighbours in the order in which a module registered them, as convolution and norm of residual blocks
     are, or those of a `ConvModule`. Modules with a `switch_to_deploy` (branches of theirs become one convolution) are
-    asked to do so first. Convolutions that compute their weights (weight standardisation, deformable ones) stay.
+    asked to do so first. Convolutions that compute their weights (weight standardisation, deformable ones) stay, and so
+    do norms that do more than norm.
 
     Returns:
-        How many pairs were folded.
+        How many batch norms are gone, those of branches included.
     """
+    before = _num_norms(model)
     for module in list(model.modules()):
         switch = getattr(module, 'switch_to_deploy', None)
         if callable(switch):
             switch()
-    return sum(_fuse_children(module) for module in model.modules())
+    for module in model.modules():
+        _fuse_children(module)
+    return before - _num_norms(model)
+
+
+def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether `folded` has an answer: for a plain convolution, and a batch norm that does nothing but norm."""
+    return (
+        type(conv) is nn.Conv2d
+        and not conv._forward_pre_hooks
+        and not hasattr(conv, 'parametrizations')
+        and isinstance(norm, _BatchNorm)
+        and type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward, SyncBN.forward)
+        and norm.num_features == conv.out_channels
+        and norm.running_mean is not None
+    )
 
 
 @torch.no_grad()
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """One convolution that does what `conv` and then `norm` (a batch norm with running statistics) do."""
+    """One convolution that does what `conv` and then `norm`, which `can_fold`, do in eval mode."""
     assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt()  # (C,)
     if norm.weight is not None:
@@ -59,22 +77,20 @@ def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     return result
 
 
-def _fuse_children(module: nn.Module) -> int:
+def _num_norms(model: nn.Module) -> int:
+    return sum(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def _fuse_children(module: nn.Module) -> None:
     if isinstance(module, ConvModule) and module.order[:2] != ('conv', 'norm') and module.order[1:] != ('conv', 'norm'):
-        return 0
+        return
     pairs = [
         (conv_name, conv, norm_name, norm)
         for (conv_name, conv), (norm_name, norm) in pairwise(module.named_children())
-        if _is_plain(conv) and isinstance(norm, _BatchNorm) and norm.num_features == conv.out_channels
-        if norm.running_mean is not None
+        if can_fold(conv, norm)
     ]
     for conv_name, conv, norm_name, norm in pairs:
         # A new convolution: the old one may be shared with another norm, as in heads with one norm per level.
         assert isinstance(conv, nn.Conv2d)
         setattr(module, conv_name, folded(conv, norm))
         setattr(module, norm_name, nn.Identity())
-    return len(pairs)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d and not module._forward_pre_hooks and not hasattr(module, 'parametrizations')
