@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import re
 
 import cv2
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from mmkit.cli.test import main
 from mmkit.engine.checkpoint import save_checkpoint
+from mmkit.models import build_detector
 from mmkit.utils.logging import get_logger
-from tests.tiny import save_weights
+from tests.tiny import CLASSES, save_weights
 
 
 @pytest.fixture
@@ -51,6 +55,35 @@ def test_everything_at_once(files, tmp_path, capsys, caplog):
     assert cv2.imread(str(work / 'drawn' / '0.png')).shape == (64, 64, 3)
     assert re.search(r'[1-9]\d* batch norms folded', caplog.text)
     assert 'bbox_mAP' in next(work.glob('test_*.log')).read_text()
+
+
+def test_fused_branches_detect_the_same(files, tiny, tmp_path, capsys, caplog):
+    """RepVGG as it was trained, folded, and built in its deployed form, from one checkpoint."""
+    caplog.set_level('INFO')
+    arch = dict(num_blocks=[1, 2, 1, 1], width_factor=[1, 1, 1, 1], group_layer_map={2: 2}, se_cfg=None)
+    cfg = copy.deepcopy(tiny[1])
+    backbone = dict(type='RepVGG', arch=arch, base_channels=8, out_indices=(0, 1, 2, 3))
+    cfg.merge_from_dict({'model.backbone': dict(backbone, _delete_=True)})
+    torch.manual_seed(0)
+    model = build_detector(cfg.model)
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+            nn.init.uniform_(norm.weight, 0.5, 1)
+    save_checkpoint(tmp_path / 'a.pth', model, meta={'CLASSES': CLASSES})
+    cfg.dump(tmp_path / 'repvgg.py')
+
+    found = []
+    for flags in ([], ['--fuse-conv-bn'], ['--cfg-options', 'model.backbone.deploy=True']):
+        command = [str(tmp_path / 'repvgg.py'), str(tmp_path / 'a.pth'), '--out', str(tmp_path / 'a.pkl')]
+        assert main([*command, *flags, '--device', 'cpu']) == 0
+        found.append(pickle.loads((tmp_path / 'a.pkl').read_bytes()))
+    assert sum(map(len, found[0][0])) == 5
+    for other in found[1:]:
+        for image, same in zip(found[0], other, strict=True):
+            for boxes, others in zip(image, same, strict=True):
+                np.testing.assert_allclose(others, boxes, rtol=1e-4, atol=1e-4)
 
 
 def test_coco_files(files, tmp_path, capsys):

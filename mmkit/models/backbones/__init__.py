@@ -6,6 +6,7 @@ from mmkit.models.backbones.hrnet import HRNet
 from mmkit.models.backbones.mobilenet_v2 import MobileNetV2
 from mmkit.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
 from mmkit.models.backbones.regnet import RegNet
+from mmkit.models.backbones.repvgg import RepVGG
 from mmkit.models.backbones.res2net import Res2Net
 from mmkit.models.backbones.resnest import ResNeSt
 from mmkit.models.backbones.resnet import ResNet, ResNetV1d
@@ -23,6 +24,7 @@ __all__ = [
     'PyramidVisionTransformer',
     'PyramidVisionTransformerV2',
     'RegNet',
+    'RepVGG',
     'Res2Net',
     'ResNeSt',
     'ResNeXt',
