@@ -18,6 +18,8 @@ EXAMPLES = """examples:
     convert mobilenet_v2-b0353104.pth mbv2.pth --from torchvision
   a model of detectron2 (the pickle is read without executing it):
     convert model_final.pkl d2.pth --from detectron2
+  an ImageNet backbone of RepVGG's authors, in the form of training or deployed:
+    convert RepVGG-A0-train.pth a0.pth --from repvgg
   only the weights and classes of an mmdetection checkpoint:
     convert epoch_12.pth weights.pth --from mmdet
 """

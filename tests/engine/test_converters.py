@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from mmkit.cli.convert import main
-from mmkit.engine.converters import convert_file, detectron2, megvii_yolox
+from mmkit.engine.converters import convert_file, detectron2, megvii_yolox, repvgg
 from mmkit.engine.converters import torchvision as from_torchvision
 from mmkit.models import build_backbone, build_detector
 from mmkit.utils.state_dict import load_state_dict
@@ -105,6 +105,46 @@ def test_detectron2_names():
         'roi_heads.mask_head.mask_fcn4.weight': 'roi_head.mask_head.convs.3.conv.weight',
     }
     assert names(detectron2.convert({name: torch.zeros(1) for name in expected})) == expected
+
+
+def test_repvgg_names():
+    expected = {
+        'stage0.rbr_dense.conv.weight': 'stem.branch_3x3.conv.weight',
+        'stage0.rbr_1x1.bn.running_var': 'stem.branch_1x1.norm.running_var',
+        'stage1.0.rbr_dense.bn.num_batches_tracked': 'stage_1.0.branch_3x3.norm.num_batches_tracked',
+        'module.stage3.13.rbr_1x1.conv.weight': 'stage_3.13.branch_1x1.conv.weight',
+        'stage2.1.rbr_identity.running_mean': 'stage_2.1.branch_norm.running_mean',
+        'stage4.0.se.down.bias': 'stage_4.0.se_layer.conv1.conv.bias',
+        'stage4.0.se.up.weight': 'stage_4.0.se_layer.conv2.conv.weight',
+        'stage0.rbr_reparam.bias': 'stem.branch_reparam.bias',
+        'module.stage4.0.rbr_reparam.weight': 'stage_4.0.branch_reparam.weight',
+    }
+    found = repvgg.convert({name: torch.zeros(1) for name in [*expected, 'linear.weight', 'head.weight']})
+    assert names(found) == expected
+    assert found.dropped == ['linear.weight'] and found.unknown == ['head.weight']
+
+
+@pytest.mark.parametrize('deploy', [False, True])
+def test_repvgg_of_the_authors_fills_a_backbone(deploy, tmp_path):
+    arch = dict(num_blocks=[1, 2], width_factor=[1, 1], group_layer_map=None, se_cfg=dict(ratio=2, divisor=1))
+    small = dict(arch=arch, base_channels=8, strides=(2, 2), dilations=(1, 1), out_indices=(0, 1), deploy=deploy)
+    ours = build_backbone(dict(type='RepVGG', **small))
+    theirs = {'linear.weight': torch.zeros(1)}
+    for name, tensor in ours.state_dict().items():
+        name = name.replace('stem.', 'stage0.').replace('stage_', 'stage').replace('.norm.', '.bn.')
+        name = name.replace('branch_3x3', 'rbr_dense').replace('branch_norm', 'rbr_identity')
+        name = name.replace('branch_', 'rbr_').replace('se_layer.conv1.conv', 'se.down')
+        theirs[name.replace('se_layer.conv2.conv', 'se.up')] = torch.rand_like(tensor.float())
+    torch.save(theirs, tmp_path / 'theirs.pth')
+    assert main([str(tmp_path / 'theirs.pth'), str(tmp_path / 'ours.pth'), '--from', 'repvgg']) == 0
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'ours.pth'))
+    loaded = build_backbone(dict(type='RepVGG', **small, init_cfg=init_cfg))
+    loaded.init_weights()
+    block = 'stage2.1.rbr_reparam.bias' if deploy else 'stage2.1.rbr_identity.weight'
+    place = loaded.stage_2[1].branch_reparam.bias if deploy else loaded.stage_2[1].branch_norm.weight
+    torch.testing.assert_close(place.data, theirs[block])
+    found = repvgg.convert(theirs)
+    assert load_state_dict(ours, found.state_dict, strict=True).complete and not found.unknown
 
 
 def test_caffe2_backbone_fills_a_resnet(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmkit.engine.converters import detectron2, megvii_yolox, torchvision
+from mmkit.engine.converters import detectron2, megvii_yolox, repvgg, torchvision
 from mmkit.engine.converters.rules import Conversion, rename
 from mmkit.utils.files import atomic_write
 from mmkit.utils.weights import read_weights, resolve
@@ -24,6 +24,7 @@ CONVERTERS: dict[str, Callable[[Mapping[str, Tensor]], Conversion]] = {
     'megvii-yolox': megvii_yolox.convert,
     'torchvision': torchvision.convert,
     'detectron2': detectron2.convert,
+    'repvgg': repvgg.convert,
     'mmdet': _mmdet,
 }
 
