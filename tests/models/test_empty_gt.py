@@ -61,6 +61,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'htc/htc_r50_fpn_1x_coco': {},
     'htc/htc_without_semantic_r50_fpn_1x_coco': {},
     'retinanet/retinanet_r50_fpn_1x_coco': {},
+    'repvgg/retinanet_repvgg-a0_fpn_1x_coco': {'backbone.base_channels': 4},
+    'repvgg/faster_rcnn_repvgg-b0_fpn_1x_coco': {'backbone.base_channels': 4},
     'atss/atss_r50_fpn_1x_coco': GROUPS,
     'gfl/gfl_r50_fpn_1x_coco': GROUPS,
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
