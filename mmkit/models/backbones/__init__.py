@@ -12,6 +12,7 @@ from mmkit.models.backbones.resnest import ResNeSt
 from mmkit.models.backbones.resnet import ResNet, ResNetV1d
 from mmkit.models.backbones.resnext import ResNeXt
 from mmkit.models.backbones.swin import SwinTransformer
+from mmkit.models.backbones.timm_backbone import TIMMBackbone
 from mmkit.models.backbones.vgg import SSDVGG, VGG
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     'ResNet',
     'ResNetV1d',
     'SwinTransformer',
+    'TIMMBackbone',
 ]

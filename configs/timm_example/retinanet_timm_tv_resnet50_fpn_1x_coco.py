@@ -1,0 +1,15 @@
+_base_ = [
+    '../_base_/models/retinanet_r50_fpn.py', '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_1x.py', '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='TIMMBackbone',
+        model_name='tv_resnet50',  # the same weights as torchvision://resnet50
+        features_only=True,
+        pretrained=True,
+        out_indices=(1, 2, 3, 4),
+    ),
+)
+optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)
