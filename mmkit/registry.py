@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mmkit.utils.imports import find_class
-from mmkit.utils.names import nearest
+from mmkit.utils.names import nearest, unscoped
 
 if TYPE_CHECKING:
     from inspect import Parameter
@@ -30,7 +30,7 @@ class Registry:
         Registry.everything.append(self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._modules
+        return isinstance(name, str) and unscoped(name) in self._modules
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -45,9 +45,12 @@ class Registry:
     def get(self, name: str) -> Callable[..., Any]:
         """What is registered as `name`, or the class at a dotted path (see mmkit.utils.imports.find_class).
 
+        'mmdet.ResNet' is 'ResNet', and so are the names of the other `SCOPES`.
+
         Raises:
             KeyError: nothing is; the message has the nearest names.
         """
+        name = unscoped(name)
         if name in self._modules:
             return self._modules[name]
         if '.' in name:

@@ -101,6 +101,16 @@ def test_unknown_type_names_the_nearest_and_the_way_to_own_classes():
     assert message.endswith('[model.type at <string>.py:3]')
 
 
+def test_types_may_have_the_name_of_their_project_in_front():
+    for name in ('mmdet.Neck', 'mmcls.Neck', 'mmcv.Neck'):
+        assert name in PARTS and PARTS.get(name) is PARTS.get('Neck')
+    assert 'mmseg.Neck' not in PARTS and 'mmdet.' not in PARTS
+    with pytest.raises(KeyError, match="'Hand' is not a registered test part"):
+        PARTS.get('mmcls.Hand')
+    with pytest.raises(ValueError, match=r'mmdet\.models\.Neck'):
+        PARTS.get('mmdet.models.Neck')
+
+
 def test_unknown_type_names_the_registry_that_has_it():
     with pytest.raises(KeyError, match='there is a test other of this name'):
         PARTS.get('Elsewhere')

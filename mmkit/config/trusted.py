@@ -9,6 +9,7 @@ from typing import Any
 
 from mmkit.config.errors import ConfigError
 from mmkit.utils.imports import admit
+from mmkit.utils.names import SCOPES
 
 
 def import_custom_modules(cfg: Mapping[str, Any], trust: bool) -> None:
@@ -25,6 +26,9 @@ def import_custom_modules(cfg: Mapping[str, Any], trust: bool) -> None:
     modules = [modules] if isinstance(modules, str) else modules
     if not isinstance(modules, (list, tuple)) or not all(isinstance(name, str) for name in modules):
         raise ConfigError(f"custom_imports is dict(imports=['package.module', ...]), got {wanted!r}")
+    modules = [name for name in modules if name.partition('.')[0] not in SCOPES]  # what they register is here already
+    if not modules:
+        return
     if not trust:
         warnings.warn(
             f'custom_imports {", ".join(modules)} are not imported: reading a config executes nothing. If you trust '

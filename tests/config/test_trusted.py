@@ -46,3 +46,9 @@ def test_failed_imports():
 def test_malformed_custom_imports(value):
     with pytest.raises(ConfigError, match=r"dict\(imports=\['package.module'"):
         Config.fromstring(f'custom_imports = {value}')
+
+
+@pytest.mark.parametrize('trust', [True, False])
+def test_projects_whose_types_are_here_need_no_import(trust, recwarn):
+    Config.fromstring("custom_imports = dict(imports=['mmcls.models'], allow_failed_imports=False)", trust=trust)
+    assert not recwarn.list
