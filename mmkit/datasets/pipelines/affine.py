@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mmkit.datasets.pipelines.cropping import keep_objects
-from mmkit.datasets.pipelines.mixing import clip_bboxes, inside, refuse_pixel_fields, still_useful
+from mmkit.datasets.pipelines.mixing import bbox_fields, clip_bboxes, inside, refuse_pixel_fields, still_useful
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
@@ -85,7 +85,7 @@ class RandomAffine:
         img = cv2.warpAffine(sample['img'], matrix[:2], (width, height), borderValue=self.border_val)
         sample['img'] = img
         sample['img_shape'] = sample['pad_shape'] = img.shape
-        for key in sample.get('bbox_fields', []):
+        for key in bbox_fields(sample):
             before = sample[key]
             after = warped_bboxes(before, matrix)
             if self.bbox_clip_border:

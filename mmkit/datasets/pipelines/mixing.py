@@ -22,6 +22,11 @@ def others(sample: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return list(sample['mix_results'])
 
 
+def bbox_fields(sample: dict[str, Any]) -> list[str]:
+    """The names of what has boxes; a sample that a script made may not list them."""
+    return list(sample.get('bbox_fields') or [key for key in ('gt_bboxes', 'gt_bboxes_ignore') if key in sample])
+
+
 def refuse_pixel_fields(sample: dict[str, Any], name: str) -> None:
     """Transforms of images and boxes alone must not leave masks or maps behind where they were."""
     fields = [*sample.get('mask_fields', []), *sample.get('seg_fields', [])]
@@ -108,8 +113,9 @@ class Mosaic:
         self.pad_val = pad_val
         self.prob = prob
 
-    def get_indexes(self, dataset: Any, rng: np.random.Generator) -> list[int]:
-        return [int(index) for index in rng.integers(len(dataset), size=3)]
+    def get_indexes(self, dataset: Any, rng: np.random.Generator | None = None) -> list[int]:
+        """Three more images."""
+        return (rng or np.random.default_rng()).integers(len(dataset), size=3).tolist()
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         rng = rng_of(sample)
@@ -124,13 +130,14 @@ class Mosaic:
         size = 2 * height, 2 * width
         canvas = filled(sample['img'], *size, self.pad_val)
         placed = [self._place(canvas, part['img'], center, corner) for corner, part in enumerate(parts)]
-        for key in sample.get('bbox_fields', []):
+        for key in bbox_fields(sample):
             moved = [part[key] * factor + shift for part, (factor, shift) in zip(parts, placed)]
             sample[key] = np.concatenate(moved).astype(np.float32)
-        sample['gt_labels'] = np.concatenate([part['gt_labels'] for part in parts])
+        if 'gt_labels' in sample:
+            sample['gt_labels'] = np.concatenate([part['gt_labels'] for part in parts])
         sample['img'] = canvas
         sample['img_shape'] = sample['pad_shape'] = canvas.shape
-        for key in sample.get('bbox_fields', []):
+        for key in bbox_fields(sample):
             self._tidy(sample, key, size)
         return sample
 
@@ -197,13 +204,16 @@ class MixUp:
         self.ratio_range = ratio_range
         self.flip_ratio = flip_ratio
         self.pad_val = pad_val
+        if max_iters < 1:
+            raise ValueError(f'MixUp.max_iters is at least 1, got {max_iters}')
         self.max_iters = max_iters
         self.limits = (min_bbox_size, min_area_ratio, max_aspect_ratio)
         self.bbox_clip_border = bbox_clip_border
         self.skip_filter = skip_filter
 
-    def get_indexes(self, dataset: Any, rng: np.random.Generator) -> int:
+    def get_indexes(self, dataset: Any, rng: np.random.Generator | None = None) -> int:
         """An image with objects, if `max_iters` draws find one."""
+        rng = rng or np.random.default_rng()
         for _ in range(self.max_iters):
             index = int(rng.integers(len(dataset)))
             if len(dataset.get_cat_ids(index)):
@@ -229,7 +239,7 @@ class MixUp:
         sample['img'] = sample['img'].astype(np.uint8)
         sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
         shift = np.array([left, top, left, top], dtype=np.float32)
-        for key in sample.get('bbox_fields', []):
+        for key in bbox_fields(sample):
             self._add_bboxes(sample, other, key, (factor, flip, shift), img.shape[:2])
         return sample
 
@@ -264,5 +274,5 @@ class MixUp:
         if not self.skip_filter:
             keep &= still_useful(scaled, bboxes, *self.limits)
         sample[key] = np.concatenate([sample[key], bboxes[keep]]).astype(np.float32)
-        if key == 'gt_bboxes':
+        if key == 'gt_bboxes' and 'gt_labels' in sample:
             sample['gt_labels'] = np.concatenate([sample['gt_labels'], other['gt_labels'][keep]])

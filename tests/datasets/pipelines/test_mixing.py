@@ -94,6 +94,16 @@ def test_the_other_images():
     assert len(indices) == 150 and set(indices) == set(range(5))
     assert {MixUp(max_iters=200).get_indexes(Labels([[], [], [1], []]), rng) for _ in range(20)} == {2}
     assert MixUp(max_iters=3).get_indexes(Labels([[], []]), rng) in (0, 1)
+    assert MixUp().get_indexes(Labels([[1]])) == 0 and Mosaic().get_indexes(Labels([[1]])) == [0, 0, 0]
+
+
+def test_boxes_that_no_field_lists(make_boxes_only):
+    for step in (Mosaic(img_scale=(40, 60), center_ratio_range=(1, 1)), MixUp(img_scale=(40, 60), ratio_range=(1, 1))):
+        samples = [make_boxes_only(ignored=[(0, 0, 5, 5)]) for _ in range(4)]
+        for sample in samples:
+            del sample['bbox_fields']
+        mixed = step({**samples[0], 'mix_results': samples[1:]})
+        assert len(mixed['gt_bboxes']) == len(mixed['gt_labels']) == len(mixed['gt_bboxes_ignore']) > 1
 
 
 def test_mixup_is_the_mean_of_two_images(make_boxes_only):
@@ -149,6 +159,7 @@ def test_mixing_needs_other_images_and_no_masks(make_sample, make_boxes_only):
         (Mosaic, dict(center_ratio_range=(0.5, 2.5))),
         (MixUp, dict(img_scale=(0, 5))),
         (MixUp, dict(ratio_range=(0, 1))),
+        (MixUp, dict(max_iters=0)),
         (RandomAffine, dict(max_translate_ratio=1.5)),
         (RandomAffine, dict(scaling_ratio_range=(2, 1))),
     ],
