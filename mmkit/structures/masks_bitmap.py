@@ -91,6 +91,11 @@ class BitmapMasks(Masks):
         height, width = max(int(y2 - y1), 1), max(int(x2 - x1), 1)
         return self._like(self.masks[:, y1 : y1 + height, x1 : x1 + width], height, width)
 
+    def affine(self, matrix: np.ndarray) -> Self:
+        """On the same canvas after points (x, y) went where `matrix` (2, 3) says."""
+        size = (self.width, self.height)
+        return self._like([cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR) for mask in self.masks])
+
     def crop_and_resize(
         self,
         bboxes: np.ndarray | Tensor,

@@ -89,6 +89,14 @@ class PolygonMasks(Masks):
         y1, y2 = np.clip([bbox[1], bbox[3]], 0, self.height)
         return self._moved((1.0, 1.0), (-float(x1), -float(y1)), max(int(y2 - y1), 1), max(int(x2 - x1), 1))
 
+    def affine(self, matrix: np.ndarray) -> Self:
+        """On the same canvas after points (x, y) went where `matrix` (2, 3) says; what sticks out is cut off later."""
+        moved = [
+            [(polygon.reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]).reshape(-1) for polygon in polygons]
+            for polygons in self.masks
+        ]
+        return type(self)(moved, self.height, self.width)
+
     def crop_and_resize(
         self,
         bboxes: np.ndarray | Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
@@ -118,4 +119,84 @@ class YOLOXHSVRandomAug:
         )
         hsv = cv2.LUT(cv2.cvtColor(sample['img'], cv2.COLOR_BGR2HSV), tables[None].astype(np.uint8))
         sample['img'] = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        return sample
+
+
+def factor_of(level: float, name: str) -> float:
+    """A level from 0 to 10 as the factor of an enhancement, 0.1 to 1.9; 1 changes nothing."""
+    if not 0 <= level <= 10:
+        raise ValueError(f'{name}.level is a strength between 0 and 10, got {level}')
+    return level / 10 * 1.8 + 0.1
+
+
+def blend(img: np.ndarray, other: np.ndarray | float, factor: float) -> np.ndarray:
+    """factor * img + (1 - factor) * other, cut to 0..255, in the type of the image."""
+    return (img * np.float32(factor) + other * np.float32(1 - factor)).clip(0, 255).astype(img.dtype)
+
+
+class Enhancement:
+    """Blends the image with a poorer version of it, or away from it. arXiv:1906.11172
+
+    Args:
+        level: strength from 0 to 10: from almost only the poorer version to a factor of 1.9.
+        prob: how often it happens.
+    """
+
+    def __init__(self, level: float, prob: float = 0.5) -> None:
+        self.factor = factor_of(level, type(self).__name__)
+        self.prob = prob
+        if not 0 <= prob <= 1:
+            raise ValueError(f'{type(self).__name__}.prob is a probability, got {prob}')
+
+    def poorer(self, img: np.ndarray) -> np.ndarray | float:
+        raise NotImplementedError
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        if rng_of(sample).random() < self.prob:
+            sample['img'] = blend(sample['img'], self.poorer(sample['img']), self.factor)
+        return sample
+
+
+@PIPELINES.register_module()
+class ColorTransform(Enhancement):
+    """More or less colour: the poorer version is grey."""
+
+    def poorer(self, img: np.ndarray) -> np.ndarray | float:
+        return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
+
+
+@PIPELINES.register_module()
+class BrightnessTransform(Enhancement):
+    """More or less light: the poorer version is black."""
+
+    def poorer(self, img: np.ndarray) -> np.ndarray | float:
+        return 0.0
+
+
+@PIPELINES.register_module()
+class ContrastTransform(Enhancement):
+    """More or less contrast: the poorer version is the mean grey everywhere."""
+
+    def poorer(self, img: np.ndarray) -> np.ndarray | float:
+        return float(round(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY).mean()))
+
+
+@PIPELINES.register_module()
+class EqualizeTransform:
+    """Makes all intensities of a channel equally frequent, in uint8 images. arXiv:1906.11172
+
+    Args:
+        prob: how often it happens.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'EqualizeTransform.prob is a probability, got {prob}')
+        self.prob = prob
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        if rng_of(sample).random() < self.prob:
+            if sample['img'].dtype != np.uint8:
+                raise TypeError(f'EqualizeTransform changes uint8 images, got {sample["img"].dtype}')
+            sample['img'] = np.asarray(ImageOps.equalize(Image.fromarray(sample['img'])))
         return sample

@@ -4,7 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmkit.datasets.pipelines import (
+    BrightnessTransform,
+    ColorTransform,
+    ContrastTransform,
+    EqualizeTransform,
+    Normalize,
+    PhotoMetricDistortion,
+    YOLOXHSVRandomAug,
+)
 
 
 def test_normalize():
@@ -65,3 +73,36 @@ def test_yolox_shifts_hue_saturation_and_value():
         assert -limit - 1 <= min(seen) < 0 < max(seen) <= limit + 1 and seen.count(0) >= 20
     with pytest.raises(TypeError, match='uint8'):
         YOLOXHSVRandomAug()(dict(img=img.astype(np.float32)))
+
+
+def pixel(step, value=(40, 80, 120), size=2):
+    img = np.tile(np.array([[value]], np.uint8), (size, size, 1))
+    return step(dict(img=img, rng=np.random.default_rng(0)))['img'][0, 0].tolist()
+
+
+def test_enhancements_blend_with_a_poorer_image():
+    grey = 0.114 * 40 + 0.587 * 80 + 0.299 * 120  # 87.4
+    assert pixel(BrightnessTransform(level=5, prob=1)) == [40, 80, 120]  # a factor of 1
+    assert pixel(BrightnessTransform(level=10, prob=1)) == [76, 152, 228]
+    assert pixel(BrightnessTransform(level=10, prob=1), (200, 10, 10)) == [255, 19, 19]
+    assert pixel(ColorTransform(level=0, prob=1)) == pytest.approx([0.1 * v + 0.9 * grey for v in (40, 80, 120)], abs=1)
+    assert pixel(ContrastTransform(level=10, prob=1)) == pytest.approx([0, 73, 149], abs=1)
+    assert pixel(ColorTransform(level=0, prob=0)) == [40, 80, 120]
+    half = np.tile(np.array([[[0] * 3], [[100] * 3]], np.uint8), (1, 2, 1))
+    assert ContrastTransform(level=0, prob=1)(dict(img=half))['img'][:, 0, 0].tolist() == [45, 55]
+
+
+def test_equalize_spreads_intensities():
+    img = np.tile(np.array([100, 101, 102, 103], np.uint8)[:, None, None], (1, 255, 3))
+    assert EqualizeTransform(prob=1)(dict(img=img))['img'][:, 0, 0].tolist() == [0, 85, 170, 255]
+    assert EqualizeTransform(prob=0)(dict(img=img))['img'] is img
+    with pytest.raises(TypeError, match='uint8'):
+        EqualizeTransform(prob=1)(dict(img=img.astype(np.float32)))
+
+
+@pytest.mark.parametrize('kind', [BrightnessTransform, ColorTransform, ContrastTransform])
+def test_wrong_enhancements(kind):
+    with pytest.raises(ValueError, match=f'{kind.__name__}.level'):
+        kind(level=12)
+    with pytest.raises(ValueError, match=f'{kind.__name__}.prob'):
+        kind(level=2, prob=2)
