@@ -4,7 +4,7 @@ from mmkit.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2F
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
 from mmkit.models.roi_heads.htc_roi_head import HybridTaskCascadeRoIHead
 from mmkit.models.roi_heads.mask_heads import FCNMaskHead, FusedSemanticHead, HTCMaskHead
-from mmkit.models.roi_heads.roi_extractors import SingleRoIExtractor
+from mmkit.models.roi_heads.roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from mmkit.models.roi_heads.shared_heads import ResLayer
 from mmkit.models.roi_heads.standard_roi_head import StandardRoIHead
 
@@ -14,6 +14,7 @@ __all__ = [
     'ConvFCBBoxHead',
     'FCNMaskHead',
     'FusedSemanticHead',
+    'GenericRoIExtractor',
     'HTCMaskHead',
     'HybridTaskCascadeRoIHead',
     'ResLayer',

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmkit.models.roi_heads.roi_extractors.generic import GenericRoIExtractor
 from mmkit.models.roi_heads.roi_extractors.single_level import SingleRoIExtractor, bboxes_to_rois, scale_rois
 
 ALIGN = dict(type='RoIAlign', output_size=2, sampling_ratio=1)
@@ -61,3 +62,47 @@ def test_scaled_regions_keep_their_centre():
 def test_unknown_layer_is_named():
     with pytest.raises(KeyError, match="RoICrop.*'RoIAlign', 'RoIPool'"):
         extractor(roi_layer=dict(type='RoICrop', output_size=2))
+
+
+def generic(**arguments):
+    cfg = dict(roi_layer=ALIGN, out_channels=1, featmap_strides=[4, 8])
+    return GenericRoIExtractor(**(cfg | arguments))
+
+
+def levels(*values):
+    return [torch.full((1, 1, 64 // stride, 64 // stride), value) for stride, value in zip((4, 8), values)]
+
+
+def test_every_region_reads_all_levels():
+    feats, rois = levels(1.0, 10.0), squares(20, 40)
+    assert generic()(feats, rois).unique().tolist() == [11]
+    stacked = generic(aggregation='concat', out_channels=2)(feats, rois)
+    assert stacked.shape == (2, 2, 2, 2) and stacked[:, 0].unique().tolist() == [1]
+    with pytest.raises(ValueError, match='out_channels is 1, got 2 channels'):
+        generic(aggregation='concat')(feats, rois)
+    with pytest.raises(ValueError, match="'sum' or 'concat', got 'mean'"):
+        generic(aggregation='mean')
+
+
+def test_plugins_come_before_and_after_the_sum():
+    """The first is shared by the levels: its ReLU cuts each of them, not the sum."""
+    conv = dict(type='ConvModule', in_channels=1, out_channels=1, kernel_size=1, inplace=False)
+    extractor = generic(pre_cfg=conv, post_cfg=dict(conv, act_cfg=None))
+    names = [f'{module}.conv.{kind}' for module in ('post_module', 'pre_module') for kind in ('weight', 'bias')]
+    assert [name for name, _ in extractor.named_parameters()] == names
+    for parameter in extractor.parameters():
+        torch.nn.init.ones_(parameter)
+    assert extractor(levels(2.0, -5.0), squares(20)).unique().tolist() == [(2 + 1) + 0 + 1]
+    extractor(levels(2.0, -5.0), torch.zeros(0, 5)).sum().backward()
+    assert all(parameter.grad is not None for parameter in extractor.parameters())
+
+
+def test_a_single_level_is_read_as_it_is():
+    post = dict(type='ConvModule', in_channels=1, out_channels=1, kernel_size=1)
+    assert generic(featmap_strides=[4], post_cfg=post)(levels(3.0)[:1], squares(20)).unique().tolist() == [3]
+
+
+def test_regions_grow_around_their_centre_before_all_levels_are_read():
+    ramps = [torch.arange(32.0).expand(1, 1, 32, 32), torch.zeros(1, 1, 16, 16)]
+    found = generic(featmap_strides=[1, 2])(ramps, torch.tensor([[0.0, 6, 6, 16, 16]]), roi_scale_factor=2)
+    assert found[0, 0, 0].tolist() == [5.5, 15.5]
