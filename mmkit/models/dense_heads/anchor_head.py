@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.bbox import Assignment
+from mmkit.bbox.samplers import PseudoSampler
 from mmkit.layers import BaseModule
 from mmkit.models.dense_heads.levels import (
     PostProcessing,
@@ -18,8 +20,9 @@ from mmkit.models.dense_heads.levels import (
     flatten_level,
     flatten_levels,
 )
+from mmkit.models.dense_heads.sampling import dense_sampler, refuse_sampler
 from mmkit.models.settings import warn_unread
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, BBOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 # Losses that weigh easy examples down themselves and so want all anchors, not a sample of them.
@@ -66,6 +69,7 @@ class AnchorHead(BaseModule):
     """
 
     train_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border', 'pos_weight')
+    takes_sampler = True
 
     def __init__(
         self,
@@ -108,11 +112,14 @@ class AnchorHead(BaseModule):
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
         warn_unread(train_cfg, self.train_keys, 'train_cfg')
         self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
-        sampler = train_cfg.get('sampler') or dict(type='PseudoSampler')
-        if type(self.loss_cls).__name__ in DENSE_LOSSES:
-            sampler = dict(type='PseudoSampler')
-        self.sampler = build_from_cfg(sampler, BBOX_SAMPLERS)
-        self.sampling = type(self.sampler).__name__ != 'PseudoSampler'
+        name, loss = type(self).__name__, type(self.loss_cls).__name__
+        if not self.takes_sampler:
+            refuse_sampler(train_cfg, name)
+        self.sampler = dense_sampler(train_cfg, name)
+        self.sampling = not isinstance(self.sampler, PseudoSampler)
+        if self.sampling and loss in DENSE_LOSSES:
+            warnings.warn(f'{name}: {loss} sees all priors, the sampler in train_cfg plays no part', stacklevel=3)
+            self.sampler, self.sampling = PseudoSampler(), False
         self.allowed_border = train_cfg.get('allowed_border', -1)
         self.pos_weight = train_cfg.get('pos_weight', -1)
 

@@ -38,6 +38,8 @@ class ATSSHead(AnchorHead):
     Others as in `AnchorHead`; the assigner must be an `ATSSAssigner`.
     """
 
+    takes_sampler = False
+
     def __init__(
         self,
         num_classes: int,

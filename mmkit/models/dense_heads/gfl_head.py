@@ -59,6 +59,8 @@ class GFLHead(AnchorHead):
     Others as in `AnchorHead`; the assigner must be an `ATSSAssigner`.
     """
 
+    takes_sampler = False
+
     def __init__(
         self,
         num_classes: int,

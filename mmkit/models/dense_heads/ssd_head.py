@@ -32,6 +32,7 @@ class SSDHead(AnchorHead):
     """
 
     train_keys = (*AnchorHead.train_keys, 'neg_pos_ratio', 'smoothl1_beta')
+    takes_sampler = False
 
     def __init__(
         self,
@@ -82,8 +83,6 @@ class SSDHead(AnchorHead):
 
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
         super()._read_train_cfg(train_cfg)
-        if self.sampling:
-            raise ValueError(f'SSDHead chooses among all anchors: no sampler in train_cfg, got {train_cfg["sampler"]}')
         self.neg_pos_ratio = train_cfg['neg_pos_ratio']
 
     def _init_layers(self) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.models.dense_heads.levels import PostProcessing, detect, featmap_sizes, flatten_level
+from mmkit.models.dense_heads.sampling import dense_sampler
 from mmkit.models.settings import warn_unread
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, BBOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 
@@ -95,7 +96,7 @@ class YOLOV3Head(BaseModule):
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
-            self.sampler = build_from_cfg(train_cfg.get('sampler') or dict(type='PseudoSampler'), BBOX_SAMPLERS)
+            self.sampler = dense_sampler(train_cfg, type(self).__name__)
         kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.convs_bridge = nn.ModuleList(
             ConvModule(a, b, 3, padding=1, **kinds) for a, b in zip(in_channels, out_channels)

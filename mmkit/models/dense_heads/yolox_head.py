@@ -21,6 +21,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
+from mmkit.models.dense_heads.sampling import refuse_sampler
 from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -101,6 +102,7 @@ class YOLOXHead(BaseModule):
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
+            refuse_sampler(train_cfg, type(self).__name__)
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule

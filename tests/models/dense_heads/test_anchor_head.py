@@ -97,7 +97,6 @@ def test_a_sampler_averages_over_all_samples():
     loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
     losses = head(cfg, loss_cls=loss).loss(zeros(2, 4), batch_of(OBJECT))
     assert losses['loss_cls'].item() == pytest.approx(8 * LN2 / 4)
-    assert not head(cfg).sampling  # focal loss sees everything
 
 
 def test_softmax_has_a_background():

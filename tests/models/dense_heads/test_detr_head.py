@@ -225,3 +225,10 @@ def test_padding_plays_no_part():
         second = head(feats, mask)
     torch.testing.assert_close(first.bbox_preds, second.bbox_preds)
     torch.testing.assert_close(first.cls_scores, second.cls_scores)
+
+
+def test_settings_that_nothing_reads_are_named():
+    with pytest.warns(UserWarning, match=r"test_cfg keys \['score_thr'\]"):
+        detr(test_cfg=dict(max_per_img=5, score_thr=0.5))
+    with pytest.raises(ValueError, match='DETRHead chooses among all priors'):
+        detr(train_cfg=dict(assigner=ASSIGNER, sampler=dict(type='RandomSampler', num=4, pos_fraction=0.5)))

@@ -64,5 +64,7 @@ class GenericRoIExtractor(BaseModule):
             pooled = [self.pre_module(level) for level in pooled]
         merged = torch.stack(pooled).sum(0) if self.aggregation == 'sum' else torch.cat(pooled, dim=1)
         if merged.shape[1] != self.out_channels:
-            raise ValueError(f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels')
+            raise ValueError(
+                f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels'
+            )
         return self.post_module(merged) if hasattr(self, 'post_module') else merged
