@@ -104,7 +104,7 @@ class CascadeRoIHead(BaseModule):
         return [self._train_mask_logits(stage, feats, rois) for stage in range(self.num_stages)]
 
     def _mask_samples(
-        self, stage: int, samples: list[Samples], refined: list[Instances], batch: Batch
+        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
     ) -> list[Samples]:
         """The regions that train the mask head of a stage; `refined` are the boxes after the stage."""
         return samples
@@ -131,6 +131,8 @@ class CascadeRoIHead(BaseModule):
     def _sample(
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
     ) -> list[Samples]:
+        """Draw among the proposals by the rules of a stage, whose box head tells OHEM what is hard."""
+
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
             return self.bbox_head[stage].hard_losses(
@@ -147,7 +149,7 @@ class CascadeRoIHead(BaseModule):
         refined: list[Instances],
         batch: Batch,
     ) -> dict[str, Tensor]:
-        samples = self._mask_samples(stage, samples, refined, batch)
+        samples = self._mask_samples(stage, feats, samples, refined, batch)
         assert batch.gts is not None
         targets = self.mask_head[stage].targets(samples, batch.gts, self.train_cfg[stage].get('mask_size', 28))
         logits = self._train_mask_logits(stage, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from mmkit.bbox import Samples
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
-from mmkit.models.roi_heads.sampling import sample_regions
 from mmkit.registry import HEADS, ROI_EXTRACTORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -61,6 +60,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             pretrained=pretrained,
             init_cfg=init_cfg,
         )
+        if mask_head is None:
+            raise ValueError(f'{type(self).__name__} needs a mask_head; without one it is a CascadeRoIHead')
         if (semantic_head is None) != (semantic_roi_extractor is None):
             raise ValueError('semantic_head and semantic_roi_extractor go together')
         unknown = set(semantic_fusion) - {'bbox', 'mask'}
@@ -108,11 +109,9 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         return found
 
     def _mask_samples(
-        self, stage: int, samples: list[Samples], refined: list[Instances], batch: Batch
+        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
     ) -> list[Samples]:
-        if not self.interleaved:
-            return samples
-        return sample_regions(self.assigners[stage], self.samplers[stage], refined, batch)
+        return self._sample(stage, feats, refined, batch) if self.interleaved else samples
 
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}

@@ -97,6 +97,9 @@ def test_background_is_label_minus_one_for_hard_losses():
     labels = torch.tensor([-1, 0, 2, -1])
     expected = torch.nn.functional.cross_entropy(box_head(feats)[0], torch.tensor([3, 0, 2, 3]), reduction='none')
     torch.testing.assert_close(box_head.hard_losses(feats, labels), expected.detach())
+    seesaw = head(loss_cls=dict(type='SeesawLoss', num_classes=3))
+    with pytest.raises(ValueError, match=r"SeesawLoss has \['loss_cls_objectness', 'loss_cls_classes'\]"):
+        seesaw.hard_losses(feats, labels)
 
 
 def test_prediction_in_original_pixels():

@@ -10,10 +10,12 @@ from tests.models.roi_heads.parts import (
     EXTRACTOR,
     MASK,
     MASK_EXTRACTOR,
+    OHEM,
     SIZE,
     TEST,
     TRAIN,
     feats,
+    hardest,
     proposals,
     regions,
     scene,
@@ -94,9 +96,18 @@ def test_interleaved_masks_see_the_boxes_after_the_stage():
     refined = [regions([4, 2, 15, 14]), regions([4, 8, 20, 25])]
     batch = scene()
     samples = head()._sample(0, feats(), proposals(), batch)
-    assert head(interleaved=False)._mask_samples(0, samples, refined, batch) is samples
-    found = head()._mask_samples(0, samples, refined, batch)
+    assert head(interleaved=False)._mask_samples(0, feats(), samples, refined, batch) is samples
+    found = head()._mask_samples(0, feats(), samples, refined, batch)
     assert found[1].pos_bboxes.tolist() == [[4, 8, 20, 24], [4, 8, 20, 25]]
+
+
+def test_hard_examples_are_those_of_the_box_head_for_the_masks_too():
+    roi_head = head(train_cfg=dict(TRAIN, sampler=dict(OHEM, num=2)))
+    positive = [[3.0, 2, 14, 15], [2, 3, 15, 14], [2, 2, 16, 14]]
+    refined = [regions(*positive), regions([4, 8, 20, 25])]
+    found = roi_head._mask_samples(0, feats(), [], refined, scene())
+    pooled = roi_head._box_feats(0, feats(), bboxes_to_rois([torch.tensor(positive)]))
+    assert found[0].pos_inds.tolist() == hardest(roi_head.bbox_head[0], pooled, [0, 0, 0], 1)
 
 
 def test_predictions():
@@ -111,6 +122,7 @@ def test_predictions():
     [
         (dict(semantic_head=SEMANTIC['semantic_head']), 'go together'),
         (dict(semantic_fusion=('box',)), r"\['box'\]"),
+        (dict(mask_head=None), 'needs a mask_head'),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):

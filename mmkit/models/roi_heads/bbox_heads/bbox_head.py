@@ -194,7 +194,10 @@ class BBoxHead(BaseModule):
         cls_score, _ = self(feats)
         labels = torch.where(labels < 0, self.num_classes, labels)
         weights = torch.ones_like(labels, dtype=torch.float)
-        return self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
+        losses = self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
+        if isinstance(losses, dict):
+            raise ValueError(f'OHEM needs one loss to rank regions by, {type(self.loss_cls).__name__} has {list(losses)}')
+        return losses
 
     # ------------------------------------------------------------------ prediction
 
