@@ -81,8 +81,8 @@ class CARAFEPack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         (batch, channels, height, width), scale, groups = x.shape, self.scale_factor, self.up_group
         area = self.up_kernel**2
-        kernels = F.pixel_shuffle(self.content_encoder(self.channel_compressor(x)), scale)
-        kernels = kernels.view(batch, groups, area, height, scale, width, scale).softmax(2)
+        kernels = self.content_encoder(self.channel_compressor(x))
+        kernels = kernels.view(batch, groups, area, scale, scale, height, width).permute(0, 1, 2, 5, 3, 6, 4).softmax(2)
         around = F.unfold(x, self.up_kernel, padding=self.up_kernel // 2)  # (B, C * K * K, H * W)
         around = around.view(batch, groups, channels // groups, area, height, width, 1)
         rows = [(around * kernels[:, :, None, :, :, row]).sum(3) for row in range(scale)]  # (B, G, C/G, H, W, S) each

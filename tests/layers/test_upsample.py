@@ -48,6 +48,14 @@ def test_carafe_takes_the_neighbour_its_kernel_points_at():
     assert layer(x)[0, 0, 2:4, 2:4].flatten().tolist() == [4.0, 5.0, 6.0, 7.0]
 
 
+def test_carafe_without_images_still_takes_part():
+    layer = build_upsample_layer(dict(type='carafe', channels=2, scale_factor=2, compressed_channels=4))
+    found = layer(X[:0])
+    assert found.shape == (0, 2, 4, 4)
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
 def test_padding():
     assert build_padding_layer(dict(type='replicate'), 1)(X)[0, 0, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
     with pytest.raises(KeyError, match='mirror'):
