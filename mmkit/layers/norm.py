@@ -19,12 +19,39 @@ class SyncBN(nn.SyncBatchNorm):
         return super().forward(x) if x.is_cuda else _BatchNorm.forward(self, x)
 
 
+class MMSyncBN(SyncBN):
+    """mmcv's own SyncBN, which comes to the same where processes have batches of one size.
+
+    Args:
+        num_features, eps, momentum, affine, track_running_stats: see nn.BatchNorm2d.
+        group: only None, which is all processes.
+        stats_mode: 'N' weighs a process by the size of its batch, 'default' does not; here all elements weigh the same.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        group: None = None,
+        stats_mode: str = 'default',
+    ) -> None:
+        if group is not None:
+            raise ValueError(f'MMSyncBN: group must be None, all processes, got {group!r}')
+        if stats_mode not in ('default', 'N'):
+            raise ValueError(f"MMSyncBN: stats_mode is 'default' or 'N', got {stats_mode!r}")
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+
 for _name, _layer in dict(
     BN=nn.BatchNorm2d,
     BN1d=nn.BatchNorm1d,
     BN2d=nn.BatchNorm2d,
     BN3d=nn.BatchNorm3d,
     SyncBN=SyncBN,
+    MMSyncBN=MMSyncBN,
     GN=nn.GroupNorm,
     LN=nn.LayerNorm,
     IN=nn.InstanceNorm2d,

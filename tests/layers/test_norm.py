@@ -12,6 +12,7 @@ from mmkit.layers import build_norm_layer, freeze, freeze_batch_norm
     [
         (dict(type='BN'), 'bn1'),
         (dict(type='SyncBN'), 'bn1'),
+        (dict(type='MMSyncBN'), 'bn1'),
         (dict(type='BN1d'), 'bn1'),
         (dict(type='GN', num_groups=2), 'gn1'),
         (dict(type='LN'), 'ln1'),
@@ -44,6 +45,15 @@ def test_sync_bn_on_a_cpu_is_bn():
     sync, plain = build_norm_layer(dict(type='SyncBN'), 3)[1], nn.BatchNorm2d(3)
     assert torch.allclose(sync(x), plain(x))
     assert torch.allclose(sync.running_mean, plain.running_mean)
+
+
+def test_mmcvs_own_sync_bn_is_the_same_where_all_batches_are_of_one_size():
+    layer = build_norm_layer(dict(type='MMSyncBN', momentum=0.2, stats_mode='default'), 3)[1]
+    assert isinstance(layer, nn.SyncBatchNorm) and layer.momentum == 0.2
+    assert layer.state_dict().keys() == nn.BatchNorm2d(3).state_dict().keys()
+    for wrong in (dict(stats_mode='n'), dict(group=1)):
+        with pytest.raises(ValueError, match='|'.join(wrong)):
+            build_norm_layer(dict(type='MMSyncBN', **wrong), 3)
 
 
 def test_freezing():
