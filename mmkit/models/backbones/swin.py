@@ -322,9 +322,14 @@ class SwinTransformer(BaseModule):
         if convert_weights:
             self.register_load_state_dict_pre_hook(_from_authors)
         self.register_load_state_dict_pre_hook(_fit_bias_tables)
+        self._freeze_stages()
 
     def train(self, mode: bool = True) -> SwinTransformer:
         super().train(mode)
+        self._freeze_stages()
+        return self
+
+    def _freeze_stages(self) -> None:
         if self.frozen_stages >= 0:
             freeze(self.patch_embed)
             if hasattr(self, 'absolute_pos_embed'):
@@ -334,7 +339,6 @@ class SwinTransformer(BaseModule):
             freeze(self.stages[stage])
             if stage in self.out_indices:
                 freeze(getattr(self, f'norm{stage}'))
-        return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x, size = self.patch_embed(x)

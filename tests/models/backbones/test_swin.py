@@ -69,9 +69,10 @@ def test_bias_tables_of_another_window_are_interpolated():
 
 
 def test_frozen_stages():
-    model = small(frozen_stages=1).train()
+    model = small(frozen_stages=1)  # from the start: an optimizer and DistributedDataParallel look before train()
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen and all(name.startswith(('patch_embed.', 'stages.0.', 'norm0.')) for name in frozen)
+    model.train()
     assert not model.stages[0].training and model.stages[1].training
 
 
