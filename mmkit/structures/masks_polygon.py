@@ -103,6 +103,7 @@ class PolygonMasks(Masks):
         out_shape: Sequence[int],
         inds: np.ndarray | Tensor,
         device: torch.device | str = 'cpu',
+        binarize: bool = True,
     ) -> Tensor:
         """What mask `inds[k]` looks like inside box k: the target of a mask head. arXiv:1703.06870
 
@@ -111,10 +112,13 @@ class PolygonMasks(Masks):
             out_shape: (height, width) of the results.
             inds: (K,) numbers of masks.
             device: where the result is put; the polygons are drawn on the CPU.
+            binarize: must be True.
 
         Returns:
             (K, height, width) float32, 0 and 1.
         """
+        if not binarize:
+            raise ValueError('polygons are drawn as 0 and 1: soft targets need bitmap masks (poly2mask=True)')
         height, width = int(out_shape[0]), int(out_shape[1])
         boxes = torch.as_tensor(bboxes).detach().cpu().numpy().astype(np.float64)
         targets = np.zeros((len(boxes), height, width), dtype=np.float32)

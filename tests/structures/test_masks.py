@@ -81,6 +81,11 @@ def test_crop_and_resize_shows_each_box_its_mask(make):
     assert masks.crop_and_resize(torch.zeros(0, 4), (4, 4), torch.zeros(0).long()).shape == (0, 4, 4)
 
 
+def test_polygons_have_no_soft_targets():
+    with pytest.raises(ValueError, match='poly2mask'):
+        KINDS[-1]((0, 0, 4, 6)).crop_and_resize(torch.zeros(1, 4), (4, 4), torch.zeros(1).long(), binarize=False)
+
+
 @pytest.mark.parametrize('make', [*KINDS, lambda *b: EncodedMasks.from_bitmaps(bitmap(*b).masks)])
 def test_any_index_and_cat(make):
     masks = make((0, 0, 1, 1), (0, 0, 2, 1), (0, 0, 3, 1))

@@ -40,7 +40,7 @@ class CascadeRoIHead(BaseModule):
         stage_loss_weights: factor of each stage's losses.
         bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head: a config for all stages or one for each.
         shared_head: not supported, as in the original.
-        train_cfg: one for all stages or one for each: `assigner`, `sampler`, `pos_weight`, `mask_size`.
+        train_cfg: one for all stages or one for each, see `StandardRoIHead`.
         test_cfg: `score_thr`, `nms`, `max_per_img`, `mask_thr_binary`.
     """
 
@@ -151,7 +151,10 @@ class CascadeRoIHead(BaseModule):
     ) -> dict[str, Tensor]:
         samples = self._mask_samples(stage, feats, samples, refined, batch)
         assert batch.gts is not None
-        targets = self.mask_head[stage].targets(samples, batch.gts, self.train_cfg[stage].get('mask_size', 28))
+        cfg = self.train_cfg[stage]
+        targets = self.mask_head[stage].targets(
+            samples, batch.gts, cfg.get('mask_size', 28), cfg.get('soft_mask_target', False)
+        )
         logits = self._train_mask_logits(stage, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
         return self.mask_head[stage].loss(logits, targets, torch.cat([each.pos_gt_labels for each in samples]))
 

@@ -17,7 +17,7 @@ from mmkit.models.settings import warn_unread
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, SHARED_HEADS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
-TRAIN_KEYS = ('assigner', 'sampler', 'pos_weight', 'mask_size')
+TRAIN_KEYS = ('assigner', 'sampler', 'pos_weight', 'mask_size', 'soft_mask_target')
 TEST_KEYS = ('score_thr', 'nms', 'max_per_img', 'mask_thr_binary')
 
 
@@ -28,7 +28,7 @@ class StandardRoIHead(BaseModule):
     Args:
         shared_head: layers run on every region before both branches (the C4 models).
         mask_roi_extractor: without one, the mask branch reads the box branch's features.
-        train_cfg: `assigner`, `sampler`, `pos_weight`, `mask_size`.
+        train_cfg: `assigner`, `sampler`, `pos_weight`, `mask_size`, `soft_mask_target` (cells that are partly covered).
         test_cfg: `score_thr`, `nms`, `max_per_img`, `mask_thr_binary`.
     """
 
@@ -66,6 +66,7 @@ class StandardRoIHead(BaseModule):
             self.sampler = build_from_cfg(train_cfg['sampler'], BBOX_SAMPLERS)
             self.pos_weight = train_cfg.get('pos_weight', -1)
             self.mask_size = train_cfg.get('mask_size', 28)
+            self.soft_mask_target = train_cfg.get('soft_mask_target', False)
 
     @property
     def with_mask(self) -> bool:
@@ -106,7 +107,7 @@ class StandardRoIHead(BaseModule):
         else:
             flags = [torch.arange(len(each.bboxes)) < len(each.pos_inds) for each in samples]
             pooled = region_feats[torch.cat(flags).to(region_feats.device)]
-        targets = self.mask_head.targets(samples, batch.gts, self.mask_size)
+        targets = self.mask_head.targets(samples, batch.gts, self.mask_size, self.soft_mask_target)
         labels = torch.cat([each.pos_gt_labels for each in samples])
         return self.mask_head.loss(self.mask_head(pooled), targets, labels)
 

@@ -98,6 +98,20 @@ def test_targets_are_the_truth_inside_of_regions():
     assert FCNMaskHead(**SMALL).targets([nothing], [with_masks(truth())], 4).shape == (0, 4, 4)
 
 
+def test_targets_end_where_the_image_does():
+    """Boxes are clipped only if their coder says so; what is beyond the canvas would read as no object."""
+    gts = with_masks(truth(([16, 0, SIZE, SIZE], 1)))
+    beyond = samples([[16, -8, SIZE + 16, SIZE + 8]], [], gts, [0])
+    assert FCNMaskHead(**SMALL).targets([beyond], [gts], mask_size=4).min() == 1
+
+
+def test_soft_targets_tell_how_much_of_a_cell_is_covered():
+    gts = with_masks(truth(([8, 8, 13, 16], 1)))
+    region = samples([[8, 8, 16, 16]], [], gts, [0])
+    found = FCNMaskHead(**SMALL).targets([region], [gts], mask_size=2, soft=True)
+    assert found.tolist() == [[[1, 0.25]] * 2]
+
+
 def test_loss_reads_the_channel_of_the_class():
     """Zero logits cost log 2; certain and right ones cost nothing, whatever the other classes say."""
     logits = torch.full((1, 3, 2, 2), -50.0)

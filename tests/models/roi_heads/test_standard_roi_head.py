@@ -69,6 +69,13 @@ def test_masks_are_learnt_from_positives(own_extractor, monkeypatch):
         torch.testing.assert_close(logits, roi_head.mask_head(roi_head.bbox_roi_extractor(feats(), rois)))
 
 
+def test_masks_may_be_soft(monkeypatch):
+    roi_head = head(mask_head=MASK, mask_roi_extractor=MASK_EXTRACTOR, train_cfg=dict(TRAIN, soft_mask_target=True))
+    monkeypatch.setattr(roi_head.mask_head, 'loss', lambda logits, targets, labels: dict(targets=targets))
+    targets = roi_head.loss(feats(), proposals(), scene())['targets']
+    assert ((targets > 0) & (targets < 1)).any()
+
+
 def test_hard_regions_are_chosen():
     """Background counts as the class after the last, in ranking too."""
     roi_head = head(train_cfg=dict(TRAIN, sampler=OHEM))

@@ -196,7 +196,8 @@ class BBoxHead(BaseModule):
         weights = torch.ones_like(labels, dtype=torch.float)
         losses = self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
         if isinstance(losses, dict):
-            raise ValueError(f'OHEM needs one loss to rank regions by, {type(self.loss_cls).__name__} has {list(losses)}')
+            name = type(self.loss_cls).__name__
+            raise ValueError(f'OHEM needs one loss to rank regions by, {name} has {list(losses)}')
         return losses
 
     # ------------------------------------------------------------------ prediction

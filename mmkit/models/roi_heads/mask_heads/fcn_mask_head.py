@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples
+from mmkit.bbox import Samples, clip_bboxes
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
 from mmkit.models.roi_heads.mask_heads.paste import paste_masks
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
@@ -102,15 +102,23 @@ class FCNMaskHead(BaseModule):
         return self.logits(self.hidden(feats))
 
     @torch.no_grad()
-    def targets(self, samples: Sequence[Samples], gts: Sequence[Instances], mask_size: int | Sequence[int]) -> Tensor:
-        """(P, h, w) float32 in {0, 1}: the ground-truth masks inside the positive boxes of all images."""
-        device = samples[0].pos_bboxes.device
-        return torch.cat(
-            [
-                gt.masks.crop_and_resize(each.pos_bboxes, _pair(mask_size), each.pos_gt_inds, device=device)
-                for each, gt in zip(samples, gts, strict=True)
-            ]
-        )
+    def targets(
+        self,
+        samples: Sequence[Samples],
+        gts: Sequence[Instances],
+        mask_size: int | Sequence[int],
+        soft: bool = False,
+    ) -> Tensor:
+        """(P, h, w) float32: the truth inside the positive boxes of all images, as 0 and 1 unless `soft`."""
+        targets = []
+        for each, gt in zip(samples, gts, strict=True):
+            bboxes = clip_bboxes(each.pos_bboxes, (gt.masks.height, gt.masks.width))
+            targets.append(
+                gt.masks.crop_and_resize(
+                    bboxes, _pair(mask_size), each.pos_gt_inds, device=bboxes.device, binarize=not soft
+                )
+            )
+        return torch.cat(targets)
 
     def loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Logits (P, C or 1, h, w), targets (P, h, w) and labels (P,) of the positive regions."""
