@@ -88,6 +88,8 @@ class DeltaXYWHBBoxCoder:
 class LegacyDeltaXYWHBBoxCoder:
     """Targets as before mmdetection 2.0: a box from pixel a to pixel b is b - a + 1 wide.
 
+    Decoding does not take the pixel off again, as in mmdetection 2: a box comes back half a pixel larger on each side.
+
     Args:
         target_means: (4,) subtracted from the targets.
         target_stds: (4,) by which the targets are divided.
@@ -121,7 +123,7 @@ class LegacyDeltaXYWHBBoxCoder:
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         center, size = (part.unsqueeze(-2) for part in _center_size(bboxes, pixel=1.0))
         limit = abs(math.log(wh_ratio_clip))
-        half = size * deltas[..., 2:].clamp(-limit, limit).exp() * 0.5 - 0.5
+        half = size * deltas[..., 2:].clamp(-limit, limit).exp() * 0.5
         new_center = center + size * deltas[..., :2]
         decoded = torch.cat([new_center - half, new_center + half], dim=-1)
         if max_shape is not None:

