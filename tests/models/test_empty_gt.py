@@ -57,18 +57,6 @@ C4 = {
     'roi_head.bbox_head.in_channels': 512,
     'roi_head.mask_head.in_channels': 512,
 }
-PLAIN = {'in_channels': 16, 'out_channels': 16, 'kernel_size': 3, 'padding': 1, 'inplace': False}
-GROIE = {
-    'roi_head.bbox_roi_extractor.type': 'GenericRoIExtractor',
-    'roi_head.bbox_roi_extractor.pre_cfg': {'type': 'ConvModule', **PLAIN},
-    'roi_head.bbox_roi_extractor.post_cfg': {
-        'type': 'GeneralizedAttention',
-        'in_channels': 16,
-        'num_heads': 2,
-        'attention_type': '0100',
-        'kv_stride': 2,
-    },
-}
 SEPARATE_NORMS = {'bbox_head.type': 'RetinaSepBNHead', 'bbox_head.num_ins': 5, 'bbox_head.norm_cfg': {'type': 'BN'}}
 HARMONISED = {
     'bbox_head.loss_cls': {'_delete_': True, 'type': 'GHMC', 'momentum': 0.75, 'use_sigmoid': True},
@@ -89,7 +77,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'mask_rcnn/mask_rcnn_r50_fpn_1x_coco#carafe': {
         'roi_head.mask_head.upsample_cfg': {'type': 'carafe', 'scale_factor': 2, 'compressed_channels': 4}
     },
-    'mask_rcnn/mask_rcnn_r50_fpn_1x_coco#groie': GROIE,
+    'groie/mask_rcnn_r50_fpn_groie_1x_coco': {},
     'mask_rcnn/mask_rcnn_r50_caffe_c4_1x_coco': C4,
     'gn+ws/mask_rcnn_r50_fpn_gn_ws-all_2x_coco': {},
     'dcnv2/mask_rcnn_r50_fpn_mdconv_c3-c5_1x_coco': {},
