@@ -174,6 +174,8 @@ def test_semantic_branch():
     torch.testing.assert_close(head.loss(logits, labels), expected)
     with pytest.warns(UserWarning, match='ignore_index'):
         FusedSemanticHead(num_ins=1, fusion_level=0, ignore_label=255, loss_weight=0.5)
+    with pytest.raises(ValueError, match='num_ins is 3, got 2'):
+        head([torch.rand(2, 4, size, size) for size in (16, 8)])
 
 
 def test_scene_masks_fill_their_boxes():

@@ -61,9 +61,11 @@ class FusedSemanticHead(BaseModule):
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Levels -> logits (B, num_classes, h, w) and features (B, conv_out_channels, h, w)."""
+        if len(feats) != len(self.lateral_convs):
+            raise ValueError(f'FusedSemanticHead: num_ins is {len(self.lateral_convs)}, got {len(feats)} feature maps')
         size = feats[self.fusion_level].shape[-2:]
         fused = self.lateral_convs[self.fusion_level](feats[self.fusion_level])
-        for level, (conv, feat) in enumerate(zip(self.lateral_convs, feats, strict=False)):
+        for level, (conv, feat) in enumerate(zip(self.lateral_convs, feats)):
             if level != self.fusion_level:
                 fused = fused + conv(functional.interpolate(feat, size=size, mode='bilinear', align_corners=True))
         for conv in self.convs:
