@@ -26,13 +26,20 @@ for _registry in (CONV_LAYERS, UPSAMPLE_LAYERS):
 
 
 def build_conv_layer(cfg: Mapping[str, Any] | None, *args: Any, **kwargs: Any) -> nn.Module:
-    """The convolution `cfg` names (None is Conv2d), built from the given arguments and those in `cfg`."""
+    """The convolution `cfg` names (None is Conv2d), built from the given arguments and those in `cfg`.
+
+    Raises:
+        TypeError: `cfg` sets what its place in the network decides, such as `kernel_size`.
+    """
     arguments = dict(cfg) if cfg is not None else dict(type='Conv2d')
     if 'type' not in arguments:
         raise KeyError(f"conv_cfg needs a 'type', got {arguments}")
     kind = arguments.pop('type')
     layer_class = CONV_LAYERS.get(kind) if isinstance(kind, str) else kind
-    layer: nn.Module = layer_class(*args, **{**arguments, **kwargs})
+    twice = sorted(arguments.keys() & kwargs.keys())
+    if twice:
+        raise TypeError(f'conv_cfg {dict(cfg or {})} cannot set {twice}: the place of the layer decides')
+    layer: nn.Module = layer_class(*args, **arguments, **kwargs)
     return layer
 
 

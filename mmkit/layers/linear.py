@@ -97,9 +97,9 @@ class NormedConv2d(nn.Conv2d):
 def build_linear_layer(
     cfg: Mapping[str, Any] | None, in_features: int, out_features: int, bias: bool = True
 ) -> nn.Module:
-    """The linear layer `cfg` names; None is nn.Linear."""
+    """The linear layer `cfg` names; None is nn.Linear. `bias` is for when `cfg` does not say."""
     layer: nn.Module = build_from_cfg(
-        {**(cfg or dict(type='Linear')), 'in_features': in_features, 'out_features': out_features, 'bias': bias},
+        {'bias': bias, **(cfg or dict(type='Linear')), 'in_features': in_features, 'out_features': out_features},
         LINEAR_LAYERS,
     )
     return layer

@@ -29,6 +29,7 @@ def test_build():
     assert type(build_linear_layer(None, 2, 3)) is torch.nn.Linear
     layer = build_linear_layer(dict(type='NormedLinear', tempearture=5), 2, 3, bias=False)
     assert layer.tempearture == 5 and layer.bias is None
+    assert build_linear_layer(dict(type='Linear', bias=False), 2, 3).bias is None
 
 
 def test_scale():
