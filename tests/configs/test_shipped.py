@@ -98,7 +98,7 @@ def test_data_become_samples(family: str, tiny_coco: dict[str, str]) -> None:
         cfg = Config.fromfile(str(CONFIGS / name))
         for split in ('train', 'test'):
             data = moved(cfg.data[split], tiny_coco)
-            if data in done or 'classes' in str(data):
+            if data in done or 'classes' in str(data) or 'data_prefix' in data:  # other files, tested elsewhere
                 continue
             done.append(data)
             dataset = build_dataset(data, {'test_mode': split == 'test'})
