@@ -174,10 +174,7 @@ def as_rows(found: Instances) -> np.ndarray:
 
 
 def share_without_twin(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of detections to which `second` has none of the same label and place and a score within 0.002.
-
-    The same place: all edges within 0.05 pixels, or IoU > 0.98.
-    """
+    """Share of detections to which `second` has none of the same label, IoU > 0.98 and score within 0.002."""
     if not len(first):
         return 0.0
     return sum(not _has_twin(row, second) for row in first) / len(first)
@@ -187,8 +184,8 @@ def _has_twin(row: np.ndarray, others: np.ndarray) -> bool:
     near = others[(others[:, 5] == row[5]) & (np.abs(others[:, 4] - row[4]) < 2e-3)]
     if not len(near):
         return False
-    if np.abs(near[:, :4] - row[:4]).max(1).min() < 0.05:  # pixels; the IoU of a box 0.1 pixels wide says nothing
-        return True
+    if min(row[2] - row[0], row[3] - row[1]) < 1e-3:  # no area, no IoU
+        return bool(np.abs(near[:, :4] - row[:4]).max(1).min() < 0.05)
     top_left, bottom_right = np.maximum(row[:2], near[:, :2]), np.minimum(row[2:4], near[:, 2:4])
     inter = np.clip(bottom_right - top_left, 0, None).prod(1)
     areas = (near[:, 2:4] - near[:, :2]).prod(1) + (row[2:4] - row[:2]).prod() - inter

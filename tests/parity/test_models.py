@@ -49,27 +49,19 @@ QUICK = {
     'yolox/yolox_nano_8x8_300e_coco',
 }
 
-# How far features may be off, as a share of their range, where that is more than 2e-4: the recorded features of this
-# model are 2.3e-4 off those computed in double precision.
-ROUNDING = {'gn+ws/mask_rcnn_r101_fpn_gn_ws-all_20_23_24e_coco': 5e-4}
-
-# The losses of this one hang on boxes at the edge of a threshold: in double precision they are up to 7 % off the
-# recorded ones, and single precision is as far off with every other version of torch.
-UNSTABLE = {'gcnet/cascade_mask_rcnn_x101_32x4d_fpn_syncbn-backbone_dconv_c3-c5_r4_gcb_c3-c5_1x_coco'}
-
 
 def check_names(model: torch.nn.Module, record: Any) -> None:
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert ours == dict(json.loads(str(record['state_dict'])))
 
 
-def check_features(model: Any, record: Any, limit: float) -> None:
+def check_features(model: Any, record: Any) -> None:
     feats = flatten(model.extract_feat(training_batch(record).imgs))
     expected = [record[f'feat{index}'] for index in range(sum(key.startswith('feat') for key in record.files))]
     assert [feat.numel() for feat in feats] == [int(figures[3]) for figures in expected]
     for index, (feat, figures) in enumerate(zip(feats, expected)):
         off = np.abs(samples_of(feat) - figures[4:]).max() / max(figures[2], 1e-6)
-        assert off < limit, f'feature {index} differs by {off:.3g} of its range'
+        assert off < 2e-4, f'feature {index} differs by {off:.3g} of its range'
 
 
 def check_detections(model: Any, record: Any) -> None:
@@ -107,8 +99,6 @@ def check_training(model: Any, record: Any) -> None:
 def case(name: str) -> Any:
     """A parameter of the test, with what holds for its family."""
     marks = [] if name in QUICK else [pytest.mark.slow]
-    if name in UNSTABLE:
-        marks.append(pytest.mark.xfail(reason='rounding decides', strict=False))
     return pytest.param(name, marks=marks)
 
 
@@ -120,7 +110,7 @@ def test_model_gives_the_recorded_figures(name: str) -> None:
     fill(model)
     model.eval()
     with torch.no_grad():
-        check_features(model, record, ROUNDING.get(name, 2e-4))
+        check_features(model, record)
         if 'dets' in record.files:
             check_detections(model, record)
     if 'total' in record.files:
