@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mmkit.utils.imports import find_class
@@ -139,6 +140,24 @@ def build_from_cfg(cfg: Any, registry: Registry, default_args: Mapping[str, Any]
         raise
 
 
+@contextmanager
+def located(cfg: Mapping[str, Any], key: str = 'type') -> Iterator[None]:
+    """Errors inside get the place of `cfg` into their message, as those of `build_from_cfg` do.
+
+    Args:
+        cfg: what is read inside; one that knows no place, as a dict made by code, changes nothing.
+        key: the one to name if the error is not about a certain argument; the first one if there is none such.
+    """
+    try:
+        yield
+    except Exception as error:
+        for each in (error.__dict__.get('mmkit_argument'), key, *cfg):
+            if each in cfg:
+                _add_location(error, cfg, str(each))
+                break
+        raise
+
+
 def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
     """Raise a TypeError that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
@@ -152,6 +171,7 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], c
             near = nearest(key, named, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'it takes {", ".join(named) or "none"}'
             error = TypeError(f'{name} has no argument {key!r}; {hint}')
+            error.__dict__['mmkit_argument'] = key
             _add_location(error, cfg, key)
             raise error
     missing = [key for key in named if parameters[key].default is parameters[key].empty and key not in arguments]

@@ -14,13 +14,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmkit.datasets import CocoDataset, build_dataloader, build_dataset
+from mmkit.engine.hooks.evaluation import dataset_arguments
 from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
 from mmkit.engine.settings import read_dataset, read_loader
 from mmkit.structures import ClassScores, Instances, Prediction
 from mmkit.utils.files import atomic_write
-
-# Keys of `evaluation` that say when to evaluate; the rest are arguments of `dataset.evaluate`.
-_WHEN = ('interval', 'tmpdir', 'start', 'gpu_collect', 'save_best', 'rule', 'by_epoch', 'dynamic_intervals', 'metric')
 
 
 def build_test_dataset(cfg: Mapping[str, Any]) -> Any:
@@ -55,7 +53,8 @@ test_detector.__test__ = False  # type: ignore[attr-defined]  # pytest must not 
 
 def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of `dataset.evaluate` besides `metric`: those under `evaluation` of the config, and `options`."""
-    configured = {key: value for key, value in (cfg.get('evaluation') or {}).items() if key not in _WHEN}
+    configured = dataset_arguments(cfg.get('evaluation') or {})
+    configured.pop('metric', None)
     return {**configured, **(options or {})}
 
 

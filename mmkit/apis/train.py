@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import Runner
 from mmkit.engine.schedules import build_lr_schedule, build_momentum_schedule
 from mmkit.engine.settings import LoaderSettings, TrainSettings, read_dataset, read_settings, warn_unread
-from mmkit.registry import HOOKS, RUNNERS
+from mmkit.registry import HOOKS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.env import resolve_device
 from mmkit.utils.logging import get_logger
@@ -57,6 +58,26 @@ def train_detector(
     Returns:
         The runner after the training; its `module` is the model.
     """
+    runner, run = prepare_training(model, dataset, cfg, distributed, validate, timestamp, meta, device)
+    run()
+    return runner
+
+
+def prepare_training(
+    model: nn.Module,
+    dataset: Any,
+    cfg: Mapping[str, Any],
+    distributed: bool = False,
+    validate: bool = False,
+    timestamp: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[Runner, Callable[[], None]]:
+    """All of `train_detector` that a mistake in the config can stop, and a function that does the rest.
+
+    Raises:
+        KeyError, TypeError, ValueError, OSError: naming the key, and its file and line where the config knows them.
+    """
     settings = read_settings(cfg)
     warn_unread(cfg)
     logger = get_logger('mmkit.engine')
@@ -69,9 +90,11 @@ def train_detector(
 
     model = unwrap(model).to(device)
     if settings.load_from and not settings.resume_from:
-        load_checkpoint(model, settings.load_from)
+        with located(cfg, 'load_from'):
+            load_checkpoint(model, settings.load_from)
     trained = _distributed_model(model, device, settings) if distributed else model
-    optimizer = build_optimizer(model, _scaled(settings, logger))
+    with located(settings.optimizer):
+        optimizer = build_optimizer(model, _scaled(settings, logger))
     runner: Runner = RUNNERS.build(
         settings.runner,
         model=trained,
@@ -87,7 +110,8 @@ def train_detector(
     if validate and settings.evaluation is not None:
         val = build_dataset(read_dataset(cfg, 'val'), {'test_mode': True})
         loader = _loader(val, settings.val_loader, distributed, seed, shuffle=False)
-        runner.register_hook(EvalHook.from_config(loader, settings.evaluation))
+        with located(settings.evaluation, 'metric'):
+            runner.register_hook(EvalHook.from_config(loader, settings.evaluation))
     resume_from = settings.resume_from
     if resume_from is None and settings.auto_resume:
         found = broadcast_object(find_latest(settings.work_dir))
@@ -95,8 +119,7 @@ def train_detector(
         logger.info('resuming from %s' if found else 'nothing to resume in %s', found or settings.work_dir)
     if resume_from is not None:
         runner.resume(resume_from)
-    runner.run(loaders, settings.workflow)
-    return runner
+    return runner, functools.partial(runner.run, loaders, settings.workflow)
 
 
 def build_train_datasets(cfg: Mapping[str, Any]) -> list[Any]:
@@ -116,17 +139,21 @@ def build_train_datasets(cfg: Mapping[str, Any]) -> list[Any]:
 def register_hooks(runner: Runner, settings: TrainSettings) -> None:
     """The hooks of a training besides evaluation, which needs a dataset."""
     if settings.lr is not None:
-        runner.register_hook(LrUpdaterHook(build_lr_schedule(settings.lr, settings.by_epoch)))
+        with located(settings.lr, 'policy'):
+            runner.register_hook(LrUpdaterHook(build_lr_schedule(settings.lr, settings.by_epoch)))
     if settings.momentum is not None:
-        runner.register_hook(MomentumUpdaterHook(build_momentum_schedule(settings.momentum, settings.by_epoch)))
+        with located(settings.momentum, 'policy'):
+            runner.register_hook(MomentumUpdaterHook(build_momentum_schedule(settings.momentum, settings.by_epoch)))
     runner.register_hook(IterTimerHook())
     if settings.checkpoint is not None:
-        runner.register_hook(HOOKS.build({'type': 'CheckpointHook', **settings.checkpoint}))
+        with located(settings.checkpoint):
+            runner.register_hook(HOOKS.build({'type': 'CheckpointHook', **settings.checkpoint}))
     for cfg in settings.loggers:
         runner.register_hook(HOOKS.build(cfg))
     for cfg in settings.custom_hooks:
         arguments = {key: value for key, value in cfg.items() if key != 'priority'}
-        runner.register_hook(HOOKS.build(arguments), cfg.get('priority'))
+        with located(cfg):
+            runner.register_hook(HOOKS.build(arguments), cfg.get('priority'))
     if is_main() and sys.stderr.isatty():
         runner.register_hook(ProgressHook())
 

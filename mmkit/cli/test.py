@@ -19,7 +19,9 @@ from mmkit.apis.test import build_test_dataset, evaluation_options, test_detecto
 from mmkit.config import Config, ConfigError
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
+from mmkit.datasets import ClassificationDataset, CocoDataset
 from mmkit.engine.checkpoint import load_with_report
+from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
 from mmkit.structures import ImageMeta, Prediction
@@ -116,8 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.work_dir and dist.is_main():
             log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
         dataset = build_test_dataset(cfg)
-        _check_metric_options(args, dataset)
+        _check_use(args, cfg, dataset)
         model = load_model(cfg, args.checkpoint, dataset)
+        check_masks(model, args.eval)
         device = resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}')
     except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
         get_logger().debug('', exc_info=True)
@@ -176,15 +179,34 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             get_logger().warning('--%s changes nothing: processes exchange detections themselves', flag)
 
 
-def _check_metric_options(args: argparse.Namespace, dataset: Any) -> None:
+def _check_use(args: argparse.Namespace, cfg: Config, dataset: Any) -> None:
     """Before the test, not after it.
 
     Raises:
-        ValueError: if nothing would read them.
+        ValueError, TypeError: if the dataset could not do with the predictions what is asked for.
     """
-    known = inspect.signature(dataset.evaluate).parameters
-    if args.metric_options and not {'metric_options', 'options'} & set(known):
-        raise ValueError(f'--metric-options is for classifiers, {type(dataset).__name__} takes --eval-options')
+    kind = type(dataset).__name__
+    if args.eval:
+        known = inspect.signature(dataset.evaluate).parameters
+        if args.metric_options and not {'metric_options', 'options'} & set(known):
+            raise ValueError(f'--metric-options is for classifiers, {kind} takes --eval-options')
+        check_evaluation(dataset, _evaluation(args, cfg))
+    if args.format_only:
+        if not hasattr(dataset, 'format_outputs'):
+            raise ValueError(f'--format-only: {kind} has no files for a test server, use --out')
+        wrong = set(args.eval_options or {}) - set(inspect.signature(dataset.format_outputs).parameters)
+        if wrong:
+            raise TypeError(f'--format-only has no --eval-options {min(wrong)}, it takes jsonfile_prefix')
+    if args.out and Path(args.out).suffix == '.json' and not isinstance(dataset, (CocoDataset, ClassificationDataset)):
+        raise ValueError(f'--out {args.out}: {kind} has no COCO ids, write its detections to a .pkl file')
+
+
+def _evaluation(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:
+    """Arguments of `dataset.evaluate` besides the predictions and the logger."""
+    options = evaluation_options(cfg, args.eval_options)
+    if args.metric_options:
+        options['metric_options'] = {**(options.get('metric_options') or {}), **args.metric_options}
+    return {**options, 'metric': args.eval}
 
 
 def _drawer(args: argparse.Namespace, model: Any) -> Any:
@@ -215,10 +237,7 @@ def _use(outputs: list[Prediction], dataset: Any, cfg: Config, args: argparse.Na
     if args.show_dir:
         log.info('drawings are in %s', args.show_dir)
     if args.eval:
-        options = evaluation_options(cfg, args.eval_options)
-        if args.metric_options:
-            options['metric_options'] = {**(options.get('metric_options') or {}), **args.metric_options}
-        metrics = dataset.evaluate(outputs, metric=args.eval, logger=log, **options)
+        metrics = dataset.evaluate(outputs, logger=log, **_evaluation(args, cfg))
         print(json.dumps(_jsonable(metrics)))
         if args.work_dir:
             path = Path(args.work_dir) / f'eval_{time.strftime("%Y%m%d_%H%M%S")}.json'

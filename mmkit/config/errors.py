@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ConfigError(ValueError):
-    """A config file that cannot be read; the message names the file, the line and the source."""
+    """A config that cannot be read, or that does not fit the data; the message says where, as far as is known."""
 
 
 class UnsafeConfigError(ConfigError):

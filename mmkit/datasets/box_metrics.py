@@ -17,6 +17,15 @@ def check_num_outputs(outputs: Sequence[Any], expected: int) -> None:
         raise ValueError(f'outputs of {len(outputs)} images for a dataset of {expected} images')
 
 
+def check_box_metrics(metric: str | Sequence[str]) -> list[str]:
+    """The metrics as a list; a ValueError for one that `evaluate_boxes` hasn't."""
+    names = [metric] if isinstance(metric, str) else list(metric)
+    for name in names:
+        if name not in ('mAP', 'recall'):
+            raise ValueError(f"metric is 'mAP' or 'recall', got {name!r}")
+    return names
+
+
 def evaluate_boxes(
     outputs: Sequence[Instances],
     truths: Sequence[Boxes],
@@ -32,7 +41,7 @@ def evaluate_boxes(
     """'mAP' or 'recall' of detections; arguments as in `CustomDataset.evaluate` and `voc_eval`."""
     check_num_outputs(outputs, len(truths))
     values: dict[str, float] = {}
-    for name in [metric] if isinstance(metric, str) else metric:
+    for name in check_box_metrics(metric):
         if name == 'mAP':
             values |= voc_eval(
                 [_found(out) for out in outputs],
@@ -44,11 +53,9 @@ def evaluate_boxes(
                 legacy=legacy,
                 logger=logger,
             )
-        elif name == 'recall':
+        else:
             gts = [truth.bboxes if truth.ignored is None else truth.bboxes[~truth.ignored] for truth in truths]
             values |= recall_values(gts, [_with_scores(out) for out in outputs], proposal_nums, iou_thr, legacy)
-        else:
-            raise ValueError(f"metric is 'mAP' or 'recall', got {name!r}")
     return values
 
 

@@ -99,6 +99,13 @@ class ClassificationDataset(SeededDataset):
             )
         return sample
 
+    def check_evaluation(
+        self, metric: str | Sequence[str] = 'accuracy', metric_options: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """Raises a ValueError where `evaluate` would, whatever the outputs."""
+        num_classes = len(self.CLASSES) if self.CLASSES else int(self.labels.max()) + 1
+        evaluate_scores(np.zeros((1, num_classes)), np.zeros(1, dtype=int), metric, metric_options)
+
     def evaluate(
         self,
         outputs: Sequence[ClassScores],
@@ -123,9 +130,6 @@ class ClassificationDataset(SeededDataset):
         if logger is not None:
             logger.info('\n%s', format_pairs([(name, f'{value:.2f}') for name, value in values.items()], NAME_VALUE, 1))
         return values
-
-    def format_outputs(self, outputs: Sequence[ClassScores], jsonfile_prefix: str) -> dict[str, str]:
-        raise NotImplementedError(f'{type(self).__name__} has no file format for results: use --out')
 
 
 NAME_VALUE = ('metric', 'value')

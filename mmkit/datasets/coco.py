@@ -11,7 +11,7 @@ import numpy as np
 from mmkit.datasets.box_metrics import check_num_outputs
 from mmkit.datasets.coco_json import parse_coco, read_coco_json
 from mmkit.datasets.custom import CustomDataset, logger
-from mmkit.evaluation import coco_eval
+from mmkit.evaluation import check_coco_options, coco_eval
 from mmkit.registry import DATASETS
 from mmkit.structures import EncodedMasks, Instances
 from mmkit.utils.files import atomic_write
@@ -65,6 +65,10 @@ class CocoDataset(CustomDataset):
             with atomic_write(paths[kind], 'w') as file:
                 json.dump(self.to_coco_json(outputs, with_masks), file)
         return paths
+
+    def check_evaluation(self, metric: str | Sequence[str] = 'bbox', engine: str = 'hotcoco', **options: Any) -> None:
+        """Raises a ValueError where `evaluate` would, whatever the outputs."""
+        check_coco_options(metric, engine)
 
     def evaluate(  # type: ignore[override]  # COCO's metrics have arguments of their own
         self,

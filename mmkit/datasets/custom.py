@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, read_classes
-from mmkit.datasets.box_metrics import as_truth, evaluate_boxes
+from mmkit.datasets.box_metrics import as_truth, check_box_metrics, evaluate_boxes
 from mmkit.datasets.packed import PackedList
 from mmkit.datasets.pipelines.compose import Compose, Transform
 from mmkit.datasets.pipelines.images import check_disk
@@ -182,6 +182,10 @@ class CustomDataset(SeededDataset):
         """Ground truth of all images, ignored boxes included and marked."""
         return [as_truth(self.get_ann_info(index)) for index in range(len(self))]
 
+    def check_evaluation(self, metric: str | Sequence[str] = 'mAP', **options: Any) -> None:
+        """Raises a ValueError where `evaluate` would, whatever the outputs."""
+        check_box_metrics(metric)
+
     def evaluate(
         self,
         outputs: Sequence[Instances],
@@ -213,6 +217,3 @@ class CustomDataset(SeededDataset):
     def ap_rules(self) -> tuple[str, bool]:
         """Mode of the average precision, and whether boxes include their last pixel."""
         return 'area', False
-
-    def format_outputs(self, outputs: Sequence[Instances], jsonfile_prefix: str) -> dict[str, str]:
-        raise NotImplementedError(f'{type(self).__name__} has no file format for results')

@@ -36,6 +36,7 @@ _OPTIMIZER_HOOKS = (
     'GradientCumulativeOptimizerHook',
     'GradientCumulativeFp16OptimizerHook',
 )
+_CLIP_KEYS = ('max_norm', 'norm_type', 'error_if_nonfinite', 'foreach')
 _LOADER_KEYS = (
     'samples_per_gpu',
     'workers_per_gpu',
@@ -178,7 +179,7 @@ def read_settings(cfg: Mapping[str, Any]) -> TrainSettings:
         cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
         opencv_num_threads=cfg.get('opencv_num_threads'),
         mp_start_method=cfg.get('mp_start_method'),
-        backend=(_dict(cfg, 'dist_params') or {}).get('backend'),
+        backend=(_dict(cfg, 'dist_params') or ConfigDict()).get('backend'),
         work_dir=cfg.get('work_dir') or 'work_dirs',
         device=cfg.get('device') or _device(cfg),
         log_level=cfg.get('log_level', 'INFO'),
@@ -236,7 +237,7 @@ def read_dataset(cfg: Mapping[str, Any], split: str) -> Any:
 
 def read_step(cfg: Mapping[str, Any]) -> StepSettings:
     """`optimizer_config` and `fp16`."""
-    arguments = _dict(cfg, 'optimizer_config') or {}
+    arguments = _dict(cfg, 'optimizer_config') or ConfigDict()
     kind = arguments.pop('type', 'OptimizerHook')
     if kind not in _OPTIMIZER_HOOKS:
         near = nearest(kind, _OPTIMIZER_HOOKS, 1) or _OPTIMIZER_HOOKS
@@ -247,7 +248,7 @@ def read_step(cfg: Mapping[str, Any]) -> StepSettings:
         )
     half = _dict(cfg, 'fp16')
     if half is not None or 'Fp16' in kind:
-        arguments = {'loss_scale': 512.0, **arguments, **(half or {})}
+        arguments = ConfigDict({'loss_scale': 512.0, **arguments, **(half or {})})
     for key, only in (('coalesce', True), ('bucket_size_mb', -1), ('distributed', True)):
         if arguments.pop(key, only) != only:
             raise ValueError(
@@ -262,6 +263,10 @@ def read_step(cfg: Mapping[str, Any]) -> StepSettings:
             f'optimizer_config: {kind} has no {unknown[0]!r}, expected some of {", ".join(sorted(allowed))}'
             f'{place(cfg, f"optimizer_config.{unknown[0]}")}'
         )
+    for key in arguments.get('grad_clip') or {}:
+        if key not in _CLIP_KEYS:
+            where = place(cfg, f'optimizer_config.grad_clip.{key}')
+            raise TypeError(f'optimizer_config.grad_clip has no {key!r}, expected {" or ".join(_CLIP_KEYS)}{where}')
     cumulative = arguments.get('cumulative_iters', 1)
     if not isinstance(cumulative, int) or cumulative < 1:
         raise ValueError(f'optimizer_config.cumulative_iters is {cumulative!r}, expected a whole number of at least 1')
@@ -339,13 +344,14 @@ def _modern(cfg: Mapping[str, Any]) -> ConfigDict:
     return upgrade(cfg if isinstance(cfg, ConfigDict) else ConfigDict(cfg))
 
 
-def _dict(cfg: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+def _dict(cfg: Mapping[str, Any], key: str) -> ConfigDict | None:
     value = cfg.get(key)
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise TypeError(f'{key} is a {type(value).__name__}, expected a dict{place(cfg, key)}')
-    return dict(value)
+    # A ConfigDict knows the lines of its keys; a plain dict would forget them.
+    return value.copy() if isinstance(value, ConfigDict) else ConfigDict(value)
 
 
 def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,7 +364,7 @@ def _runner(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    optimizer = _dict(cfg, 'optimizer') or {}
+    optimizer = _dict(cfg, 'optimizer') or ConfigDict()
     if 'type' not in optimizer:
         parts = [key for key, value in optimizer.items() if isinstance(value, Mapping) and 'type' in value]
         if parts:
@@ -370,19 +376,23 @@ def _optimizer(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loggers(cfg: Mapping[str, Any], by_epoch: bool) -> list[dict[str, Any]]:
-    log = _dict(cfg, 'log_config') or {'hooks': [{'type': 'TextLoggerHook'}]}
+    log = _dict(cfg, 'log_config') or ConfigDict(hooks=[{'type': 'TextLoggerHook'}])
     unknown = set(log) - {'interval', 'hooks'}
     if unknown:
         raise TypeError(f'log_config has no {min(unknown)!r}, expected interval and hooks{place(cfg, "log_config")}')
     interval = log.get('interval', 10)
-    return [{'interval': interval, 'by_epoch': by_epoch, **hook} for hook in log.get('hooks', [])]
+    hooks = [hook.copy() for hook in log.get('hooks', [])]
+    for hook in hooks:
+        hook.setdefault('interval', interval)
+        hook.setdefault('by_epoch', by_epoch)
+    return hooks
 
 
 def _custom_hooks(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
     hooks = cfg.get('custom_hooks') or []
     if not isinstance(hooks, (list, tuple)) or not all(isinstance(hook, Mapping) for hook in hooks):
         raise TypeError(f'custom_hooks is {hooks!r}, expected a list of dicts{place(cfg, "custom_hooks")}')
-    return [dict(hook) for hook in hooks]
+    return [hook.copy() for hook in hooks]
 
 
 def _workflow(cfg: Mapping[str, Any]) -> list[tuple[str, int]]:

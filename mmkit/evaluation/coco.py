@@ -19,6 +19,7 @@ import numpy as np
 from mmkit.evaluation.recall import box_recalls
 from mmkit.evaluation.tables import format_pairs, format_table
 from mmkit.utils.logging import get_logger
+from mmkit.utils.names import nearest
 
 AP_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
@@ -112,9 +113,7 @@ def coco_eval(
     Raises:
         ValueError: for an unknown metric, item or engine.
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
-    _check_names('metric', metrics, METRICS)
-    _check_names('engine', [engine], ENGINES)
+    metrics = check_coco_options(metrics, engine)
     truth = _read(gt)
     cat_ids = [c['id'] for c in truth['categories']] if cat_ids is None else list(cat_ids)
     img_ids = [i['id'] for i in truth['images']] if img_ids is None else list(img_ids)
@@ -139,10 +138,24 @@ def coco_eval(
     return values
 
 
+def check_coco_options(metrics: str | Sequence[str], engine: str = 'hotcoco') -> list[str]:
+    """The metrics as a list.
+
+    Raises:
+        ValueError: for an unknown metric or engine.
+    """
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    _check_names('metric', names, METRICS)
+    _check_names('engine', [engine], ENGINES)
+    return names
+
+
 def _check_names(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f'unknown {what} {name!r}; there are: {", ".join(known)}')
+            near = nearest(name, known, 1)
+            hint = f', did you mean {near[0]!r}?' if near else ';'
+            raise ValueError(f'unknown {what} {name!r}{hint} there are: {", ".join(known)}')
 
 
 def _read(gt: Mapping[str, Any] | str | Path) -> dict[str, Any]:

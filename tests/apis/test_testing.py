@@ -46,7 +46,8 @@ def test_every_image_is_predicted(tiny):
 
 
 def test_evaluation_options():
-    cfg = {'evaluation': {'interval': 1, 'metric': 'bbox', 'save_best': 'auto', 'classwise': True}}
+    when = {'interval': 1, 'save_best': 'auto', 'out_dir': 'best', 'greater_keys': ['AR'], 'gpu_collect': True}
+    cfg = {'evaluation': {**when, 'metric': 'bbox', 'classwise': True}}
     assert evaluation_options(cfg) == {'classwise': True}
     assert evaluation_options(cfg, {'classwise': False, 'iou_thrs': [0.5]}) == {'classwise': False, 'iou_thrs': [0.5]}
     assert evaluation_options({}) == {}

@@ -202,6 +202,8 @@ def test_kill_9_and_resume(config, tmp_path):
         ('data.train.data_prefix=nowhere', 'no folder nowhere (ImageNet.data_prefix)'),
         ("data.train.classes=('cat','dog')", '2 classes cat, dog for the 3 folders'),
         ("model.train_cfg={'augments':{'type':'BatchMixup'}}", 'augments'),
+        ('model.head.num_classes=7', 'model.head.num_classes is 7, but ImageNet has 3 classes'),
+        ('evaluation.metric_option=1', "did you mean 'metric_options'? [evaluation.metric_option at --cfg-options]"),
     ],
 )
 def test_mistakes_are_explained(config, tmp_path, capsys, change, message):
@@ -210,11 +212,20 @@ def test_mistakes_are_explained(config, tmp_path, capsys, change, message):
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_a_wrong_number_of_classes_or_a_wrong_option_is_named(config, tmp_path):
-    with pytest.raises(ValueError, match=r'model\.head\.num_classes is 7, but ImageNet has 3 classes'):
-        train(config, tmp_path, '--cfg-options', 'model.head.num_classes=7')
-    with pytest.raises(TypeError, match="did you mean 'metric_options'"):
-        train(config, tmp_path, '--cfg-options', 'evaluation.metric_option=1')
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--metrics', 'acuracy'], "unknown metric 'acuracy', did you mean 'accuracy'"),
+        (['--metrics', 'accuracy', '--metric-options', 'topk=4'], 'top-4 accuracy of 3 classes'),
+        (['--metrics', 'recall', '--metric-options', 'average_mode=mean'], "unknown average_mode 'mean'"),
+        (['--format-only'], 'ImageNet has no files for a test server, use --out'),
+    ],
+)
+def test_wrong_metrics_are_refused_before_the_test(config, trained, capsys, monkeypatch, flags, message):
+    monkeypatch.setattr('mmkit.cli.test.test_detector', lambda *args: pytest.fail('the test has begun'))
+    with pytest.raises(SystemExit) as stop:
+        run_test([config, str(trained[0] / 'latest.pth'), *flags])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_options_of_classifiers_are_not_for_detectors(tiny, tmp_path, capsys):

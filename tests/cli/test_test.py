@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mmkit.cli.test import main
+from mmkit.config import Config
 from mmkit.engine.checkpoint import save_checkpoint
 from mmkit.models import build_detector
 from mmkit.utils.logging import get_logger
@@ -134,6 +135,40 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
     save_checkpoint(tmp_path / 'b.pth', nn.Linear(1, 1))
     message = fails(capsys, [files[0], str(tmp_path / 'b.pth'), '--eval', 'bbox'])
     assert 'is not a checkpoint of this model: 0 of' in message
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--eval', 'bbx'], "unknown metric 'bbx', did you mean 'bbox'? there are: bbox, segm"),
+        (['--eval', 'segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes only"),
+        (['--eval', 'bbox', '--eval-options', 'clas_wise=True'], "no argument 'clas_wise', did you mean 'classwise'?"),
+        (['--eval', 'bbox', '--eval-options', 'engine=coco'], "unknown engine 'coco'"),
+        (['--format-only', '--eval-options', 'prefix=a'], '--format-only has no --eval-options prefix'),
+        (
+            ['--eval', 'bbox', '--cfg-options', 'data.test.type=CustomDataset'],
+            "metric is 'mAP' or 'recall', got 'bbox'",
+        ),
+        (['--format-only', '--cfg-options', 'data.test.type=CustomDataset'], 'CustomDataset has no files for a test'),
+        (['--out', 'a.json', '--cfg-options', 'data.test.type=CustomDataset'], 'CustomDataset has no COCO ids'),
+    ],
+)
+def test_what_only_the_evaluation_would_refuse_is_refused_before_the_test(
+    files, tiny, tmp_path, capsys, monkeypatch, flags, message
+):
+    monkeypatch.setattr('mmkit.cli.test.test_detector', lambda *args: pytest.fail('the test has begun'))
+    if 'data.test.type=CustomDataset' in flags:
+        middle = [dict(filename='0.png', width=64, height=64, ann=dict(bboxes=[[0, 0, 9, 9]], labels=[0]))]
+        (tmp_path / 'middle.json').write_text(json.dumps(middle))
+        flags = [*flags, f'data.test.ann_file={tmp_path / "middle.json"}']
+    assert message in fails(capsys, [*files, *flags])
+
+
+def test_several_datasets_are_all_asked_before_the_test(files, capsys):
+    cfg = Config.fromfile(files[0])
+    cfg.data.test = [cfg.data.test, cfg.data.test]
+    cfg.dump(files[0])
+    assert "unknown metric 'bbx'" in fails(capsys, [*files, '--eval', 'bbx'])
 
 
 def test_other_classes_are_mentioned(files, tiny, tmp_path, caplog):

@@ -149,5 +149,3 @@ def test_evaluation(folder, caplog):
     assert '75.00' in caplog.text
     with pytest.raises(ValueError, match='outputs of 3 images for a dataset of 4'):
         dataset.evaluate(outputs[:3])
-    with pytest.raises(NotImplementedError, match='--out'):
-        dataset.format_outputs(outputs, 'x')

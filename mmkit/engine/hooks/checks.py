@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mmkit.config import ConfigError
 from mmkit.engine.hook import Hook
 from mmkit.engine.runner import Runner
 from mmkit.registry import HOOKS
@@ -17,7 +18,7 @@ class NumClassCheckHook(Hook):
     Heads that tell objects from background only (RPN) and backbones are left out.
 
     Raises:
-        ValueError: naming the config key to change.
+        ConfigError: naming the key to change.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -33,13 +34,13 @@ class NumClassCheckHook(Hook):
             runner.logger.warning('%s has no CLASSES to compare with the heads', type(dataset).__name__)
             return
         if isinstance(classes, str):
-            raise ValueError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
+            raise ConfigError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
         for name, module in runner.module.named_modules():
             number = getattr(module, 'num_classes', None)
             if number is None or number == len(classes) or not _is_compared(name, module):
                 continue
             shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
-            raise ValueError(
+            raise ConfigError(
                 f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
                 f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
             )

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import distributed, nn
 
+from mmkit.config import ConfigError
+from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.engine.hook import Hook, Record
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import multi_gpu_test, single_gpu_test
@@ -23,6 +25,9 @@ from mmkit.utils.weights import read_weights
 # Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
 _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
+
+
+_UNUSED = ('tmpdir', 'gpu_collect')
 
 
 @HOOKS.register_module()
@@ -85,20 +90,19 @@ class EvalHook(Hook):
         self.out_dir = out_dir
         self.broadcast_bn_buffer = broadcast_bn_buffer
         self.eval_args = dict(eval_args or {})
-        _check_arguments(dataloader.dataset, self.eval_args)
+        check_evaluation(dataloader.dataset, self.eval_args, own_arguments())
 
     @classmethod
     def from_config(cls, dataloader: Any, evaluation: Mapping[str, Any]) -> EvalHook:
         """A hook from `evaluation=dict(interval=1, metric='bbox')`: what the hook doesn't know is for the dataset."""
-        arguments = dict(evaluation)
-        for key in ('tmpdir', 'gpu_collect'):
-            if arguments.pop(key, None):
+        for key in _UNUSED:
+            if evaluation.get(key):
                 warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-        own = inspect.signature(cls).parameters.keys() - {'dataloader', 'eval_args'}
-        mine = {key: arguments.pop(key) for key in list(arguments) if key in own}
-        return cls(dataloader, eval_args=arguments, **mine)
+        mine = {key: value for key, value in evaluation.items() if key in own_arguments() and key not in _UNUSED}
+        return cls(dataloader, eval_args=dataset_arguments(evaluation), **mine)
 
     def before_run(self, runner: Runner) -> None:
+        check_masks(runner.module, self.eval_args.get('metric'))
         if runner.iter and self.save_best is not None:
             self._find_best(runner)
 
@@ -143,7 +147,7 @@ class EvalHook(Hook):
         assert key is not None
         if key not in metrics:
             near = nearest(key, metrics, 1) or [next(iter(metrics))]
-            raise KeyError(f'evaluation.save_best is {key!r}, which was not evaluated: did you mean {near[0]!r}?')
+            raise ConfigError(f'evaluation.save_best is {key!r}, which was not evaluated: did you mean {near[0]!r}?')
         score = float(metrics[key])
         best = runner.best.get('score')
         if best is not None and not (score > best if self._rule(key) == 'greater' else score < best):
@@ -163,7 +167,7 @@ class EvalHook(Hook):
         for rule, parts in (('less', self.less_keys), ('greater', self.greater_keys)):
             if any(part.lower() in key.lower() for part in parts):
                 return rule
-        raise ValueError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'")
+        raise ConfigError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'")
 
     def _find_best(self, runner: Runner) -> None:
         """The best of the epochs until the resumed one: the last checkpoint was written before its evaluation."""
@@ -186,20 +190,16 @@ def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:
     return (keys,) if isinstance(keys, str) else tuple(keys or ())
 
 
-def _check_arguments(dataset: Any, arguments: Mapping[str, Any]) -> None:
-    """Better now than after an epoch: does `dataset.evaluate` know these arguments?"""
-    parameters = inspect.signature(dataset.evaluate).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    own = inspect.signature(EvalHook).parameters
-    for name in arguments:
-        if name not in parameters:
-            known = [key for key in (*parameters, *own) if key not in ('dataloader', 'eval_args')]
-            near = nearest(name, known, 1)
-            hint = f', did you mean {near[0]!r}?' if near else ''
-            raise TypeError(
-                f'evaluation.{name} is an argument of neither EvalHook nor {type(dataset).__name__}.evaluate{hint}'
-            )
+def own_arguments() -> list[str]:
+    """Keys of `evaluation` in a config that are for `EvalHook`."""
+    return [key for key in inspect.signature(EvalHook).parameters if key not in ('dataloader', 'eval_args')] + [
+        *_UNUSED
+    ]
+
+
+def dataset_arguments(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are for `dataset.evaluate`, `metric` among them."""
+    return {key: value for key, value in evaluation.items() if key not in own_arguments()}
 
 
 def _broadcast_norm_statistics(model: nn.Module) -> None:

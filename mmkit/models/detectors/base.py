@@ -45,6 +45,13 @@ class Detector(BaseModule):
         feats = self.backbone(imgs)
         return tuple(self.neck(feats)) if hasattr(self, 'neck') else tuple(feats)
 
+    @property
+    def with_mask(self) -> bool:
+        """Whether detections come with masks."""
+        return getattr(self, 'mask_head', None) is not None or getattr(
+            getattr(self, 'roi_head', None), 'with_mask', False
+        )
+
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses by name; those with "loss" in the name are summed, the others are only logged."""
