@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from mmkit.utils.imports import find_class
-from mmkit.utils.names import nearest, unscoped
+from mmkit.utils.names import ELSEWHERE, nearest, unscoped
 
 if TYPE_CHECKING:
     from inspect import Parameter
 
+# How a class of one's own comes into a registry, for messages.
+_OWN_CLASS = (
+    "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
+)
 Target = TypeVar('Target', bound=Callable[..., Any])
 
 
@@ -59,6 +63,8 @@ class Registry:
         raise KeyError(self._unknown(name))
 
     def _unknown(self, name: str) -> str:
+        if name in ELSEWHERE:
+            return f'{name!r} is a part of mmdetection that mmkit does not have. For one of your own, {_OWN_CLASS}'
         message = f'{name!r} is not a registered {self.name}'
         near = nearest(name, self._modules)
         if near:
@@ -68,10 +74,7 @@ class Registry:
         others = [other.name for other in Registry.everything if name in other and other is not self]
         if others:
             message += f'; there is a {" and a ".join(others)} of this name'
-        return (
-            f'{message}. A class of your own is registered when its module is imported: list the module in '
-            f"custom_imports=dict(imports=['package.module']) of a trusted config, or import it in your script"
-        )
+        return f'{message}. For a class of your own, {_OWN_CLASS}'
 
     def register_module(
         self, name: str | Sequence[str] | None = None, force: bool = False, module: Target | None = None

@@ -1,4 +1,6 @@
 import copy
+import subprocess
+import sys
 import traceback
 
 import pytest
@@ -109,6 +111,18 @@ def test_types_may_have_the_name_of_their_project_in_front():
         PARTS.get('mmcls.Hand')
     with pytest.raises(ValueError, match=r'mmdet\.models\.Neck'):
         PARTS.get('mmdet.models.Neck')
+
+
+def test_parts_of_mmdetection_that_are_not_here_are_called_so():
+    for name in ('SOLOHead', 'mmdet.SOLOHead'):
+        with pytest.raises(KeyError, match="'SOLOHead' is a part of mmdetection that mmkit does not have. For one of"):
+            PARTS.get(name)
+    code = (
+        'import mmkit.apis; from mmkit.registry import Registry; from mmkit.utils.names import ELSEWHERE; '
+        'print(*(name for registry in Registry.everything for name in registry.names() if name in ELSEWHERE))'
+    )
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [], 'built meanwhile: take them off ELSEWHERE'
 
 
 def test_unknown_type_names_the_registry_that_has_it():
