@@ -20,9 +20,9 @@ from mmkit.models.dense_heads.levels import (
     flatten_level,
     flatten_levels,
 )
-from mmkit.models.dense_heads.sampling import dense_sampler, refuse_sampler
+from mmkit.models.dense_heads.sampling import dense_assigner, dense_sampler, refuse_sampler
 from mmkit.models.settings import warn_unread
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 # Losses that weigh easy examples down themselves and so want all anchors, not a sample of them.
@@ -111,8 +111,8 @@ class AnchorHead(BaseModule):
 
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
         warn_unread(train_cfg, self.train_keys, 'train_cfg')
-        self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
         name, loss = type(self).__name__, type(self.loss_cls).__name__
+        self.assigner, self.assigns_by_level = dense_assigner(train_cfg, name, set(), 'num_level_bboxes')
         if not self.takes_sampler:
             refuse_sampler(train_cfg, name)
         self.sampler = dense_sampler(train_cfg, name)
@@ -199,7 +199,8 @@ class AnchorHead(BaseModule):
 
     def assign(self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]) -> Assignment:
         """Which of the (M, 4) `anchors` belongs to which object; `inside`: (N_l,) bool a level, True for M of them."""
-        return self.assigner.assign(anchors, gts, ignored)
+        levels = {'num_level_bboxes': [int(level.sum()) for level in inside]} if self.assigns_by_level else {}
+        return self.assigner.assign(anchors, gts, ignored, **levels)
 
     def _fill_targets(
         self,

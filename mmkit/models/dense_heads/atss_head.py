@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Assignment, bbox2distance
+from mmkit.bbox import bbox2distance
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import (
@@ -35,7 +35,7 @@ class ATSSHead(AnchorHead):
         reg_decoded_bbox: must be True, as centerness follows from boxes.
         loss_centerness: a sigmoid cross entropy.
 
-    Others as in `AnchorHead`; the assigner must be an `ATSSAssigner`.
+    Others as in `AnchorHead`.
     """
 
     takes_sampler = False
@@ -111,9 +111,6 @@ class ATSSHead(AnchorHead):
             bbox_preds.append(scale(self.atss_reg(reg_feat)).float())
             centers.append(self.atss_centerness(reg_feat))
         return cls_scores, bbox_preds, centers
-
-    def assign(self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]) -> Assignment:
-        return self.assigner.assign(anchors, gts, ignored, num_level_bboxes=[int(level.sum()) for level in inside])
 
     def loss(self, outs: tuple[list[Tensor], list[Tensor], list[Tensor]], batch: Batch) -> dict[str, Tensor]:
         cls_scores, bbox_preds, centers = outs

@@ -13,9 +13,9 @@ from torch.nn import functional
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.layers import BaseModule
 from mmkit.layers.transformer import FFN
-from mmkit.models.dense_heads.sampling import refuse_sampler
+from mmkit.models.dense_heads.sampling import dense_assigner, refuse_sampler
 from mmkit.models.settings import warn_unread
-from mmkit.registry import BBOX_ASSIGNERS, HEADS, LOSSES, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
+from mmkit.registry import HEADS, LOSSES, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
@@ -95,7 +95,7 @@ class QueryHead(BaseModule):
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
-            self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
+            self.assigner, _ = dense_assigner(train_cfg, type(self).__name__, {'cls_scores', 'img_shape'})
 
     # ------------------------------------------------------------------ training
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Assignment, bbox_overlaps
+from mmkit.bbox import bbox_overlaps
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import (
@@ -20,6 +20,7 @@ from mmkit.models.dense_heads.levels import (
     shared_factor,
 )
 from mmkit.models.dense_heads.towers import climb, conv_tower
+from mmkit.models.losses import QualityFocalLoss
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -56,7 +57,7 @@ class GFLHead(AnchorHead):
         bbox_coder: from points and distances to boxes.
         reg_max: distances go up to this many strides.
 
-    Others as in `AnchorHead`; the assigner must be an `ATSSAssigner`.
+    Others as in `AnchorHead`.
     """
 
     takes_sampler = False
@@ -106,6 +107,9 @@ class GFLHead(AnchorHead):
             test_cfg=test_cfg,
             init_cfg=init_cfg,
         )
+        if not isinstance(self.loss_cls, QualityFocalLoss):
+            kind = type(self.loss_cls).__name__
+            raise TypeError(f'GFLHead: loss_cls is a QualityFocalLoss, whose targets are qualities, got {kind}')
         self.loss_dfl = build_from_cfg(loss_dfl, LOSSES)
         self.integral = Integral(reg_max)
 
@@ -128,9 +132,6 @@ class GFLHead(AnchorHead):
             cls_scores.append(self.gfl_cls(climb(self.cls_convs, feat)))
             logits.append(scale(self.gfl_reg(climb(self.reg_convs, feat))).float())
         return cls_scores, logits
-
-    def assign(self, anchors: Tensor, gts: Instances, ignored: Tensor | None, inside: Sequence[Tensor]) -> Assignment:
-        return self.assigner.assign(anchors, gts, ignored, num_level_bboxes=[int(level.sum()) for level in inside])
 
     def loss(self, outs: tuple[list[Tensor], list[Tensor]], batch: Batch) -> dict[str, Tensor]:
         cls_scores, logits = outs

@@ -21,9 +21,9 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
-from mmkit.models.dense_heads.sampling import refuse_sampler
+from mmkit.models.dense_heads.sampling import dense_assigner, refuse_sampler
 from mmkit.models.settings import warn_unread
-from mmkit.registry import BBOX_ASSIGNERS, HEADS, LOSSES, build_from_cfg
+from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 Outs = tuple[list[Tensor], list[Tensor], list[Tensor]]
@@ -103,7 +103,7 @@ class YOLOXHead(BaseModule):
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
-            self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
+            self.assigner, _ = dense_assigner(train_cfg, type(self).__name__, {'scores', 'priors'})
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         kinds = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, bias=conv_bias)

@@ -48,6 +48,11 @@ def test_losses_by_hand():
     assert losses['loss_dfl'].item() == pytest.approx(0.25 * 0.5 * math.log(3), rel=1e-5)
 
 
+def test_scores_without_a_quality_are_refused():
+    with pytest.raises(TypeError, match='loss_cls is a QualityFocalLoss, whose targets are qualities, got FocalLoss'):
+        head(loss_cls=dict(type='FocalLoss', use_sigmoid=True))
+
+
 def test_the_score_is_to_foretell_the_iou():
     fits = head().loss(zeros(2, 12), batch_of(truth(([0, 0, 16, 16], 1))))['loss_cls']
     misses = head().loss(zeros(2, 12), batch_of(truth(([4, 4, 12, 12], 1))))['loss_cls']
