@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import logging
 import os
 import sys
@@ -187,13 +188,11 @@ def _loader(dataset: Any, settings: LoaderSettings, distributed: bool, seed: int
 
 
 def _distributed_model(model: nn.Module, device: torch.device, settings: TrainSettings) -> nn.Module:
-    on_gpu = device.type == 'cuda'
-    return DistributedDataParallel(
-        model,
-        device_ids=[torch.cuda.current_device()] if on_gpu else None,
-        broadcast_buffers=settings.broadcast_buffers,
-        find_unused_parameters=settings.find_unused_parameters,
-    )
+    renamed = 'forward_sync_buffers' in inspect.signature(DistributedDataParallel).parameters  # in torch 2.14
+    arguments: dict[str, Any] = {'forward_sync_buffers' if renamed else 'broadcast_buffers': settings.broadcast_buffers}
+    if device.type == 'cuda':
+        arguments['device_ids'] = [torch.cuda.current_device()]
+    return DistributedDataParallel(model, find_unused_parameters=settings.find_unused_parameters, **arguments)
 
 
 def _scaled(settings: TrainSettings, logger: logging.Logger) -> dict[str, Any]:

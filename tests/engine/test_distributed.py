@@ -26,6 +26,7 @@ def train(work_dir, processes, images, *options):
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     done = subprocess.run([*command, *launcher, *options], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert 'FutureWarning' not in done.stderr
     lines = []
     for path in sorted(work_dir.glob('*.log.json'), key=lambda path: path.stat().st_mtime_ns):
         lines += [json.loads(line) for line in path.read_text().splitlines()[1:]]
