@@ -66,9 +66,16 @@ class CocoDataset(CustomDataset):
                 json.dump(self.to_coco_json(outputs, with_masks), file)
         return paths
 
-    def check_evaluation(self, metric: str | Sequence[str] = 'bbox', engine: str = 'hotcoco', **options: Any) -> None:
+    def check_evaluation(
+        self,
+        metric: str | Sequence[str] = 'bbox',
+        engine: str = 'hotcoco',
+        metric_items: str | Sequence[str] | None = None,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        **options: Any,
+    ) -> None:
         """Raises a ValueError where `evaluate` would, whatever the outputs."""
-        check_coco_options(metric, engine)
+        check_coco_options(metric, engine, metric_items, proposal_nums)
 
     def evaluate(  # type: ignore[override]  # COCO's metrics have arguments of their own
         self,

@@ -113,7 +113,7 @@ def coco_eval(
     Raises:
         ValueError: for an unknown metric, item or engine.
     """
-    metrics = check_coco_options(metrics, engine)
+    metrics = check_coco_options(metrics, engine, metric_items, proposal_nums)
     truth = _read(gt)
     cat_ids = [c['id'] for c in truth['categories']] if cat_ids is None else list(cat_ids)
     img_ids = [i['id'] for i in truth['images']] if img_ids is None else list(img_ids)
@@ -138,15 +138,25 @@ def coco_eval(
     return values
 
 
-def check_coco_options(metrics: str | Sequence[str], engine: str = 'hotcoco') -> list[str]:
+def check_coco_options(
+    metrics: str | Sequence[str],
+    engine: str = 'hotcoco',
+    metric_items: str | Sequence[str] | None = None,
+    proposal_nums: Sequence[int] = (100, 300, 1000),
+) -> list[str]:
     """The metrics as a list.
 
     Raises:
-        ValueError: for an unknown metric or engine.
+        ValueError: for an unknown metric, item or engine.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     _check_names('metric', names, METRICS)
     _check_names('engine', [engine], ENGINES)
+    items = [metric_items] if isinstance(metric_items, str) else metric_items or []
+    recalls = [f'AR@{num}' for num in sorted(proposal_nums)] + [f'AR_{a[0]}@{max(proposal_nums)}' for a in AREAS[1:]]
+    for name in names:
+        if name != 'proposal_fast':
+            _check_names('metric item', items, recalls if name == 'proposal' else [*AP_ITEMS, *recalls])
     return names
 
 
@@ -236,7 +246,6 @@ def _ap_values(counts: Counts, metric: str, items: Sequence[str] | None, logger:
         'mAP_l': counts.average_precision(area='large'),
     }
     recalls = _recall_items(counts)
-    _check_names('metric item', items or [], [*known, *recalls])
     rows = [[f'{metric}_{name}', f'{value:.3f}'] for name, value in {**known, **recalls}.items()]
     logger.info('\n%s', format_table(['metric', 'value'], rows))
     values: dict[str, Any] = {f'{metric}_{item}': {**known, **recalls}[item] for item in items or AP_ITEMS}
@@ -254,7 +263,6 @@ def _recall_items(counts: Counts) -> dict[str, float]:
 
 def _proposal_values(counts: Counts, items: Sequence[str] | None, logger: logging.Logger) -> dict[str, float]:
     known = _recall_items(counts)
-    _check_names('metric item', items or [], list(known))
     logger.info('\n%s', format_table(['metric', 'value'], [[name, f'{value:.3f}'] for name, value in known.items()]))
     return {item: known[item] for item in items or known}
 
