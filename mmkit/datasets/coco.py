@@ -37,6 +37,10 @@ class CocoDataset(CustomDataset):
         self.CLASSES, self.cat_ids = file.classes, file.cat_ids
         if file.num_dropped:
             logger.warning('%s: left out %d boxes without area or outside of their image', ann_file, file.num_dropped)
+        if file.num_stray:
+            logger.warning(
+                '%s: left out %d annotations of images or categories that it does not list', ann_file, file.num_stray
+            )
         return file.images
 
     def to_coco_json(self, outputs: Sequence[Instances], with_masks: bool = False) -> list[dict[str, Any]]:

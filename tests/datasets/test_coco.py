@@ -76,6 +76,41 @@ def test_files_that_are_not_coco_are_errors(tmp_path, write_json):
         CocoDataset(write_json(dict(images=[dict(id=1, file_name='a.png')], categories=[])), [])
 
 
+@pytest.mark.parametrize(
+    ('what', 'change', 'message'),
+    [
+        ('images', dict(file_name=None), "entry 0 of 'images' has no 'file_name'"),
+        ('categories', dict(name=None), "entry 0 of 'categories' has no 'name'"),
+        ('annotations', dict(image_id=None), "entry 0 of 'annotations' has no 'image_id'"),
+        ('annotations', dict(category_id=None), "entry 0 of 'annotations' has no 'category_id'"),
+        ('annotations', dict(bbox=None), r'bbox of annotation 1 \(image 100\) is None, expected \[x, y, width, height\]'),
+        ('annotations', dict(bbox=[1, 2, 3]), r'bbox of annotation 1 \(image 100\) is \[1, 2, 3\], expected'),
+        ('annotations', dict(bbox=['1', '2', '3', '4']), r"bbox of annotation 1 \(image 100\) is \['1', "),
+    ],
+)
+def test_incomplete_entries_are_named(coco, what, change, message):
+    path = _changed(coco([(40, 50)], [(0, 7, (1, 2, 10, 20))]), what, change)
+    with pytest.raises(ValueError, match=message):
+        CocoDataset(path, [])
+
+
+@pytest.mark.parametrize('change', [dict(image_id=99), dict(category_id=99)])
+def test_annotations_of_nothing_that_is_listed_are_counted(coco, caplog, change):
+    path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))])
+    assert len(CocoDataset(_changed(path, 'annotations', change), []).get_ann_info(0)['bboxes']) == 1
+    assert 'left out 1 annotations of images or categories that it does not list' in caplog.text
+
+
+def _changed(path, what, change):
+    """The file with other values in the first of its entries `what`; None takes a value away."""
+    content = json.loads(open(path).read())
+    entry = {**content[what][0], **change}
+    content[what][0] = {key: value for key, value in entry.items() if value is not None}
+    with open(path, 'w') as file:
+        json.dump(content, file)
+    return path
+
+
 def test_ids_that_occur_twice_are_errors(coco):
     path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))])
     with pytest.raises(ValueError, match=r'1 ids of annotations .* \[5\]'):
