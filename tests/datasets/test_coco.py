@@ -111,6 +111,18 @@ def _changed(path, what, change):
     return path
 
 
+def test_boxes_without_masks_are_no_lesson_for_a_mask_head(coco, caplog):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_mask=True)]
+    boxes = [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))]
+    path = coco([(40, 50)], boxes)
+    with pytest.raises(ValueError, match=r'none of its 2 boxes has a mask \(segmentation\), and LoadAnnotations'):
+        CocoDataset(path, pipeline)
+    CocoDataset(path, pipeline, test_mode=True)
+    CocoDataset(path, pipeline[:1])
+    CocoDataset(coco([(40, 50)], [(*boxes[0], SQUARE), boxes[1]]), pipeline)
+    assert '1 of 2 boxes have no mask' in caplog.text
+
+
 def test_ids_that_occur_twice_are_errors(coco):
     path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))])
     with pytest.raises(ValueError, match=r'1 ids of annotations .* \[5\]'):
