@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmkit.config import ConfigError
 from mmkit.models.detectors.single_stage import SingleStageDetector
 from mmkit.registry import DETECTORS
 from mmkit.structures import Batch
@@ -57,6 +58,12 @@ class YOLOX(SingleStageDetector):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         if self.training:
+            size = tuple(batch.imgs.shape[-2:])
+            if size != self.input_size:  # boxes would be scaled by another factor than images
+                raise ConfigError(
+                    f'model.input_size is {self.input_size} (height, width), but data.train gives images of {size}: '
+                    'it must be the img_scale of the pipeline'
+                )
             batch = resized(batch, self.input_size, self.training_size(self.iteration))
             self.iteration += 1
         return super().loss(batch)
