@@ -32,6 +32,7 @@ class CocoFile:
     num_dropped: int
     num_stray: int
 
+
 # What entries of each list cannot do without; of annotations only those of the classes in question need a box.
 _NEEDED = {'images': ('id', 'file_name'), 'categories': ('id', 'name'), 'annotations': ('image_id', 'category_id')}
 

@@ -83,7 +83,11 @@ def test_files_that_are_not_coco_are_errors(tmp_path, write_json):
         ('categories', dict(name=None), "entry 0 of 'categories' has no 'name'"),
         ('annotations', dict(image_id=None), "entry 0 of 'annotations' has no 'image_id'"),
         ('annotations', dict(category_id=None), "entry 0 of 'annotations' has no 'category_id'"),
-        ('annotations', dict(bbox=None), r'bbox of annotation 1 \(image 100\) is None, expected \[x, y, width, height\]'),
+        (
+            'annotations',
+            dict(bbox=None),
+            r'bbox of annotation 1 \(image 100\) is None, expected \[x, y, width, height\]',
+        ),
         ('annotations', dict(bbox=[1, 2, 3]), r'bbox of annotation 1 \(image 100\) is \[1, 2, 3\], expected'),
         ('annotations', dict(bbox=['1', '2', '3', '4']), r"bbox of annotation 1 \(image 100\) is \['1', "),
     ],

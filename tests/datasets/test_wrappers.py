@@ -149,7 +149,9 @@ def test_mix_wants_samples_that_are_not_finished():
         def get(self, index, rng):
             return object()
 
-    with pytest.raises(TypeError, match=r'Sum mixes the dicts of a pipeline, got a object: DefaultFormatBundle and Collect belong'):
+    with pytest.raises(
+        TypeError, match=r'Sum mixes the dicts of a pipeline, got a object: DefaultFormatBundle and Collect belong'
+    ):
         MultiImageMixDataset(Finished([[0]]), [Sum()])[0]
 
 

@@ -95,5 +95,5 @@ class Detector(BaseModule):
             if is_lacking:
                 raise ConfigError(
                     f'{type(self).__name__} learns from {key}, which data.train does not give: '
-                    f"its pipeline needs {_SOURCES[key]} and {key!r} among the keys of Collect"
+                    f'its pipeline needs {_SOURCES[key]} and {key!r} among the keys of Collect'
                 )
