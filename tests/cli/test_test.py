@@ -127,6 +127,20 @@ def test_missing_files(files, tmp_path, capsys):
     assert 'none.json' in fails(capsys, [*files, '--eval', 'bbox', *options])
 
 
+def test_mistakes_that_an_image_shows(files, capsys):
+    flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
+    message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])
+    assert 'no image file nowhere/0.png [data.test at ' in message
+    message = fails(capsys, [*flags, 'model.test_cfg.rcnn.nms.iou_thrs=0.5'])
+    assert "argument 'iou_thrs' [model.roi_head." in message
+
+
+def test_other_classes_than_those_of_the_model(files, capsys):
+    flags = ['--device', 'cpu', '--cfg-options', 'data.test.classes=dark,']
+    message = fails(capsys, [*files, '--eval', 'bbox', *flags])
+    assert 'bbox_head.num_classes is 2, but CocoDataset has 1 classes (dark)' in message
+
+
 def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
     flags = ['--eval', 'bbox', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7']
     message = fails(capsys, [*files, *flags])

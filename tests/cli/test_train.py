@@ -217,12 +217,27 @@ def test_auto_scale(config, tmp_path):
             ['--cfg-options', 'model.roi_head.bbox_head.num_classes=7'],
             'bbox_head.num_classes is 7, but CocoDataset has',
         ),
+        (
+            ['--cfg-options', 'model.roi_head.bbox_head.num_classes=7', 'custom_hooks=[]'],
+            'bbox_head.num_classes is 7, but CocoDataset has',
+        ),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], 'no image file nowhere/'),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val at '),
+        (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "argument 'iou_thrs'"),
+        (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
+        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck.'),
     ],
 )
 def test_mistakes_are_explained_in_one_line(config, tmp_path, capsys, monkeypatch, flags, message):
     monkeypatch.delenv('RANK', raising=False)
     err = fails(capsys, [config, '--work-dir', str(tmp_path / 'work'), *flags])
     assert message in err and 'Traceback' not in err
+
+
+def test_validation_with_the_labels_of_other_classes(config, tmp_path, caplog):
+    options = ['data.val.classes=bright,dark', 'runner.max_epochs=1']
+    assert main(arguments(config, tmp_path / 'work', options=options)) == 0
+    assert "data.val has the classes ('bright', 'dark'), data.train has ('dark', 'bright')" in caplog.text
 
 
 def test_a_config_that_is_not_there(tmp_path, capsys):
