@@ -6,7 +6,9 @@ import pytest
 
 from mmkit.cli.mistakes import one_line, stop
 
-WORKER = "Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  ...\nKeyError: 'x'\n"
+WORKER = (
+    "Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n ...\nKeyError: 'x'"
+)
 
 
 @pytest.mark.parametrize(
