@@ -104,6 +104,7 @@ class DefaultOptimizerConstructor:
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """One parameter group for each trainable parameter, in the order of the modules."""
+        self._warn_of_idle_keys(model)
         groups: list[dict[str, Any]] = []
         seen: set[int] = set()
         for prefix, module, parent in _walk(model):
@@ -122,6 +123,12 @@ class DefaultOptimizerConstructor:
                 seen.add(id(param))
                 groups.append({'params': [param], **self._options(full_name, name, module, parent)})
         return groups
+
+    def _warn_of_idle_keys(self, model: nn.Module) -> None:
+        names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        for key in self.paramwise.get('custom_keys', {}):
+            if not any(key in name for name in names):
+                logger.warning('optimizer.paramwise_cfg.custom_keys: %r is in the name of no parameter', key)
 
     def _options(self, full_name: str, name: str, module: nn.Module, parent: nn.Module | None) -> dict[str, float]:
         """The lr and weight_decay of one parameter, where they differ from the optimizer's."""

@@ -85,6 +85,13 @@ def test_the_longest_custom_key_counts_and_goes_first():
     assert found['norm.bias'] == (1, 0) and found['dcn.bias'] == (7, 1)
 
 
+def test_custom_keys_that_fit_nothing_are_named(caplog):
+    multipliers({'custom_keys': {'conv': {'lr_mult': 0.1}, 'cnov': {'lr_mult': 0.1}}})
+    assert [record.message for record in caplog.records] == [
+        "optimizer.paramwise_cfg.custom_keys: 'cnov' is in the name of no parameter"
+    ]
+
+
 def test_the_rate_may_be_the_optimizers_default():
     model = nn.Linear(1, 1)
     optimizer = build_optimizer(model, {'type': 'Adam', 'paramwise_cfg': {'bias_lr_mult': 10}})
