@@ -46,6 +46,10 @@ _LOADER_KEYS = (
     'drop_last',
     'prefetch_factor',
 )
+_DATA_KEYS = (
+    *('train', 'val', 'test', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('samples_per_gpu', 'workers_per_gpu', 'persistent_workers', 'pin_memory', 'imgs_per_gpu'),
+)
 
 
 @dataclass(frozen=True)
@@ -301,11 +305,16 @@ def nearest_key(key: str) -> str | None:
 
 
 def warn_unread(cfg: Mapping[str, Any]) -> None:
-    """Warn of every top-level key that nothing reads, with file, line and the nearest key."""
+    """Warn of every top-level key, and every key of `data`, that nothing reads, with file, line and the nearest key."""
     for key in unread_keys(cfg):
         near = nearest_key(key)
         hint = f', did you mean {near!r}?' if near else ''
         logger.warning('nothing reads the top-level key %r%s%s', key, place(cfg, key), hint)
+    for key in cfg.get('data') or {}:
+        if key not in _DATA_KEYS:
+            near = nearest(key, _DATA_KEYS, 1)
+            hint = f', did you mean {near[0]!r}?' if near else ''
+            logger.warning('nothing reads data.%s%s%s', key, place(cfg, f'data.{key}'), hint)
 
 
 def place(cfg: Mapping[str, Any], key: str = '') -> str:
