@@ -11,7 +11,7 @@ import numpy as np
 from mmkit.datasets.box_metrics import check_num_outputs
 from mmkit.datasets.coco_json import parse_coco, read_coco_json
 from mmkit.datasets.custom import CustomDataset, logger
-from mmkit.evaluation import check_coco_options, coco_eval
+from mmkit.evaluation import check_coco_options, coco_eval, coco_metric_names
 from mmkit.registry import DATASETS
 from mmkit.structures import EncodedMasks, Instances
 from mmkit.utils.files import atomic_write
@@ -70,9 +70,20 @@ class CocoDataset(CustomDataset):
                 json.dump(self.to_coco_json(outputs, with_masks), file)
         return paths
 
-    def check_evaluation(self, metric: str | Sequence[str] = 'bbox', engine: str = 'hotcoco', **options: Any) -> None:
-        """Raises a ValueError where `evaluate` would, whatever the outputs."""
-        check_coco_options(metric, engine)
+    def check_evaluation(  # type: ignore[override]  # as for evaluate
+        self,
+        metric: str | Sequence[str] = 'bbox',
+        engine: str = 'hotcoco',
+        metric_items: str | Sequence[str] | None = None,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        classwise: bool = False,
+        **options: Any,
+    ) -> list[str]:
+        """The names of the numbers that `evaluate` will return; raises a ValueError where it would."""
+        metrics = check_coco_options(metric, engine)
+        names = coco_metric_names(metrics, metric_items, proposal_nums)
+        of_classes = [each for each in metrics if not each.startswith('proposal')] if classwise else []
+        return names + [f'{each}_mAP/{name}' for each in of_classes for name in self.CLASSES or ()]
 
     def evaluate(  # type: ignore[override]  # COCO's metrics have arguments of their own
         self,

@@ -150,6 +150,32 @@ def check_coco_options(metrics: str | Sequence[str], engine: str = 'hotcoco') ->
     return names
 
 
+def coco_metric_names(
+    metrics: str | Sequence[str],
+    metric_items: str | Sequence[str] | None = None,
+    proposal_nums: Sequence[int] = (100, 300, 1000),
+) -> list[str]:
+    """Of the numbers that `coco_eval` returns, besides those of each class.
+
+    Raises:
+        ValueError: for an unknown item.
+    """
+    nums = sorted(proposal_nums)
+    recalls = [f'AR@{num}' for num in nums] + [f'AR_{area[0]}@{nums[-1]}' for area in AREAS[1:]]
+    items = [metric_items] if isinstance(metric_items, str) else metric_items
+    names: list[str] = []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        if metric == 'proposal_fast':
+            names += recalls[: len(nums)]
+        elif metric == 'proposal':
+            _check_names('metric item', items or [], recalls)
+            names += items or recalls
+        else:
+            _check_names('metric item', items or [], [*AP_ITEMS, *recalls])
+            names += [f'{metric}_{item}' for item in items or AP_ITEMS]
+    return names
+
+
 def _check_names(what: str, given: Sequence[str], known: Sequence[str]) -> None:
     for name in given:
         if name not in known:

@@ -213,6 +213,8 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'evaluation.metric=bbx'], '[evaluation.metric at --cfg-options]'),
         (['--cfg-options', 'evaluation.metric=segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes"),
         (['--cfg-options', 'evaluation.class_wise=1'], "did you mean 'classwise'? [evaluation.class_wise at --cfg"),
+        (['--cfg-options', 'evaluation.save_best=bbox_map'], "did you mean 'bbox_mAP'? [evaluation.save_best at --cfg"),
+        (['--cfg-options', 'evaluation.metric_items=mAP50'], "'mAP50', did you mean 'mAP_50'? there are: "),
         (['--cfg-options', 'runner.max_epoch=1'], "the nearest is 'max_epochs' [runner.max_epoch at --cfg-options]"),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHok'}]"], '[custom_hooks.0.type at --cfg-options]'),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHook','momentun':1}]"], '[custom_hooks.0.momentun at'),

@@ -98,6 +98,22 @@ def test_incomplete_entries_are_named(coco, what, change, message):
         CocoDataset(path, [])
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(metric=['bbox', 'proposal'], classwise=True),
+        dict(metric='proposal_fast', proposal_nums=(5, 1)),
+        dict(metric_items=['mAP_50', 'AR@10'], proposal_nums=(10,)),
+    ],
+)
+def test_numbers_are_known_before_they_are_counted(coco, options):
+    dataset = CocoDataset(coco([(40, 50)], [(0, 7, (1, 2, 10, 20))]), [])
+    values = dataset.evaluate([detections([[1, 2, 11, 22]], [0])], **options)
+    known = {name for name in values if not name.endswith('copypaste')}
+    assert set(dataset.check_evaluation(**options)) == known
+
+
 @pytest.mark.parametrize('change', [dict(image_id=99), dict(category_id=99)])
 def test_annotations_of_nothing_that_is_listed_are_counted(coco, caplog, change):
     path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))])
