@@ -86,9 +86,14 @@ def test_the_longest_custom_key_counts_and_goes_first():
 
 
 def test_custom_keys_that_fit_nothing_are_named(caplog):
-    multipliers({'custom_keys': {'conv': {'lr_mult': 0.1}, 'cnov': {'lr_mult': 0.1}}})
-    assert [record.message for record in caplog.records] == [
-        "optimizer.paramwise_cfg.custom_keys: 'cnov' is in the name of no parameter"
+    caplog.set_level('INFO')
+    multipliers({'custom_keys': {'conv': {}, 'depthwize': {}, 'encoder': {}}})
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (
+            'WARNING',
+            "optimizer.paramwise_cfg.custom_keys: no parameter has 'depthwize' in its name, did you mean 'depthwise'?",
+        ),
+        ('INFO', "optimizer.paramwise_cfg.custom_keys: no parameter has 'encoder' in its name"),
     ]
 
 
