@@ -163,6 +163,11 @@ class CustomDataset(SeededDataset):
             raise ValueError(f'{self.ann_file}: no annotation of the classes {self.CLASSES} in {len(images)} images')
         kind = type(self).__name__
         logger.info('%s %s: %d images, %d boxes\n%s', kind, self.ann_file, len(images), num_boxes, table)
+        seen = {int(label) for image in images for label in image.get('ann', {}).get('labels', ())}
+        unseen = [name for label, name in enumerate(self.CLASSES or ()) if label not in seen]
+        if unseen and not self.test_mode:
+            shown = ', '.join(map(str, unseen[:10])) + (', ...' if len(unseen) > 10 else '')
+            logger.warning('%s has no box of %d of the classes: %s', self.ann_file, len(unseen), shown)
 
     def _check_masks(self, images: Sequence[Mapping[str, Any]]) -> None:
         """Objects without a mask would teach a mask head that there is nothing to see.

@@ -64,6 +64,14 @@ def test_wrong_classes_are_errors(coco):
     assert len(CocoDataset(path, [], classes=('dog',), test_mode=True)) == 1
 
 
+def test_classes_without_a_box_are_named(coco, caplog):
+    path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20))])
+    CocoDataset(path, [], test_mode=True)
+    assert 'has no box' not in caplog.text
+    CocoDataset(path, [])
+    assert 'has no box of 1 of the classes: dog' in caplog.text
+
+
 def test_files_that_are_not_coco_are_errors(tmp_path, write_json):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.json'):
         CocoDataset('nowhere.json', [], data_root=str(tmp_path))
