@@ -20,8 +20,9 @@ from mmkit.engine.predict import Visit, evaluating, multi_gpu_test, predict_view
 from mmkit.engine.rng import preserved_rng
 from mmkit.engine.settings import read_dataset, read_loader
 from mmkit.registry import located
-from mmkit.structures import ClassScores, Instances, Prediction
+from mmkit.structures import Batch, ClassScores, Instances, Prediction
 from mmkit.utils.files import atomic_write
+from mmkit.utils.logging import get_logger
 
 
 def build_test_dataset(cfg: Mapping[str, Any]) -> Any:
@@ -66,6 +67,13 @@ def rehearse(model: nn.Module, dataset: Any, cfg: Mapping[str, Any], split: str)
     with preserved_rng():
         with located(cfg['data'], split):
             views = collate([dataset[0]])
+        first = views if isinstance(views, Batch) else views[0]
+        if first.gts is not None:
+            get_logger().warning(
+                'data.%s gives ground truth as data.train does: a test wants a pipeline of its own, whose flips are '
+                'undone (MultiScaleFlipAug)',
+                split,
+            )
         with located_in_model(model, cfg.get('model')), evaluating(model):
             predict_views(model, views)
 

@@ -16,7 +16,7 @@ from torch import multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmkit.apis.test import rehearse
-from mmkit.datasets import build_dataloader, build_dataset
+from mmkit.datasets import build_dataloader, build_dataset, collate
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.failures import located_in_model
 from mmkit.engine.hooks.checks import check_num_classes
@@ -126,6 +126,9 @@ def prepare_training(
         logger.info('resuming from %s' if found else 'nothing to resume in %s', found or settings.work_dir)
     if resume_from is not None:
         runner.resume(resume_from)
+    else:
+        with located(cfg['data'], 'train'):  # a mistake in the pipeline has a place in the config here
+            collate([datasets[0][0]])
 
     def run() -> None:
         with located_in_model(model, cfg.get('model')):

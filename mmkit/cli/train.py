@@ -98,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = runner.iter
     try:
         run()
-    except MISTAKES as error:  # what only a sample shows
-        if runner.iter > start and not isinstance(error, ConfigError):
+    except (*MISTAKES, FloatingPointError) as error:  # what only a sample shows
+        if runner.iter > start and not isinstance(error, (ConfigError, FloatingPointError)):
             raise
         stop(parser, error)
     except KeyboardInterrupt:

@@ -405,9 +405,17 @@ def _custom_hooks(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _workflow(cfg: Mapping[str, Any]) -> list[tuple[str, int]]:
-    workflow = [tuple(flow) for flow in cfg.get('workflow') or [('train', 1)]]
+    workflow = [
+        tuple(flow) if isinstance(flow, (list, tuple)) else flow for flow in cfg.get('workflow') or [('train', 1)]
+    ]
     for flow in workflow:
-        if len(flow) != 2 or flow[0] not in ('train', 'val') or not isinstance(flow[1], int) or flow[1] < 1:
+        if (
+            not isinstance(flow, tuple)
+            or len(flow) != 2
+            or flow[0] not in ('train', 'val')
+            or not isinstance(flow[1], int)
+            or flow[1] < 1
+        ):
             raise ValueError(f"workflow has {flow!r}, expected ('train' or 'val', number){place(cfg, 'workflow')}")
     if not any(mode == 'train' for mode, _ in workflow):
         raise ValueError(f'workflow {workflow} has no train in it{place(cfg, "workflow")}')

@@ -131,8 +131,15 @@ def test_mistakes_that_an_image_shows(files, capsys):
     flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
     message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])
     assert 'no image file nowhere/0.png [data.test at ' in message
-    message = fails(capsys, [*flags, 'model.test_cfg.rcnn.nms.iou_thrs=0.5'])
-    assert "argument 'iou_thrs' [model.roi_head." in message
+    message = fails(capsys, [*flags, 'model.test_cfg.rcnn.score_thr=None'])
+    assert 'NoneType' in message and '[model.roi_head.' in message
+
+
+def test_a_pipeline_that_is_meant_for_training(files, tiny, caplog):
+    steps = repr([dict(step) for step in tiny[1].data.train.pipeline])
+    options = ['--cfg-options', f'data.test.pipeline={steps}']
+    assert main([*files, '--eval', 'bbox', '--device', 'cpu', *options]) == 0
+    assert 'data.test gives ground truth as data.train does' in caplog.text
 
 
 def test_other_classes_than_those_of_the_model(files, capsys):
