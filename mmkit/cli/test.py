@@ -24,6 +24,7 @@ from mmkit.datasets import ClassificationDataset, CocoDataset
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.settings import warn_unread
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
 from mmkit.structures import ImageMeta, Prediction
@@ -116,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg = Config.fromfile(args.config, trust=args.trust_config)
         cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
         cfg = upgrade(cfg)
+        warn_unread(cfg)
         dist.init_dist(args.launcher, (cfg.get('dist_params') or {}).get('backend'))
         if args.work_dir and dist.is_main():
             log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')

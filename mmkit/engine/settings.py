@@ -312,8 +312,8 @@ def warn_unread(cfg: Mapping[str, Any]) -> None:
         logger.warning('nothing reads the top-level key %r%s%s', key, place(cfg, key), hint)
     for key in cfg.get('data') or {}:
         if key not in _DATA_KEYS:
-            near = nearest(key, _DATA_KEYS, 1)
-            hint = f', did you mean {near[0]!r}?' if near else ''
+            of_data = nearest(key, _DATA_KEYS, 1)
+            hint = f', did you mean {of_data[0]!r}?' if of_data else ''
             logger.warning('nothing reads data.%s%s%s', key, place(cfg, f'data.{key}'), hint)
 
 

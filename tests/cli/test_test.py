@@ -127,6 +127,13 @@ def test_missing_files(files, tmp_path, capsys):
     assert 'none.json' in fails(capsys, [*files, '--eval', 'bbox', *options])
 
 
+def test_options_that_nothing_reads(files, caplog):
+    assert (
+        main([*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options', 'modle.test_cfg.rcnn.score_thr=0.1']) == 0
+    )
+    assert "nothing reads the top-level key 'modle' (at --cfg-options), did you mean 'model'?" in caplog.text
+
+
 def test_mistakes_that_an_image_shows(files, capsys):
     flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
     message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])

@@ -91,7 +91,7 @@ class EvalHook(Hook):
         self.broadcast_bn_buffer = broadcast_bn_buffer
         self.eval_args = dict(eval_args or {})
         names = check_evaluation(dataloader.dataset, self.eval_args, own_arguments())
-        if names and save_best not in (None, 'auto', *names):
+        if names and save_best is not None and save_best not in ('auto', *names):
             raise _unknown_metric(save_best, names)
 
     @classmethod
