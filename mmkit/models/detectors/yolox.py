@@ -58,13 +58,13 @@ class YOLOX(SingleStageDetector):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         if self.training:
-            size = tuple(batch.imgs.shape[-2:])
-            if size != self.input_size:  # boxes would be scaled by another factor than images
+            new, given = self.training_size(self.iteration), tuple(batch.imgs.shape[-2:])
+            if new != self.input_size != given:  # boxes would be scaled by another factor than images
                 raise ConfigError(
-                    f'model.input_size is {self.input_size} (height, width), but data.train gives images of {size}: '
+                    f'model.input_size is {self.input_size} (height, width), but data.train gives images of {given}: '
                     'it must be the img_scale of the pipeline'
                 )
-            batch = resized(batch, self.input_size, self.training_size(self.iteration))
+            batch = resized(batch, self.input_size, new)
             self.iteration += 1
         return super().loss(batch)
 
