@@ -198,8 +198,9 @@ def _add_location(error: Exception, cfg: Mapping[str, Any], key: str) -> None:
     locate = getattr(type(cfg), '_locate', None)  # of a ConfigDict, which knows its path, file and line
     if locate is None or 'mmkit_location' in error.__dict__:
         return
-    where = locate(cfg, key if key in cfg else 'type')
-    if where == 'type':  # a dict made by code: the one around it may know more
+    named = key if key in cfg else 'type' if 'type' in cfg else next(iter(cfg), 'type')
+    where = locate(cfg, named)
+    if where == 'type' or (where == named != key):  # a dict made by code: the one around it may know more
         return
     error.__dict__['mmkit_location'] = where
     if len(error.args) == 1 and isinstance(error.args[0], str):

@@ -94,6 +94,12 @@ def test_type_is_needed():
         PARTS.build(dict(type=5))
 
 
+def test_the_place_of_a_dict_without_type():
+    cfg = Config.fromstring('x = dict(\n    a=1,\n    b=2,\n)').x
+    with pytest.raises(KeyError, match=r'the dict has a, b \[x\.a at .*:2\]'):
+        PARTS.build(cfg)
+
+
 def test_unknown_type_names_the_nearest_and_the_way_to_own_classes():
     with pytest.raises(KeyError) as caught:
         PARTS.build(Config.fromstring("\nmodel = dict(\n    type='Necks')").model)

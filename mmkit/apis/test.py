@@ -13,12 +13,16 @@ import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmkit.datasets import CocoDataset, build_dataloader, build_dataset
+from mmkit.datasets import CocoDataset, build_dataloader, build_dataset, collate
+from mmkit.engine.failures import located_in_model
 from mmkit.engine.hooks.evaluation import dataset_arguments
-from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
+from mmkit.engine.predict import Visit, evaluating, multi_gpu_test, predict_views, single_gpu_test
+from mmkit.engine.rng import preserved_rng
 from mmkit.engine.settings import read_dataset, read_loader
-from mmkit.structures import ClassScores, Instances, Prediction
+from mmkit.registry import located
+from mmkit.structures import Batch, ClassScores, Instances, Prediction
 from mmkit.utils.files import atomic_write
+from mmkit.utils.logging import get_logger
 
 
 def build_test_dataset(cfg: Mapping[str, Any]) -> Any:
@@ -49,6 +53,29 @@ def test_detector(
 
 
 test_detector.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
+
+
+def rehearse(model: nn.Module, dataset: Any, cfg: Mapping[str, Any], split: str) -> None:
+    """Predict the first image of `data.<split>`: a mistake in its files, its pipeline or in `test_cfg` shows now, and
+    not in the middle of a training or a test. Random numbers are as before.
+
+    Raises:
+        Exception: what prediction raises, its message extended by the config key, file and line.
+    """
+    if not len(dataset):
+        return
+    with preserved_rng():
+        with located(cfg['data'], split):
+            views = collate([dataset[0]])
+        first = views if isinstance(views, Batch) else views[0]
+        if first.gts is not None:
+            get_logger().warning(
+                'data.%s gives ground truth as data.train does: a test wants a pipeline of its own, whose flips are '
+                'undone (MultiScaleFlipAug)',
+                split,
+            )
+        with located_in_model(model, cfg.get('model')), evaluating(model):
+            predict_views(model, views)
 
 
 def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import logging
 import os
@@ -17,8 +16,11 @@ import torch
 from torch import multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmkit.datasets import build_dataloader, build_dataset
+from mmkit.apis.test import rehearse
+from mmkit.datasets import build_dataloader, build_dataset, collate
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
+from mmkit.engine.failures import located_in_model
+from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.hooks.evaluation import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.schedule import LrUpdaterHook, MomentumUpdaterHook
@@ -90,6 +92,7 @@ def prepare_training(
     loaders = [_loader(each, settings.train_loader, distributed, seed) for each in datasets]
 
     model = unwrap(model).to(device)
+    check_num_classes(model, datasets[0])
     if settings.load_from and not settings.resume_from:
         with located(cfg, 'load_from'):
             load_checkpoint(model, settings.load_from)
@@ -113,6 +116,10 @@ def prepare_training(
         loader = _loader(val, settings.val_loader, distributed, seed, shuffle=False)
         with located(settings.evaluation, 'metric'):
             runner.register_hook(EvalHook.from_config(loader, settings.evaluation))
+        rehearse(model, val, cfg, 'val')
+        names = [getattr(each, 'CLASSES', None) for each in (val, datasets[0])]
+        if names[0] != names[1]:  # the same ones in another order are other labels
+            logger.warning('data.val has the classes %s, data.train has %s', *names)
     resume_from = settings.resume_from
     if resume_from is None and settings.auto_resume:
         found = broadcast_object(find_latest(settings.work_dir))
@@ -120,7 +127,15 @@ def prepare_training(
         logger.info('resuming from %s' if found else 'nothing to resume in %s', found or settings.work_dir)
     if resume_from is not None:
         runner.resume(resume_from)
-    return runner, functools.partial(runner.run, loaders, settings.workflow)
+    else:
+        with located(cfg['data'], 'train'):  # a mistake in the pipeline has a place in the config here
+            collate([datasets[0][0]])
+
+    def run() -> None:
+        with located_in_model(model, cfg.get('model')):
+            runner.run(loaders, settings.workflow)
+
+    return runner, run
 
 
 def build_train_datasets(cfg: Mapping[str, Any]) -> list[Any]:

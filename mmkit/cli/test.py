@@ -15,13 +15,16 @@ from typing import Any
 import matplotlib
 
 from mmkit.apis.inference import show_result, show_result_pyplot
-from mmkit.apis.test import build_test_dataset, evaluation_options, test_detector, write_outputs
-from mmkit.config import Config, ConfigError
+from mmkit.apis.test import build_test_dataset, evaluation_options, rehearse, test_detector, write_outputs
+from mmkit.cli.mistakes import MISTAKES, stop
+from mmkit.config import Config
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
 from mmkit.datasets import ClassificationDataset, CocoDataset
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.evaluation import check_evaluation, check_masks
+from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.settings import warn_unread
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
 from mmkit.structures import ImageMeta, Prediction
@@ -114,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cfg = Config.fromfile(args.config, trust=args.trust_config)
         cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
         cfg = upgrade(cfg)
+        warn_unread(cfg)
         dist.init_dist(args.launcher, (cfg.get('dist_params') or {}).get('backend'))
         if args.work_dir and dist.is_main():
             log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
@@ -121,14 +125,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_use(args, cfg, dataset)
         model = load_model(cfg, args.checkpoint, dataset)
         check_masks(model, args.eval)
-        device = resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}')
-    except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        get_logger().debug('', exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        parser.exit(2, f'{parser.prog}: {message}\n')
+        if args.eval:
+            check_num_classes(model, dataset)
+        model = model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
+        rehearse(model, dataset, cfg, 'test')
+    except MISTAKES as error:
+        stop(parser, error)
     if args.fuse_conv_bn:
         get_logger().info('%d batch norms folded into convolutions', fuse_conv_bn(model.eval()))
-    outputs = test_detector(model.to(device), dataset, cfg, args.launcher != 'none', _drawer(args, model))
+    outputs = test_detector(model, dataset, cfg, args.launcher != 'none', _drawer(args, model))
     if dist.is_main():
         _use(outputs, dataset, cfg, args)
     dist.leave()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.apis.train import build_train_datasets, prepare_training
+from mmkit.cli.mistakes import MISTAKES, stop
 from mmkit.config import Config, ConfigError
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
@@ -88,16 +89,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         model: Any = build_detector(cfg.model, train_cfg=cfg.get('train_cfg'), test_cfg=cfg.get('test_cfg'))
         model.init_weights()
         model.CLASSES = datasets[0].CLASSES
-        _, run = prepare_training(model, datasets, cfg, args.launcher != 'none', not args.no_validate, timestamp, meta)
-    except (ConfigError, OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
-        get_logger().debug('', exc_info=True)
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        parser.exit(2, f'{parser.prog}: {message}\n')
+        runner, run = prepare_training(
+            model, datasets, cfg, args.launcher != 'none', not args.no_validate, timestamp, meta
+        )
+    except MISTAKES as error:
+        stop(parser, error)
     signal.signal(signal.SIGTERM, _terminate)
+    start = runner.iter
     try:
         run()
-    except ConfigError as error:  # what only a sample shows
-        parser.exit(2, f'{parser.prog}: {error}\n')
+    except (*MISTAKES, FloatingPointError) as error:  # what only a sample shows
+        if runner.iter > start and not isinstance(error, (ConfigError, FloatingPointError)):
+            raise
+        stop(parser, error)
     except KeyboardInterrupt:
         get_logger().error('interrupted; --auto-resume goes on from the last checkpoint in %s', cfg.work_dir)
         return 130

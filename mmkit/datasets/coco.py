@@ -11,7 +11,7 @@ import numpy as np
 from mmkit.datasets.box_metrics import check_num_outputs
 from mmkit.datasets.coco_json import parse_coco, read_coco_json
 from mmkit.datasets.custom import CustomDataset, logger
-from mmkit.evaluation import check_coco_options, coco_eval
+from mmkit.evaluation import coco_eval, coco_metric_names
 from mmkit.registry import DATASETS
 from mmkit.structures import EncodedMasks, Instances
 from mmkit.utils.files import atomic_write
@@ -37,6 +37,10 @@ class CocoDataset(CustomDataset):
         self.CLASSES, self.cat_ids = file.classes, file.cat_ids
         if file.num_dropped:
             logger.warning('%s: left out %d boxes without area or outside of their image', ann_file, file.num_dropped)
+        if file.num_stray:
+            logger.warning(
+                '%s: left out %d annotations of images or categories that it does not list', ann_file, file.num_stray
+            )
         return file.images
 
     def to_coco_json(self, outputs: Sequence[Instances], with_masks: bool = False) -> list[dict[str, Any]]:
@@ -66,16 +70,18 @@ class CocoDataset(CustomDataset):
                 json.dump(self.to_coco_json(outputs, with_masks), file)
         return paths
 
-    def check_evaluation(
+    def check_evaluation(  # type: ignore[override]  # as for evaluate
         self,
         metric: str | Sequence[str] = 'bbox',
         engine: str = 'hotcoco',
         metric_items: str | Sequence[str] | None = None,
         proposal_nums: Sequence[int] = (100, 300, 1000),
+        classwise: bool = False,
         **options: Any,
-    ) -> None:
-        """Raises a ValueError where `evaluate` would, whatever the outputs."""
-        check_coco_options(metric, engine, metric_items, proposal_nums)
+    ) -> list[str]:
+        """The names of the numbers that `evaluate` will return; raises a ValueError where it would."""
+        classes = self.CLASSES if classwise else None
+        return coco_metric_names(metric, metric_items, proposal_nums, classes, engine)
 
     def evaluate(  # type: ignore[override]  # COCO's metrics have arguments of their own
         self,

@@ -23,19 +23,25 @@ class CocoFile:
         classes: names of the labels.
         cat_ids: of every label its category in the file.
         num_dropped: boxes without area or outside of their image, which are left out.
+        num_stray: annotations of images or categories that the file doesn't list, which are left out, too.
     """
 
     images: list[dict[str, Any]]
     classes: tuple[str, ...]
     cat_ids: list[int]
     num_dropped: int
+    num_stray: int
+
+
+# What entries of each list cannot do without; of annotations only those of the classes in question need a box.
+_NEEDED = {'images': ('id', 'file_name'), 'categories': ('id', 'name'), 'annotations': ('image_id', 'category_id')}
 
 
 def read_coco_json(path: str | Path) -> dict[str, Any]:
     """The content of the file; `iscrowd`, `area` and `id` are filled in where annotations lack them.
 
     Raises:
-        ValueError: if it is not COCO's format, or ids occur twice.
+        ValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
     """
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -45,10 +51,16 @@ def read_coco_json(path: str | Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f'{path} is not a COCO annotation file: it has no {" and no ".join(map(repr, missing))}')
     annotations = content.setdefault('annotations', [])
+    for what, needed in _NEEDED.items():
+        for number, entry in enumerate(content[what]):
+            for key in needed:
+                if key not in entry:
+                    raise ValueError(f'{path}: entry {number} of {what!r} has no {key!r}: {_shortened(entry)}')
     for number, ann in enumerate(annotations, start=1):
         ann.setdefault('id', number)
         ann.setdefault('iscrowd', 0)
         if 'area' not in ann and 'bbox' in ann:
+            _check_bbox(path, ann)
             ann['area'] = ann['bbox'][2] * ann['bbox'][3]
     for what in ('images', 'annotations', 'categories'):
         _check_unique(path, what, [entry['id'] for entry in content[what]])
@@ -61,7 +73,7 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
     Without `classes` the order is that of the category ids.
 
     Raises:
-        ValueError: if the file lacks a class, or an image its size.
+        ValueError: if the file lacks a class, an image its size, or an annotation its box.
     """
     content = read_coco_json(path)
     names, cat_ids = _choose_categories(path, content, classes)
@@ -69,7 +81,10 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
     of_image = defaultdict(list)
     for ann in content['annotations']:
         if ann['category_id'] in labels and not ann.get('ignore', False):
+            _check_bbox(path, ann)
             of_image[ann['image_id']].append(ann)
+    listed = {category['id'] for category in content['categories']}, {image['id'] for image in content['images']}
+    stray = [a for a in content['annotations'] if a['category_id'] not in listed[0] or a['image_id'] not in listed[1]]
     images, num_dropped = [], 0
     for entry in content['images']:
         if 'width' not in entry or 'height' not in entry:
@@ -79,7 +94,7 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
         usable = [ann for ann in anns if _has_area_inside(ann, image)]
         num_dropped += len(anns) - len(usable)
         images.append({**image, 'ann': _middle_format(usable, labels)})
-    return CocoFile(images, names, cat_ids, num_dropped)
+    return CocoFile(images, names, cat_ids, num_dropped, len(stray))
 
 
 def _choose_categories(
@@ -102,6 +117,20 @@ def _choose_categories(
         hints = [f'{name!r} (near: {", ".join(nearest(name, ids)) or "none"})' for name in lacking]
         raise ValueError(f'{path} has no category {"; ".join(hints)}. It has: {", ".join(ids)}')
     return tuple(classes), [ids[name][0] for name in classes]
+
+
+def _check_bbox(path: str | Path, ann: dict[str, Any]) -> None:
+    bbox = ann.get('bbox')
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(value, (int, float)) for value in bbox):
+        raise ValueError(
+            f'{path}: the bbox of annotation {ann["id"]} (image {ann["image_id"]}) is {bbox!r}, '
+            'expected [x, y, width, height] in pixels'
+        )
+
+
+def _shortened(entry: Any, width: int = 100) -> str:
+    text = json.dumps(entry)
+    return text if len(text) <= width else f'{text[:width]} ...'
 
 
 def _has_area_inside(ann: dict[str, Any], image: dict[str, Any]) -> bool:

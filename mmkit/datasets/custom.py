@@ -88,6 +88,7 @@ class CustomDataset(SeededDataset):
             images = [{**image, 'proposals': rows} for image, rows in zip(images, proposals)]
         self._report(images)
         if not test_mode:
+            self._check_masks(images)
             images = self._trainable(images, min_size, filter_empty_gt)
         self.images = PackedList(images)
         self.img_ids = [image.get('id', number) for number, image in enumerate(images)]
@@ -162,6 +163,30 @@ class CustomDataset(SeededDataset):
             raise ValueError(f'{self.ann_file}: no annotation of the classes {self.CLASSES} in {len(images)} images')
         kind = type(self).__name__
         logger.info('%s %s: %d images, %d boxes\n%s', kind, self.ann_file, len(images), num_boxes, table)
+        seen = {int(label) for image in images for label in image.get('ann', {}).get('labels', ())}
+        unseen = [name for label, name in enumerate(self.CLASSES or ()) if label not in seen]
+        if unseen and not self.test_mode:
+            shown = ', '.join(map(str, unseen[:10])) + (', ...' if len(unseen) > 10 else '')
+            logger.warning('%s has no box of %d of the classes: %s', self.ann_file, len(unseen), shown)
+
+    def _check_masks(self, images: Sequence[Mapping[str, Any]]) -> None:
+        """Objects without a mask would teach a mask head that there is nothing to see.
+
+        Raises:
+            ValueError: if the pipeline loads masks and no object has one.
+        """
+        if not any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms):
+            return
+        anns = [image.get('ann', {}) for image in images]
+        num_boxes = sum(len(ann.get('bboxes', ())) for ann in anns)
+        num_masks = sum(bool(len(mask)) for ann in anns for mask in ann.get('masks', ()))
+        if not num_masks:
+            raise ValueError(
+                f'{self.ann_file}: none of its {num_boxes} boxes has a mask (segmentation), '
+                'and LoadAnnotations(with_mask=True) asks for them: train a model of boxes, or add polygons'
+            )
+        if num_masks < num_boxes:
+            logger.warning('%s: %d of %d boxes have no mask', self.ann_file, num_boxes - num_masks, num_boxes)
 
     def _trainable(self, images: list[dict[str, Any]], min_size: int, filter_empty_gt: bool) -> list[dict[str, Any]]:
         large = [image for image in images if min(image['width'], image['height']) >= min_size]

@@ -83,6 +83,11 @@ class MultiImageMixDataset(SeededDataset):
         for _ in range(self.max_refetch):
             attempt = copy.deepcopy(sample, {id(rng): rng})  # the generator goes on, it is not copied
             if hasattr(transform, 'get_indexes'):
+                if not isinstance(attempt, dict):
+                    raise TypeError(
+                        f'{type(transform).__name__} mixes the dicts of a pipeline, got a {type(attempt).__name__}: '
+                        'DefaultFormatBundle and Collect belong behind it, not into the pipeline of the dataset inside'
+                    )
                 attempt['mix_results'] = self._others(transform, rng)
             changed = transform(attempt)
             if changed is not None:

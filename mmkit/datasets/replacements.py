@@ -29,6 +29,7 @@ class Replacements:
         self.max_broken = max_broken
         # shared memory, so that the workers count together
         self._broken = torch.zeros(num_images, dtype=torch.bool).share_memory_()
+        self._problem: OSError | None = None  # the last one that this process met
 
     def first_usable(
         self, index: int, rng: np.random.Generator, groups: np.ndarray, make: Callable[[int], Any]
@@ -40,7 +41,7 @@ class Replacements:
             make: gives a sample, or None if the image is of no use; raises OSError if it is broken.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken.
+            RuntimeError: if more than `max_broken` images are broken, or no other one is left.
         """
         group = groups[index]
         for _ in range(self.MAX_TRIES):
@@ -53,10 +54,15 @@ class Replacements:
                     if sample is not None:
                         return sample
             index = int(rng.choice(np.flatnonzero(groups == group)))
+        if self._problem is not None:
+            raise RuntimeError(
+                f'no usable sample in {self.MAX_TRIES} tries from {self.source}; the last problem: {self._problem}'
+            ) from self._problem
         return None
 
     def _count(self, index: int, error: OSError) -> None:
         self._broken[index] = True
+        self._problem = error
         num_broken = int(self._broken.sum())
         if num_broken > self.max_broken:
             raise RuntimeError(

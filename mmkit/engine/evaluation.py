@@ -10,16 +10,20 @@ from mmkit.config import ConfigError
 from mmkit.utils.names import nearest
 
 
-def check_evaluation(dataset: Any, arguments: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+def check_evaluation(dataset: Any, arguments: Mapping[str, Any], others: Iterable[str] = ()) -> list[str] | None:
     """Better now than after hours of prediction: would `dataset.evaluate` take these arguments?
 
     A dataset says what its `evaluate` refuses besides unknown names by a method `check_evaluation` in the same class,
-    which is called with the arguments; a subclass with another `evaluate` is not bound by it.
+    which is called with the arguments and may return the names of the numbers to come; a subclass with another
+    `evaluate` is not bound by it.
 
     Args:
         dataset: one with `evaluate`; of a ConcatDataset all are asked.
         arguments: of `evaluate`, besides the outputs and the logger.
         others: names that are read elsewhere and may have been meant by a wrong one.
+
+    Returns:
+        The names of the numbers that `dataset.evaluate` will return, if the dataset knows them.
 
     Raises:
         TypeError: for an unknown argument; ValueError: for a metric or an option that the dataset hasn't.
@@ -38,8 +42,8 @@ def check_evaluation(dataset: Any, arguments: Mapping[str, Any], others: Iterabl
             error.__dict__['mmkit_argument'] = name
             raise error
     (owner,) = [each for each in type(dataset).__mro__ if 'evaluate' in vars(each)][:1]
-    if 'check_evaluation' in vars(owner):
-        dataset.check_evaluation(**arguments)
+    names: list[str] | None = dataset.check_evaluation(**arguments) if 'check_evaluation' in vars(owner) else None
+    return names
 
 
 def check_masks(model: Any, metric: Any) -> None:

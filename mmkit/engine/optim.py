@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 from collections.abc import Mapping
@@ -104,6 +105,7 @@ class DefaultOptimizerConstructor:
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """One parameter group for each trainable parameter, in the order of the modules."""
+        self._warn_of_idle_keys(model)
         groups: list[dict[str, Any]] = []
         seen: set[int] = set()
         for prefix, module, parent in _walk(model):
@@ -122,6 +124,17 @@ class DefaultOptimizerConstructor:
                 seen.add(id(param))
                 groups.append({'params': [param], **self._options(full_name, name, module, parent)})
         return groups
+
+    def _warn_of_idle_keys(self, model: nn.Module) -> None:
+        names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+        parts = {part for name in names for part in name.split('.')}
+        for key in self.paramwise.get('custom_keys', {}):
+            if not any(key in name for name in names):
+                near = difflib.get_close_matches(key, parts, 1, cutoff=0.8)
+                hint = f', did you mean {near[0]!r}?' if near else ''
+                # Without a near name it is for a part that this model lacks, as in the configs of a whole family.
+                level = logging.WARNING if near else logging.INFO
+                logger.log(level, 'optimizer.paramwise_cfg.custom_keys: no parameter has %r in its name%s', key, hint)
 
     def _options(self, full_name: str, name: str, module: nn.Module, parent: nn.Module | None) -> dict[str, float]:
         """The lr and weight_decay of one parameter, where they differ from the optimizer's."""

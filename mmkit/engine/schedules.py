@@ -12,6 +12,7 @@ from typing import Any
 
 from mmkit.engine.policies import LR_POLICIES, MOMENTUM_POLICIES, YOLOX, Policy, Progress
 from mmkit.registry import Registry, build_from_cfg
+from mmkit.utils.names import nearest
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ def _build(cfg: Mapping[str, Any], policies: Registry, suffix: str, by_epoch_run
     if by_epoch and name == 'OneCycle':
         raise ValueError('the OneCycle policy counts iterations: by_epoch=True is not possible')
     warmup = {key: arguments.pop(key) for key in WARMUP_KEYS if key in arguments}
+    for key in arguments:
+        if key.startswith('warmup'):  # the policy, which knows nothing of a warmup, would name its own arguments
+            error = TypeError(f'there is no {key!r}; the nearest is {nearest(key, WARMUP_KEYS, 1)[0]!r}')
+            error.__dict__['mmkit_argument'] = key
+            raise error
     policy = build_from_cfg({'type': name, **arguments}, policies)
     return Schedule(policy=policy, by_epoch=by_epoch, inverse=policies is MOMENTUM_POLICIES, **warmup)
 

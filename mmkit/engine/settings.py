@@ -46,6 +46,10 @@ _LOADER_KEYS = (
     'drop_last',
     'prefetch_factor',
 )
+_DATA_KEYS = (
+    *('train', 'val', 'test', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
+    *('samples_per_gpu', 'workers_per_gpu', 'persistent_workers', 'pin_memory', 'imgs_per_gpu'),
+)
 
 
 @dataclass(frozen=True)
@@ -301,11 +305,16 @@ def nearest_key(key: str) -> str | None:
 
 
 def warn_unread(cfg: Mapping[str, Any]) -> None:
-    """Warn of every top-level key that nothing reads, with file, line and the nearest key."""
+    """Warn of every top-level key, and every key of `data`, that nothing reads, with file, line and the nearest key."""
     for key in unread_keys(cfg):
         near = nearest_key(key)
         hint = f', did you mean {near!r}?' if near else ''
         logger.warning('nothing reads the top-level key %r%s%s', key, place(cfg, key), hint)
+    for key in cfg.get('data') or {}:
+        if key not in _DATA_KEYS:
+            of_data = nearest(key, _DATA_KEYS, 1)
+            hint = f', did you mean {of_data[0]!r}?' if of_data else ''
+            logger.warning('nothing reads data.%s%s%s', key, place(cfg, f'data.{key}'), hint)
 
 
 def place(cfg: Mapping[str, Any], key: str = '') -> str:
@@ -396,9 +405,17 @@ def _custom_hooks(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _workflow(cfg: Mapping[str, Any]) -> list[tuple[str, int]]:
-    workflow = [tuple(flow) for flow in cfg.get('workflow') or [('train', 1)]]
+    workflow = [
+        tuple(flow) if isinstance(flow, (list, tuple)) else flow for flow in cfg.get('workflow') or [('train', 1)]
+    ]
     for flow in workflow:
-        if len(flow) != 2 or flow[0] not in ('train', 'val') or not isinstance(flow[1], int) or flow[1] < 1:
+        if (
+            not isinstance(flow, tuple)
+            or len(flow) != 2
+            or flow[0] not in ('train', 'val')
+            or not isinstance(flow[1], int)
+            or flow[1] < 1
+        ):
             raise ValueError(f"workflow has {flow!r}, expected ('train' or 'val', number){place(cfg, 'workflow')}")
     if not any(mode == 'train' for mode, _ in workflow):
         raise ValueError(f'workflow {workflow} has no train in it{place(cfg, "workflow")}')

@@ -113,13 +113,14 @@ def coco_eval(
     Raises:
         ValueError: for an unknown metric, item or engine.
     """
-    metrics = check_coco_options(metrics, engine, metric_items, proposal_nums)
+    metrics = _as_list(metrics)
+    coco_metric_names(metrics, metric_items, proposal_nums, engine=engine)  # raises for what there isn't
     truth = _read(gt)
     cat_ids = [c['id'] for c in truth['categories']] if cat_ids is None else list(cat_ids)
     img_ids = [i['id'] for i in truth['images']] if img_ids is None else list(img_ids)
     thrs = np.atleast_1d(np.asarray(IOU_THRS if iou_thrs is None else iou_thrs, dtype=np.float64))
     nums = sorted(proposal_nums)
-    items = [metric_items] if isinstance(metric_items, str) else metric_items
+    items = None if metric_items is None else _as_list(metric_items)
     logger = logger or get_logger()
 
     values: dict[str, Any] = {}
@@ -138,26 +139,39 @@ def coco_eval(
     return values
 
 
-def check_coco_options(
+def coco_metric_names(
     metrics: str | Sequence[str],
-    engine: str = 'hotcoco',
     metric_items: str | Sequence[str] | None = None,
     proposal_nums: Sequence[int] = (100, 300, 1000),
+    classes: Sequence[str] | None = None,
+    engine: str = 'hotcoco',
 ) -> list[str]:
-    """The metrics as a list.
+    """Names of the numbers that `coco_eval` returns; those of every class too where `classes` are given.
 
     Raises:
         ValueError: for an unknown metric, item or engine.
     """
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    _check_names('metric', names, METRICS)
+    _check_names('metric', _as_list(metrics), METRICS)
     _check_names('engine', [engine], ENGINES)
-    items = [metric_items] if isinstance(metric_items, str) else metric_items or []
-    recalls = [f'AR@{num}' for num in sorted(proposal_nums)] + [f'AR_{a[0]}@{max(proposal_nums)}' for a in AREAS[1:]]
-    for name in names:
-        if name != 'proposal_fast':
-            _check_names('metric item', items, recalls if name == 'proposal' else [*AP_ITEMS, *recalls])
+    nums = sorted(proposal_nums)
+    recalls = [f'AR@{num}' for num in nums] + [f'AR_{area[0]}@{nums[-1]}' for area in AREAS[1:]]
+    items = _as_list(metric_items or [])
+    names: list[str] = []
+    for metric in _as_list(metrics):
+        if metric == 'proposal_fast':
+            names += recalls[: len(nums)]
+        elif metric == 'proposal':
+            _check_names('metric item', items, recalls)
+            names += items or recalls
+        else:
+            _check_names('metric item', items, [*AP_ITEMS, *recalls])
+            names += [f'{metric}_{item}' for item in items or AP_ITEMS]
+            names += [f'{metric}_mAP/{name}' for name in classes or ()]
     return names
+
+
+def _as_list(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _check_names(what: str, given: Sequence[str], known: Sequence[str]) -> None:

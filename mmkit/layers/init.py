@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.layers.pretrained import load_matching
-from mmkit.registry import INITIALIZERS, build_from_cfg
+from mmkit.registry import INITIALIZERS, build_from_cfg, located
 
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -271,7 +271,8 @@ def initialize(module: nn.Module, init_cfg: InitCfg) -> None:
         raise TypeError(f'init_cfg is a dict or a list of dicts, got {init_cfg!r}')
     for cfg in [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg:
         own = {key: value for key, value in cfg.items() if key != 'override'}
-        build_from_cfg(own, INITIALIZERS)(module)
+        with located(cfg, 'checkpoint'):
+            build_from_cfg(own, INITIALIZERS)(module)
         overrides = cfg.get('override') or []
         for override in [overrides] if isinstance(overrides, Mapping) else overrides:
             _apply_override(module, override, own)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor
 
+_NMS_KEYS = ('iou_thr', 'class_agnostic', 'split_thr')  # of batched_nms
 SOFT_METHODS = ('naive', 'linear', 'gaussian')
 
 
@@ -114,6 +116,22 @@ def _iou_of_one(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
     return inter / ((box[2:] - box[:2] + offset).prod() + areas - inter).clamp(min=1e-9)
 
 
+def _suppressor(kind: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    if kind not in ('nms', 'soft_nms'):
+        raise ValueError(f"nms_cfg: type is 'nms' or 'soft_nms', got {kind!r}")
+    return nms if kind == 'nms' else soft_nms
+
+
+def check_nms(nms_cfg: Mapping[str, Any] | None) -> None:
+    """Raises a ValueError or TypeError for what `batched_nms` would refuse once there are boxes."""
+    cfg = dict(nms_cfg or {})
+    kind = cfg.pop('type', 'nms')
+    known = [*list(inspect.signature(_suppressor(kind)).parameters)[2:], *_NMS_KEYS]
+    for key in cfg:
+        if key not in known:
+            raise TypeError(f'{kind} has no argument {key!r}, it takes {", ".join(known)}')
+
+
 def batched_nms(
     boxes: Tensor, scores: Tensor, idxs: Tensor, nms_cfg: Mapping[str, Any] | None, class_agnostic: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -135,10 +153,7 @@ def batched_nms(
         scores, keep = scores.sort(descending=True)
         return torch.cat([boxes[keep], scores[:, None]], 1), keep
     cfg = dict(nms_cfg)
-    kind = cfg.pop('type', 'nms')
-    if kind not in ('nms', 'soft_nms'):
-        raise ValueError(f"nms_cfg: type is 'nms' or 'soft_nms', got {kind!r}")
-    suppress = nms if kind == 'nms' else soft_nms
+    suppress = _suppressor(cfg.pop('type', 'nms'))
     if 'iou_thr' in cfg:
         cfg['iou_threshold'] = cfg.pop('iou_thr')
     class_agnostic = cfg.pop('class_agnostic', class_agnostic)

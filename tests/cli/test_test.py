@@ -127,6 +127,34 @@ def test_missing_files(files, tmp_path, capsys):
     assert 'none.json' in fails(capsys, [*files, '--eval', 'bbox', *options])
 
 
+def test_options_that_nothing_reads(files, caplog):
+    assert (
+        main([*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options', 'modle.test_cfg.rcnn.score_thr=0.1']) == 0
+    )
+    assert "nothing reads the top-level key 'modle' (at --cfg-options), did you mean 'model'?" in caplog.text
+
+
+def test_mistakes_that_an_image_shows(files, capsys):
+    flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
+    message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])
+    assert 'no image file nowhere/0.png [data.test at ' in message
+    message = fails(capsys, [*flags, 'model.test_cfg.rcnn.score_thr=None'])
+    assert 'NoneType' in message and '[model.roi_head.' in message
+
+
+def test_a_pipeline_that_is_meant_for_training(files, tiny, caplog):
+    steps = repr([dict(step) for step in tiny[1].data.train.pipeline])
+    options = ['--cfg-options', f'data.test.pipeline={steps}']
+    assert main([*files, '--eval', 'bbox', '--device', 'cpu', *options]) == 0
+    assert 'data.test gives ground truth as data.train does' in caplog.text
+
+
+def test_other_classes_than_those_of_the_model(files, capsys):
+    flags = ['--device', 'cpu', '--cfg-options', 'data.test.classes=dark,']
+    message = fails(capsys, [*files, '--eval', 'bbox', *flags])
+    assert 'bbox_head.num_classes is 2, but CocoDataset has 1 classes (dark)' in message
+
+
 def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
     flags = ['--eval', 'bbox', '--cfg-options', 'model.roi_head.bbox_head.num_classes=7']
     message = fails(capsys, [*files, *flags])

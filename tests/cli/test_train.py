@@ -198,16 +198,25 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'model.backbone.type=ResNot'], 'ResNet'),
         (['--cfg-options', 'data.train.ann_file=nowhere.json'], 'nowhere.json'),
         (['--cfg-options', 'data.train.pipeline.99.x=1'], '99'),
+        (
+            ['--cfg-options', 'model.backbone.init_cfg={"type":"Pretrained","checkpoint":"no.pth"}'],
+            'there is no file no.pth [model.backbone.init_cfg.checkpoint at --cfg-options]',
+        ),
         (['--cfg-options', 'optimizer.type=SDG'], "'SDG' is not a registered optimizer; the nearest: SGD"),
         (['--cfg-options', 'optimizer.lrr=1'], "'lrr'; the nearest is 'lr' [optimizer.lrr at --cfg-options]"),
         (['--cfg-options', 'lr_config.policy=stepp'], '[lr_config.policy at --cfg-options]'),
         (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.policy at '),
         (['--cfg-options', 'lr_config.min_lrr=1'], "argument 'min_lrr'; the nearest is 'min_lr' [lr_config.min_lrr at"),
+        (['--cfg-options', 'lr_config.warmup_iter=1'], "the nearest is 'warmup_iters' [lr_config.warmup_iter at --cfg"),
+        (['--cfg-options', 'checkpoint_config.interval=x'], "interval is 'x', expected a whole number"),
+        (['--cfg-options', 'workflow=train,1'], "workflow has 'train', expected ('train' or 'val', number)"),
         (['--cfg-options', 'checkpoint_config.intervall=1'], '[checkpoint_config.intervall at --cfg-options]'),
         (['--cfg-options', 'evaluation.metric=bbx'], "did you mean 'bbox'? there are: bbox"),
         (['--cfg-options', 'evaluation.metric=bbx'], '[evaluation.metric at --cfg-options]'),
         (['--cfg-options', 'evaluation.metric=segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes"),
         (['--cfg-options', 'evaluation.class_wise=1'], "did you mean 'classwise'? [evaluation.class_wise at --cfg"),
+        (['--cfg-options', 'evaluation.save_best=bbox_map'], "did you mean 'bbox_mAP'? [evaluation.save_best at --cfg"),
+        (['--cfg-options', 'evaluation.metric_items=mAP50'], "'mAP50', did you mean 'mAP_50'? there are: "),
         (['--cfg-options', 'runner.max_epoch=1'], "the nearest is 'max_epochs' [runner.max_epoch at --cfg-options]"),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHok'}]"], '[custom_hooks.0.type at --cfg-options]'),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHook','momentun':1}]"], '[custom_hooks.0.momentun at'),
@@ -217,12 +226,29 @@ def test_auto_scale(config, tmp_path):
             ['--cfg-options', 'model.roi_head.bbox_head.num_classes=7'],
             'bbox_head.num_classes is 7, but CocoDataset has',
         ),
+        (
+            ['--cfg-options', 'model.roi_head.bbox_head.num_classes=7', 'custom_hooks=[]'],
+            'bbox_head.num_classes is 7, but CocoDataset has',
+        ),
+        (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], "has no ['gt_bboxes'], it has"),
+        (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], '[data.train at '),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], 'no image file nowhere/'),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val at '),
+        (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "nms has no argument 'iou_thrs'"),
+        (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
+        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck.'),
     ],
 )
 def test_mistakes_are_explained_in_one_line(config, tmp_path, capsys, monkeypatch, flags, message):
     monkeypatch.delenv('RANK', raising=False)
     err = fails(capsys, [config, '--work-dir', str(tmp_path / 'work'), *flags])
     assert message in err and 'Traceback' not in err
+
+
+def test_validation_with_the_labels_of_other_classes(config, tmp_path, caplog):
+    options = ['data.val.classes=bright,dark', 'runner.max_epochs=1']
+    assert main(arguments(config, tmp_path / 'work', options=options)) == 0
+    assert "data.val has the classes ('bright', 'dark'), data.train has ('dark', 'bright')" in caplog.text
 
 
 def test_a_config_that_is_not_there(tmp_path, capsys):

@@ -64,6 +64,14 @@ def test_wrong_classes_are_errors(coco):
     assert len(CocoDataset(path, [], classes=('dog',), test_mode=True)) == 1
 
 
+def test_classes_without_a_box_are_named(coco, caplog):
+    path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20))])
+    CocoDataset(path, [], test_mode=True)
+    assert 'has no box' not in caplog.text
+    CocoDataset(path, [])
+    assert 'has no box of 1 of the classes: dog' in caplog.text
+
+
 def test_files_that_are_not_coco_are_errors(tmp_path, write_json):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.json'):
         CocoDataset('nowhere.json', [], data_root=str(tmp_path))
@@ -74,6 +82,73 @@ def test_files_that_are_not_coco_are_errors(tmp_path, write_json):
         CocoDataset(str(tmp_path / 'broken.json'), [])
     with pytest.raises(ValueError, match='no width and height'):
         CocoDataset(write_json(dict(images=[dict(id=1, file_name='a.png')], categories=[])), [])
+
+
+@pytest.mark.parametrize(
+    ('what', 'change', 'message'),
+    [
+        ('images', dict(file_name=None), "entry 0 of 'images' has no 'file_name'"),
+        ('categories', dict(name=None), "entry 0 of 'categories' has no 'name'"),
+        ('annotations', dict(image_id=None), "entry 0 of 'annotations' has no 'image_id'"),
+        ('annotations', dict(category_id=None), "entry 0 of 'annotations' has no 'category_id'"),
+        (
+            'annotations',
+            dict(bbox=None),
+            r'bbox of annotation 1 \(image 100\) is None, expected \[x, y, width, height\]',
+        ),
+        ('annotations', dict(bbox=[1, 2, 3]), r'bbox of annotation 1 \(image 100\) is \[1, 2, 3\], expected'),
+        ('annotations', dict(bbox=['1', '2', '3', '4']), r"bbox of annotation 1 \(image 100\) is \['1', "),
+    ],
+)
+def test_incomplete_entries_are_named(coco, what, change, message):
+    path = _changed(coco([(40, 50)], [(0, 7, (1, 2, 10, 20))]), what, change)
+    with pytest.raises(ValueError, match=message):
+        CocoDataset(path, [])
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(metric=['bbox', 'proposal'], classwise=True),
+        dict(metric='proposal_fast', proposal_nums=(5, 1)),
+        dict(metric_items=['mAP_50', 'AR@10'], proposal_nums=(10,)),
+    ],
+)
+def test_numbers_are_known_before_they_are_counted(coco, options):
+    dataset = CocoDataset(coco([(40, 50)], [(0, 7, (1, 2, 10, 20))]), [])
+    values = dataset.evaluate([detections([[1, 2, 11, 22]], [0])], **options)
+    known = {name for name in values if not name.endswith('copypaste')}
+    assert set(dataset.check_evaluation(**options)) == known
+
+
+@pytest.mark.parametrize('change', [dict(image_id=99), dict(category_id=99)])
+def test_annotations_of_nothing_that_is_listed_are_counted(coco, caplog, change):
+    path = coco([(40, 50)], [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))])
+    assert len(CocoDataset(_changed(path, 'annotations', change), []).get_ann_info(0)['bboxes']) == 1
+    assert 'left out 1 annotations of images or categories that it does not list' in caplog.text
+
+
+def _changed(path, what, change):
+    """The file with other values in the first of its entries `what`; None takes a value away."""
+    content = json.loads(open(path).read())
+    entry = {**content[what][0], **change}
+    content[what][0] = {key: value for key, value in entry.items() if value is not None}
+    with open(path, 'w') as file:
+        json.dump(content, file)
+    return path
+
+
+def test_boxes_without_masks_are_no_lesson_for_a_mask_head(coco, caplog):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_mask=True)]
+    boxes = [(0, 7, (1, 2, 10, 20)), (0, 7, (5, 5, 10, 10))]
+    path = coco([(40, 50)], boxes)
+    with pytest.raises(ValueError, match=r'none of its 2 boxes has a mask \(segmentation\), and LoadAnnotations'):
+        CocoDataset(path, pipeline)
+    CocoDataset(path, pipeline, test_mode=True)
+    CocoDataset(path, pipeline[:1])
+    CocoDataset(coco([(40, 50)], [(*boxes[0], SQUARE), boxes[1]]), pipeline)
+    assert '1 of 2 boxes have no mask' in caplog.text
 
 
 def test_ids_that_occur_twice_are_errors(coco):

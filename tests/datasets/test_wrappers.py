@@ -144,6 +144,17 @@ def test_mix_hands_over_more_images():
     assert len(dataset) == 10 and dataset.get_cat_ids(0) == [0]
 
 
+def test_mix_wants_samples_that_are_not_finished():
+    class Finished(Numbers):
+        def get(self, index, rng):
+            return object()
+
+    with pytest.raises(
+        TypeError, match=r'Sum mixes the dicts of a pipeline, got a object: DefaultFormatBundle and Collect belong'
+    ):
+        MultiImageMixDataset(Finished([[0]]), [Sum()])[0]
+
+
 def test_mix_leaves_steps_out():
     dataset = MultiImageMixDataset(Numbers([[0]] * 10), [Sum(), Last()], skip_type_keys=['Sum'])
     assert dataset[3]['number'] == 3 and 'last' in dataset[3]

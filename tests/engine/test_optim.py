@@ -85,6 +85,18 @@ def test_the_longest_custom_key_counts_and_goes_first():
     assert found['norm.bias'] == (1, 0) and found['dcn.bias'] == (7, 1)
 
 
+def test_custom_keys_that_fit_nothing_are_named(caplog):
+    caplog.set_level('INFO')
+    multipliers({'custom_keys': {'conv': {}, 'depthwize': {}, 'encoder': {}}})
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        (
+            'WARNING',
+            "optimizer.paramwise_cfg.custom_keys: no parameter has 'depthwize' in its name, did you mean 'depthwise'?",
+        ),
+        ('INFO', "optimizer.paramwise_cfg.custom_keys: no parameter has 'encoder' in its name"),
+    ]
+
+
 def test_the_rate_may_be_the_optimizers_default():
     model = nn.Linear(1, 1)
     optimizer = build_optimizer(model, {'type': 'Adam', 'paramwise_cfg': {'bias_lr_mult': 10}})

@@ -166,3 +166,12 @@ def test_gpu_ids_choose_the_device(caplog):
     assert read_settings({**BASE, 'gpu_ids': [0], 'device': 'cpu'}).device == 'cpu'
     assert read_settings({**BASE, 'gpu_ids': [1, 2]}).device == 'cuda:1'
     assert 'as many processes' in caplog.text
+
+
+def test_keys_of_data_that_nothing_reads(caplog):
+    data = {'samples_per_gpu': 2, 'sample_per_gpu': 4, 'train': {}, 'unlabeled': {}, 'val_dataloader': {}}
+    warn_unread({'data': data})
+    assert [record.message for record in caplog.records] == [
+        "nothing reads data.sample_per_gpu, did you mean 'samples_per_gpu'?",
+        'nothing reads data.unlabeled',
+    ]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmkit.ops import batched_nms, nms, soft_nms
+from mmkit.ops import batched_nms, check_nms, nms, soft_nms
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
 SCORES = torch.tensor([0.8, 0.9, 0.7])
@@ -77,3 +77,13 @@ def test_empty_unknown_and_none():
     with pytest.raises(ValueError, match='nms_match'):
         batched_nms(*nothing, dict(type='nms_match'))
     assert batched_nms(BOXES, SCORES, torch.zeros(3), None)[1].tolist() == [1, 0, 2]
+
+
+def test_mistakes_show_without_boxes():
+    check_nms(None)
+    check_nms(dict(iou_threshold=0.5))
+    check_nms(dict(type='soft_nms', iou_thr=0.5, min_score=0.1, class_agnostic=True, split_thr=100))
+    with pytest.raises(ValueError, match="'nms' or 'soft_nms', got 'nsm'"):
+        check_nms(dict(type='nsm'))
+    with pytest.raises(TypeError, match="nms has no argument 'min_score', it takes iou_threshold, offset"):
+        check_nms(dict(min_score=0.5))

@@ -31,6 +31,11 @@ class Normalize:
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         img = sample['img'].astype(np.float32)  # a copy
+        channels = img.shape[2] if img.ndim == 3 else 1
+        if self.mean.size not in (1, channels):
+            raise ValueError(
+                f'Normalize: mean and std have {self.mean.size} numbers, the image has {channels} channels'
+            )
         if self.to_rgb:
             cv2.cvtColor(img, cv2.COLOR_BGR2RGB, img)
         # OpenCV's arithmetic with doubles: a quarter of numpy's time, and the figures of mmdetection to the last bit

@@ -18,9 +18,9 @@ Scale = tuple[int, int]
 
 def as_scales(img_scale: Any) -> list[Scale]:
     """One (long, short) or a list of them, as a list; JSON and YAML have lists where Python has tuples."""
-    if img_scale and not isinstance(img_scale[0], (list, tuple)):
+    if isinstance(img_scale, (list, tuple)) and img_scale and not isinstance(img_scale[0], (list, tuple)):
         img_scale = [img_scale]
-    if not img_scale or any(len(scale) != 2 for scale in img_scale):
+    if not isinstance(img_scale, (list, tuple)) or not img_scale or any(len(scale) != 2 for scale in img_scale):
         raise ValueError(f'img_scale is two numbers, or a list of such pairs, got {img_scale!r}')
     return [(scale[0], scale[1]) for scale in img_scale]
 

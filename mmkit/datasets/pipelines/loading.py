@@ -162,7 +162,8 @@ class LoadAnnotations:
             with Image.open(path) as img:
                 seg = np.array(img)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f'no semantic map {path}') from error
+            hint = '' if sample.get('seg_prefix') else ', and the dataset has no seg_prefix'
+            raise FileNotFoundError(f'no semantic map {path}{hint}') from error
         except OSError as error:
             raise BrokenImageError(f'broken semantic map {path}: {error}') from error
         if seg.ndim != 2:

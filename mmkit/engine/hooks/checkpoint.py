@@ -52,6 +52,9 @@ class CheckpointHook(Hook):
         file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
         require_disk(file_client_args, 'checkpoint_config')
+        for key, value in (('interval', interval), ('max_keep_ckpts', max_keep_ckpts)):
+            if not isinstance(value, int):
+                raise ValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number')
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import nn
+
 from mmkit.config import ConfigError
 from mmkit.engine.hook import Hook
 from mmkit.engine.runner import Runner
@@ -29,21 +31,27 @@ class NumClassCheckHook(Hook):
 
     def _check(self, runner: Runner) -> None:
         dataset = runner.loader.dataset
-        classes = getattr(dataset, 'CLASSES', None)
-        if classes is None:
+        if getattr(dataset, 'CLASSES', None) is None:
             runner.logger.warning('%s has no CLASSES to compare with the heads', type(dataset).__name__)
-            return
-        if isinstance(classes, str):
-            raise ConfigError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
-        for name, module in runner.module.named_modules():
-            number = getattr(module, 'num_classes', None)
-            if number is None or number == len(classes) or not _is_compared(name, module):
-                continue
-            shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
-            raise ConfigError(
-                f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
-                f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
-            )
+        check_num_classes(runner.module, dataset)
+
+
+def check_num_classes(model: nn.Module, dataset: Any) -> None:
+    """Raises a ConfigError if a head of `model` tells more or fewer classes apart than `dataset` has in CLASSES."""
+    classes = getattr(dataset, 'CLASSES', None)
+    if classes is None:
+        return
+    if isinstance(classes, str):
+        raise ConfigError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
+    for name, module in model.named_modules():
+        number = getattr(module, 'num_classes', None)
+        if number is None or number == len(classes) or not _is_compared(name, module):
+            continue
+        shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
+        raise ConfigError(
+            f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
+            f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
+        )
 
 
 def _is_compared(name: str, module: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ class EvalHook(Hook):
         self.out_dir = out_dir
         self.broadcast_bn_buffer = broadcast_bn_buffer
         self.eval_args = dict(eval_args or {})
-        check_evaluation(dataloader.dataset, self.eval_args, own_arguments())
+        names = check_evaluation(dataloader.dataset, self.eval_args, own_arguments())
+        if names and save_best is not None and save_best not in ('auto', *names):
+            raise _unknown_metric(save_best, names)
 
     @classmethod
     def from_config(cls, dataloader: Any, evaluation: Mapping[str, Any]) -> EvalHook:
@@ -146,8 +148,7 @@ class EvalHook(Hook):
         key = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
         assert key is not None
         if key not in metrics:
-            near = nearest(key, metrics, 1) or [next(iter(metrics))]
-            raise ConfigError(f'evaluation.save_best is {key!r}, which was not evaluated: did you mean {near[0]!r}?')
+            raise _unknown_metric(key, metrics)
         score = float(metrics[key])
         best = runner.best.get('score')
         if best is not None and not (score > best if self._rule(key) == 'greater' else score < best):
@@ -184,6 +185,13 @@ class EvalHook(Hook):
 @HOOKS.register_module()
 class DistEvalHook(EvalHook):
     """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
+
+
+def _unknown_metric(key: str, names: Iterable[str]) -> ConfigError:
+    near = nearest(key, names, 1) or [next(iter(names))]
+    error = ConfigError(f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?')
+    error.__dict__['mmkit_argument'] = 'save_best'
+    return error
 
 
 def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:

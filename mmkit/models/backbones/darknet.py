@@ -73,6 +73,8 @@ class Darknet(BaseModule):
                 layer.add_module(f'res{index}', ResBlock(channels, **kinds))
             self.cr_blocks.append(f'conv_res_block{stage + 1}')
             self.add_module(self.cr_blocks[-1], layer)
+        if frozen_stages not in range(-1, len(self.cr_blocks) + 1):
+            raise ValueError(f'Darknet: frozen_stages is from -1 to {len(self.cr_blocks)}, got {frozen_stages!r}')
         self._freeze_stages()
 
     def _freeze_stages(self) -> None:

@@ -96,6 +96,8 @@ class ResNet(BaseModule):
         self.num_stages, self.strides, self.dilations = num_stages, tuple(strides), tuple(dilations)
         self.out_indices, self.style = tuple(out_indices), style
         self.deep_stem, self.avg_down = deep_stem, avg_down
+        if frozen_stages not in range(-1, num_stages + 1):
+            raise ValueError(f'frozen_stages is from -1 to {num_stages}, got {frozen_stages!r}')
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.dcn, self.stage_with_dcn, self.plugins, self.with_cp = dcn, tuple(stage_with_dcn), plugins, with_cp

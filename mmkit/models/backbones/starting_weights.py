@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ def starting_weights(
     Args:
         name: of the backbone, for messages.
         pretrained: checkpoint, deprecated.
-        init_cfg: what the config says.
+        init_cfg: what the config says; a `checkpoint` without a type, as in PVT's configs, is one to start from.
         default: for when it says nothing.
 
     Raises:
@@ -30,6 +31,10 @@ def starting_weights(
         TypeError: `pretrained` is not a string.
     """
     if pretrained is None:
+        if isinstance(init_cfg, Mapping) and 'checkpoint' in init_cfg and 'type' not in init_cfg:
+            typed: Any = copy.copy(init_cfg)  # a config's copy knows the lines of its keys
+            typed['type'] = 'Pretrained'
+            return typed  # type: ignore[no-any-return]
         return init_cfg or default
     if init_cfg:
         raise ValueError(f'{name}: give init_cfg or pretrained, not both: {init_cfg!r} and {pretrained!r}')

@@ -284,6 +284,8 @@ class SwinTransformer(BaseModule):
         if strides[0] != patch_size:
             raise ValueError(f'patches do not overlap: strides[0] must be patch_size {patch_size}, got {strides[0]}')
         self.out_indices = tuple(out_indices)
+        if frozen_stages not in range(-1, len(depths) + 1):
+            raise ValueError(f'frozen_stages is from -1 to {len(depths)}, got {frozen_stages!r}')
         self.frozen_stages = frozen_stages
         self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size, strides[0], norm_cfg if patch_norm else None)
         if use_abs_pos_embed:

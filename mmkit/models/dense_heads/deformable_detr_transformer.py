@@ -169,9 +169,11 @@ class DeformableDetrTransformer(BaseModule):
             reg_branches: given if boxes are refined layer by layer, or with two stages.
             cls_branches: given with two stages.
         """
+        if len(feats) != len(self.level_embeds):
+            raise ValueError(f'num_feature_levels is {len(self.level_embeds)}, the neck gives {len(feats)} levels')
         shapes = [(feat.shape[-2], feat.shape[-1]) for feat in feats]
         tokens = torch.cat([feat.flatten(2) for feat in feats], dim=2).permute(2, 0, 1)  # (S, B, C)
-        embeds = [p.flatten(2) + e[:, None] for p, e in zip(pos_embeds, self.level_embeds, strict=True)]
+        embeds = [p.flatten(2) + e[:, None] for p, e in zip(pos_embeds, self.level_embeds)]
         pos = torch.cat(embeds, dim=2).permute(2, 0, 1)  # (S, B, C)
         padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)  # (B, S)
         valid_ratios = torch.stack([self._valid_ratio(mask) for mask in masks], dim=1)  # (B, L, 2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmkit.models.settings import warn_unread
-from mmkit.ops import batched_nms
+from mmkit.ops import batched_nms, check_nms
 from mmkit.structures import ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
@@ -80,6 +80,7 @@ class PostProcessing:
                 given.setdefault('max_per_img', old['max_num'])
         known = {item.name for item in fields(cls)}
         warn_unread(given, known, 'test_cfg')
+        check_nms(given.get('nms'))
         return cls(**{key: value for key, value in given.items() if key in known})
 
 

@@ -86,7 +86,12 @@ class SSDHead(AnchorHead):
         self.neg_pos_ratio = train_cfg['neg_pos_ratio']
 
     def _init_layers(self) -> None:
-        levels = list(zip(self.in_channels, self.prior_generator.num_base_priors, strict=True))
+        num_priors = self.prior_generator.num_base_priors
+        if len(self.in_channels) != len(num_priors):
+            raise ValueError(
+                f'SSDHead: in_channels has {len(self.in_channels)} levels, anchor_generator has {len(num_priors)}'
+            )
+        levels = list(zip(self.in_channels, num_priors))
         self.cls_convs = nn.ModuleList(self._branch(a, n * self.cls_out_channels) for a, n in levels)
         self.reg_convs = nn.ModuleList(self._branch(a, n * 4) for a, n in levels)
 

@@ -9,9 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
+from mmkit.config import ConfigError
 from mmkit.layers import BaseModule, Sequential
 from mmkit.registry import BACKBONES, NECKS, build_from_cfg
 from mmkit.structures import Batch, Instances
+
+# What loads each part of the ground truth.
+_SOURCES = {
+    'gt_bboxes': 'LoadAnnotations',
+    'gt_labels': 'LoadAnnotations',
+    'gt_masks': 'LoadAnnotations(with_mask=True)',
+    'gt_semantic_seg': 'LoadAnnotations(with_seg=True)',
+}
 
 
 class Detector(BaseModule):
@@ -21,6 +30,8 @@ class Detector(BaseModule):
         neck: one, or several that follow each other.
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)` of the backbone.
     """
+
+    needs_labels = True  # of objects, for training
 
     def __init__(
         self,
@@ -52,6 +63,11 @@ class Detector(BaseModule):
             getattr(self, 'roi_head', None), 'with_mask', False
         )
 
+    @property
+    def with_semantic(self) -> bool:
+        """Whether it learns a semantic segmentation, too."""
+        return getattr(getattr(self, 'roi_head', None), 'semantic_head', None) is not None
+
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses by name; those with "loss" in the name are summed, the others are only logged."""
@@ -61,4 +77,23 @@ class Detector(BaseModule):
         """Detections of each image, in pixels of the original image with `rescale`."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[Instances]:
-        return self.loss(batch) if self.training else self.predict(batch)
+        if not self.training:
+            return self.predict(batch)
+        self._check_truth(batch)
+        return self.loss(batch)
+
+    def _check_truth(self, batch: Batch) -> None:
+        """Raises a ConfigError if the pipeline leaves out what the model learns from."""
+        gts = batch.gts or []
+        lacking = {
+            'gt_bboxes': batch.gts is None,
+            'gt_labels': self.needs_labels and any(each.labels is None for each in gts),
+            'gt_masks': self.with_mask and any(each.masks is None for each in gts),
+            'gt_semantic_seg': self.with_semantic and batch.gt_semantic_seg is None,
+        }
+        for key, is_lacking in lacking.items():
+            if is_lacking:
+                raise ConfigError(
+                    f'{type(self).__name__} learns from {key}, which data.train does not give: '
+                    f'its pipeline needs {_SOURCES[key]} and {key!r} among the keys of Collect'
+                )

@@ -134,6 +134,8 @@ class FastRCNN(TwoStageDetector):
 class RPN(TwoStageDetector):
     """The region proposal network alone; its detections are proposals, all of class 0."""
 
+    needs_labels = False
+
     def __init__(
         self,
         backbone: Mapping[str, Any],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmkit.config import ConfigError
 from mmkit.models.detectors.single_stage import SingleStageDetector
 from mmkit.registry import DETECTORS
 from mmkit.structures import Batch
@@ -57,7 +58,13 @@ class YOLOX(SingleStageDetector):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         if self.training:
-            batch = resized(batch, self.input_size, self.training_size(self.iteration))
+            new, given = self.training_size(self.iteration), tuple(batch.imgs.shape[-2:])
+            if new != self.input_size != given:  # boxes would be scaled by another factor than images
+                raise ConfigError(
+                    f'model.input_size is {self.input_size} (height, width), but data.train gives images of {given}: '
+                    'it must be the img_scale of the pipeline'
+                )
+            batch = resized(batch, self.input_size, new)
             self.iteration += 1
         return super().loss(batch)
 

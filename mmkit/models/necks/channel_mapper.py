@@ -10,6 +10,7 @@ from torch import Tensor
 from mmkit.layers import BaseModule, ConvModule, ModuleList
 from mmkit.layers.init import InitCfg
 from mmkit.models.necks.fpn import XAVIER
+from mmkit.models.necks.inputs import check_inputs
 from mmkit.registry import NECKS
 
 Cfg = Mapping[str, Any]
@@ -43,6 +44,7 @@ class ChannelMapper(BaseModule):
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
             raise TypeError(f'ChannelMapper: in_channels is a list, got {in_channels!r}')
+        self.in_channels = tuple(in_channels)
         num_outs = len(in_channels) if num_outs is None else num_outs
         if num_outs < len(in_channels):
             raise ValueError(f'ChannelMapper: num_outs is at least the {len(in_channels)} levels, got {num_outs}')
@@ -68,8 +70,7 @@ class ChannelMapper(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> `num_outs` levels (B, out_channels, ...), finest first."""
-        if len(inputs) != len(self.convs):
-            raise ValueError(f'ChannelMapper: in_channels has {len(self.convs)} levels, got {len(inputs)} feature maps')
+        check_inputs('ChannelMapper', inputs, self.in_channels)
         outs = [conv(level) for conv, level in zip(self.convs, inputs, strict=True)]
         source = inputs[-1]
         for conv in self.extra_convs or ():

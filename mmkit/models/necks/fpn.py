@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mmkit.layers import BaseModule, ConvModule, ModuleList
 from mmkit.layers.init import InitCfg
+from mmkit.models.necks.inputs import check_inputs
 from mmkit.registry import NECKS
 
 Cfg = Mapping[str, Any]
@@ -104,10 +105,8 @@ class FPN(BaseModule):
 
     def top_down(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's levels as laterals, each with the coarser ones added."""
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(
-                f'{type(self).__name__}: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps'
-            )
+        used = slice(self.start_level, self.backbone_end_level)
+        check_inputs(type(self).__name__, inputs, self.in_channels, used)
         laterals = [conv(inputs[self.start_level + level]) for level, conv in enumerate(self.lateral_convs)]
         for level in range(len(laterals) - 1, 0, -1):
             size = {} if 'scale_factor' in self.upsample_cfg else dict(size=laterals[level - 1].shape[2:])

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmkit.layers import BaseModule, ConvModule, ModuleList
 from mmkit.layers.init import InitCfg
+from mmkit.models.necks.inputs import check_inputs
 from mmkit.registry import NECKS
 
 CAFFE2_XAVIER = dict(type='Caffe2Xavier', layer='Conv2d')
@@ -65,8 +66,7 @@ class HRFPN(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H / 2^l, W / 2^l) -> `num_outs` levels (B, out_channels, ...), finest first."""
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(f'HRFPN: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps')
+        check_inputs('HRFPN', inputs, self.in_channels)
         fine = [inputs[0]] + [
             F.interpolate(level, scale_factor=2**index, mode='bilinear') for index, level in enumerate(inputs[1:], 1)
         ]

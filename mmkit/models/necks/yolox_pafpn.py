@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule
 from mmkit.layers.csp_layer import BN, SWISH, CSPLayer
 from mmkit.layers.init import InitCfg
+from mmkit.models.necks.inputs import check_inputs
 from mmkit.registry import NECKS
 
 Cfg = Mapping[str, Any]
@@ -67,10 +68,7 @@ class YOLOXPAFPN(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> (B, out_channels, H_l, W_l), finest first."""
-        if len(inputs) != len(self.in_channels):
-            raise ValueError(
-                f'YOLOXPAFPN: in_channels has {len(self.in_channels)} levels, got {len(inputs)} feature maps'
-            )
+        check_inputs('YOLOXPAFPN', inputs, self.in_channels)
         current, laterals = inputs[-1], []
         for finer, reduce, block in zip(reversed(inputs[:-1]), self.reduce_layers, self.top_down_blocks, strict=True):
             laterals.append(reduce(current))

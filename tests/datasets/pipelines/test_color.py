@@ -25,6 +25,8 @@ def test_normalize():
     for std in ([1, 1], [1, 1, 0]):
         with pytest.raises(ValueError, match='one number a channel'):
             Normalize([0, 0, 0], std)
+    with pytest.raises(ValueError, match='mean and std have 2 numbers, the image has 3 channels'):
+        Normalize([0, 0], [1, 1])(dict(img=img))
 
 
 def distorted(num=200, **arguments):

@@ -68,6 +68,7 @@ def test_backends(make_sample, check_agreement, backend, interpolation):
 def test_wrong_arguments_of_resize(make_sample):
     for arguments, message in (
         (dict(img_scale=(1, 2, 3)), 'two numbers'),
+        (dict(img_scale=3), 'two numbers'),
         (dict(img_scale=[(30, 20), (60, 40)], ratio_range=(1, 2)), 'exactly one img_scale'),
         (dict(ratio_range=(1, 2)), 'exactly one img_scale'),
         (dict(img_scale=(3, 2), multiscale_mode='some'), 'some'),

@@ -139,6 +139,8 @@ def test_a_semantic_map_keeps_its_numbers(tmp_path):
     sample['ann_info']['seg_map'] = 'b.png'
     with pytest.raises(FileNotFoundError, match=r'no semantic map .*b\.png'):
         LoadAnnotations(with_seg=True)(sample)
+    with pytest.raises(FileNotFoundError, match=r'no semantic map b\.png, and the dataset has no seg_prefix'):
+        LoadAnnotations(with_seg=True)({**sample, 'seg_prefix': None})
     (tmp_path / 'b.png').write_bytes(b'nothing')
     with pytest.raises(BrokenImageError, match=r'b\.png'):
         LoadAnnotations(with_seg=True)(sample)

@@ -89,3 +89,15 @@ def test_version_two_has_norms_and_no_positions():
 def test_settings_of_another_number_of_stages_are_refused():
     with pytest.raises(ValueError, match='num_stages is 2'):
         small(sr_ratios=[4, 2, 1])
+
+
+def test_a_checkpoint_needs_no_type(tmp_path):
+    """As in PVT's own configs."""
+    weights = {name: value + 1 for name, value in small().state_dict().items()}
+    torch.save(weights, tmp_path / 'a.pth')
+    cfg = dict(checkpoint=str(tmp_path / 'a.pth'))
+    model = small(init_cfg=cfg)
+    model.init_weights()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, weights[name])
+    assert cfg == dict(checkpoint=str(tmp_path / 'a.pth'))

@@ -131,6 +131,7 @@ def test_plugins():
         (dict(depth=50, out_indices=(4,)), 'out_indices'),
         (dict(depth=50, style='tf'), 'style'),
         (dict(depth=50, num_stages=0), 'num_stages'),
+        (dict(depth=50, frozen_stages=5), 'frozen_stages is from -1 to 4, got 5'),
         (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,)), 'stage_with_dcn'),
         (dict(depth=18, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4), 'dcn'),
         (dict(depth=50, dcn=dict(type='DCN'), stage_with_dcn=(True,) * 4, conv_cfg=dict(type='ConvWS')), 'conv_cfg'),

@@ -89,3 +89,8 @@ def test_checkpointing_changes_nothing():
 def test_overlapping_patches_are_refused():
     with pytest.raises(ValueError, match='patch_size'):
         small(patch_size=7)
+
+
+def test_stages_that_do_not_exist_cannot_be_frozen():
+    with pytest.raises(ValueError, match=r'frozen_stages is from -1 to \d, got 9'):
+        small(frozen_stages=9)

@@ -176,6 +176,12 @@ def test_ssd_vgg():
         SSDVGG(11, out_feature_indices=(99,))
 
 
+def test_darknet_has_six_parts_to_freeze():
+    Darknet(frozen_stages=6)
+    with pytest.raises(ValueError, match='frozen_stages is from -1 to 6, got 7'):
+        Darknet(frozen_stages=7)
+
+
 def test_darknet():
     model = Darknet(53, frozen_stages=2)
     with torch.no_grad():

@@ -205,6 +205,11 @@ def test_refined_boxes_start_where_the_layer_before_ended():
     torch.testing.assert_close(steps.diff(dim=0)[..., 1:], torch.zeros(2, 2, 3, 3), atol=1e-4, rtol=0)
 
 
+def test_another_number_of_levels_is_an_error():
+    with pytest.raises(ValueError, match='num_feature_levels is 2, the neck gives 1 levels'):
+        deformable()(levels()[:1], torch.zeros(2, 48, 48, dtype=torch.bool))
+
+
 def test_two_stages_start_from_the_best_cells():
     head = deformable(as_two_stage=True)
     outs = head(levels(), torch.zeros(2, 48, 48, dtype=torch.bool))

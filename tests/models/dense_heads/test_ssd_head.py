@@ -25,6 +25,11 @@ def head(train_cfg=None, **arguments):
     )
 
 
+def test_levels_that_do_not_fit():
+    with pytest.raises(ValueError, match='in_channels has 2 levels, anchor_generator has 1'):
+        head(in_channels=[4, 4])
+
+
 def test_two_negatives_for_each_positive():
     losses = head().loss(zeros(3, 4), batch_of(OBJECT))
     assert losses['loss_cls'].item() == pytest.approx((1 + 2) * math.log(3))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmkit.models import build_detector
-from tests.models.roi_heads.parts import BBOX, EXTRACTOR, TEST, TRAIN, regions
+from tests.models.roi_heads.parts import BBOX, EXTRACTOR, MASK, TEST, TRAIN, regions
 from tests.models.scenes import batch_of, truth
 
 SIZE = 64
@@ -102,3 +102,26 @@ def test_proposals_are_not_rescaled_but_detections_are(monkeypatch):
     assert seen[0].bboxes.max() > SIZE / 2
     torch.testing.assert_close(small[0].scores, large[0].scores)
     torch.testing.assert_close(small[0].bboxes * 2, large[0].bboxes)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'lacking', 'message'),
+    [
+        ('FasterRCNN', 'labels', "learns from gt_labels, .* and 'gt_labels' among the keys of Collect"),
+        ('MaskRCNN', 'masks', r"learns from gt_masks, .* LoadAnnotations\(with_mask=True\) and 'gt_masks' among"),
+    ],
+)
+def test_a_pipeline_that_leaves_something_out(kind, lacking, message):
+    roi_head = ROI_HEAD | (dict(mask_roi_extractor=EXTRACTOR, mask_head=MASK) if kind == 'MaskRCNN' else {})
+    batch = scene()
+    for each in batch.gts:
+        setattr(each, lacking, None)
+    with pytest.raises(ValueError, match=message):
+        model(kind, roi_head=roi_head)(batch)
+
+
+def test_proposals_need_no_labels():
+    batch = scene()
+    for each in batch.gts:
+        each.labels = None
+    assert 'loss_rpn_cls' in model('RPN', without=['roi_head'])(batch)

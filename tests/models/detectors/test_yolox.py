@@ -94,3 +94,11 @@ def test_boxes_are_resized_with_the_images():
 def test_interval_must_be_positive():
     with pytest.raises(ValueError, match='random_size_interval'):
         detector(random_size_interval=0)
+
+
+def test_images_of_another_size_are_refused():
+    model = detector(input_size=[640, 640]).train()
+    for _ in range(2):  # they stay as they are
+        model(batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64))
+    with pytest.raises(ValueError, match=r'model\.input_size is \(640, 640\).* gives images of \(64, 64\)'):
+        model(batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64))

@@ -86,6 +86,18 @@ def test_number_of_inputs(neck):
         neck(FEATS[:2])
 
 
+@pytest.mark.parametrize(
+    'neck', [FPN([4, 8, 16, 64], 6, 5), HRFPN([4, 8, 16, 64], 6), ChannelMapper([4, 8, 16, 64], 6)]
+)
+def test_channels_of_inputs(neck):
+    with pytest.raises(ValueError, match=r'in_channels is \[4, 8, 16, 64\], the backbone gives \[4, 8, 16, 32\]'):
+        neck(FEATS)
+
+
+def test_levels_that_fpn_does_not_use_may_be_anything():
+    assert sizes(FPN([1, 8, 16, 32], 6, 3, start_level=1)(FEATS)) == [8, 4, 2]
+
+
 def test_pafpn_by_hand():
     model = PAFPN([1, 1], 1, 2)
     for conv in [*model.lateral_convs, *model.fpn_convs, *model.pafpn_convs, *model.downsample_convs]:
