@@ -41,6 +41,19 @@ def log_to_file(path: str | os.PathLike[str]) -> logging.Handler:
     return handler
 
 
+def log_traceback(error: BaseException) -> str | None:
+    """Write the traceback of an error to the file of `log_to_file`, if there is one, and not to the terminal.
+
+    Returns:
+        The path of the file.
+    """
+    files = [handler for handler in get_logger().handlers if isinstance(handler, logging.FileHandler)]
+    info = (type(error), error, error.__traceback__)
+    for handler in files:
+        handler.handle(logging.LogRecord('mmkit', logging.ERROR, '', 0, 'stopped by an error', None, info))
+    return files[0].baseFilename if files else None
+
+
 @functools.cache
 def warn_once(message: str) -> None:
     """Warn at the first call with this message and be silent at the next ones."""

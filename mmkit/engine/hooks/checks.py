@@ -11,6 +11,7 @@ from mmkit.config import ConfigError
 from mmkit.engine.hook import Hook
 from mmkit.engine.runner import Runner
 from mmkit.registry import HOOKS
+from mmkit.utils.logging import get_logger
 
 
 @HOOKS.register_module()
@@ -36,8 +37,12 @@ class NumClassCheckHook(Hook):
         check_num_classes(runner.module, dataset)
 
 
-def check_num_classes(model: nn.Module, dataset: Any) -> None:
-    """Raises a ConfigError if a head of `model` tells more or fewer classes apart than `dataset` has in CLASSES."""
+def check_num_classes(model: nn.Module, dataset: Any, spare: bool = False) -> None:
+    """Raises a ConfigError if a head of `model` tells more or fewer classes apart than `dataset` has in CLASSES.
+
+    Args:
+        spare: of more there is a warning only.
+    """
     classes = getattr(dataset, 'CLASSES', None)
     if classes is None:
         return
@@ -48,10 +53,13 @@ def check_num_classes(model: nn.Module, dataset: Any) -> None:
         if number is None or number == len(classes) or not _is_compared(name, module):
             continue
         shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
-        raise ConfigError(
+        message = (
             f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
             f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
         )
+        if not spare or number < len(classes):
+            raise ConfigError(message)
+        get_logger().warning(message)
 
 
 def _is_compared(name: str, module: Any) -> bool:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from mmkit.apis import train_detector
+from mmkit.apis.train import prepare_training
+from mmkit.config import ConfigError
 from mmkit.datasets import build_dataloader
 from mmkit.engine.hook import Hook
 from mmkit.engine.hooks.ema import EMAHook, ExpMomentumEMAHook, LinearMomentumEMAHook
@@ -138,6 +140,19 @@ def test_number_of_classes_is_compared():
     proposals.rpn_head = torch.nn.Identity()
     proposals.rpn_head.num_classes = 1
     run(check, model=proposals)
+
+
+def test_without_its_hook_a_head_may_have_classes_to_spare(tmp_path, caplog):
+    model = toy_model()
+    model.bbox_head.num_classes = 3
+    hooked = toy_config(tmp_path, custom_hooks=[{'type': 'NumClassCheckHook'}])
+    with pytest.raises(ConfigError, match='num_classes is 3, but ToyDataset has 2'):
+        prepare_training(model, ToyDataset(), hooked)
+    prepare_training(model, ToyDataset(), toy_config(tmp_path))
+    assert 'num_classes is 3, but ToyDataset has 2' in caplog.text
+    model.bbox_head.num_classes = 1
+    with pytest.raises(ConfigError, match='num_classes is 1'):
+        prepare_training(model, ToyDataset(), toy_config(tmp_path))
 
 
 def test_classes_that_are_a_string(monkeypatch):
