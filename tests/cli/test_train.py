@@ -227,8 +227,8 @@ def test_auto_scale(config, tmp_path):
             'bbox_head.num_classes is 7, but CocoDataset has',
         ),
         (
-            ['--cfg-options', 'model.roi_head.bbox_head.num_classes=7', 'custom_hooks=[]'],
-            'bbox_head.num_classes is 7, but CocoDataset has',
+            ['--cfg-options', 'model.roi_head.bbox_head.num_classes=1', 'custom_hooks=[]'],
+            'bbox_head.num_classes is 1, but CocoDataset has',
         ),
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], "has no ['gt_bboxes'], it has"),
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], '[data.train at '),
