@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         get_logger().error('interrupted; --auto-resume goes on from the last checkpoint in %s', cfg.work_dir)
         return 130
+    dist.leave()  # gloo's threads abort a process that ends without
     return 0
 
 

@@ -80,3 +80,4 @@ def train_atss(work_dir: str, images: int, launcher: str) -> None:
 
 if __name__ == '__main__':
     main(*sys.argv[1:])
+    dist.leave()
