@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import linecache
 from pathlib import Path
 from traceback import walk_tb
 from typing import NoReturn
@@ -10,23 +11,25 @@ from typing import NoReturn
 from mmkit.utils.logging import log_traceback
 
 PACKAGE = Path(__file__).resolve().parents[1]
-MISTAKES = (OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError)  # and ConfigError
 
 
 def stop(parser: argparse.ArgumentParser, error: Exception) -> NoReturn:
     """Leave with status 2. The traceback is in the log file, if there is one.
 
-    An error that is not raised by mmkit itself may be a fault in somebody's code: then the line says where to look.
+    An error that no `raise` of mmkit explains may be a fault in somebody's code: then the line says where to look.
     """
     path = log_traceback(error)
-    hint = f' (traceback: {path or "with --work-dir in its log"})' if not _is_foreseen(error) else ''
+    hint = '' if _is_foreseen(error) else f' (traceback: {path or "with --work-dir in its log"})'
     parser.exit(2, f'{parser.prog}: {one_line(error)}{hint}\n')
 
 
 def _is_foreseen(error: Exception) -> bool:
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    raised_in = Path(frames[-1].f_code.co_filename) if frames else Path()
-    return isinstance(error, OSError) or raised_in.is_relative_to(PACKAGE)
+    """Whether it is about a file, or comes from a `raise` of this package."""
+    if isinstance(error, OSError):
+        return True
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    file = frame.f_code.co_filename
+    return Path(file).is_relative_to(PACKAGE) and linecache.getline(file, line).lstrip().startswith('raise')
 
 
 def one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ import matplotlib
 
 from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import build_test_dataset, evaluation_options, rehearse, test_detector, write_outputs
-from mmkit.cli.mistakes import MISTAKES, stop
+from mmkit.cli.mistakes import stop
 from mmkit.config import Config
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_num_classes(model, dataset)
         model = model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
         rehearse(model, dataset, cfg, 'test')
-    except MISTAKES as error:
+    except Exception as error:
         stop(parser, error)
     if args.fuse_conv_bn:
         get_logger().info('%d batch norms folded into convolutions', fuse_conv_bn(model.eval()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.apis.train import build_train_datasets, prepare_training
-from mmkit.cli.mistakes import MISTAKES, stop
+from mmkit.cli.mistakes import stop
 from mmkit.config import Config, ConfigError
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
@@ -92,13 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         runner, run = prepare_training(
             model, datasets, cfg, args.launcher != 'none', not args.no_validate, timestamp, meta
         )
-    except MISTAKES as error:
+    except Exception as error:
         stop(parser, error)
     signal.signal(signal.SIGTERM, _terminate)
     start = runner.iter
     try:
         run()
-    except (*MISTAKES, FloatingPointError) as error:  # what only a sample shows
+    except Exception as error:  # what only a sample shows
         if runner.iter > start and not isinstance(error, (ConfigError, FloatingPointError)):
             raise
         stop(parser, error)

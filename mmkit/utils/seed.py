@@ -13,6 +13,8 @@ from mmkit.utils.dist import broadcast_object
 
 def init_seed(seed: int | None = None) -> int:
     """The seed of this training: the given one, or one drawn by the first process for all of them."""
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise ValueError(f'seed is {seed!r}, expected a whole number of at least 0')
     return int(broadcast_object(secrets.randbelow(2**31) if seed is None else seed))
 
 

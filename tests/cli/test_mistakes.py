@@ -43,6 +43,10 @@ def test_what_mmkit_raises_itself_is_explained_enough(capsys):
     assert stopped(capsys, open, 'none') == "train: [Errno 2] No such file or directory: 'none'\n"
 
 
+def test_a_fault_inside_of_mmkit_is_not_taken_for_an_explanation(capsys):
+    assert '(traceback: ' in stopped(capsys, check_nms, 5)
+
+
 def test_of_other_errors_the_traceback_is_in_the_log(capsys, tmp_path):
     assert stopped(capsys, int, 'x').endswith("'x' (traceback: with --work-dir in its log)\n")
     handler = log_to_file(tmp_path / 'a.log')
