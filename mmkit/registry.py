@@ -18,6 +18,7 @@ _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
 Target = TypeVar('Target', bound=Callable[..., Any])
+E = TypeVar('E', bound=Exception)
 
 
 class Registry:
@@ -154,11 +155,15 @@ def located(cfg: Mapping[str, Any], key: str = 'type') -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for each in (error.__dict__.get('mmkit_argument'), key, *cfg):
-            if each in cfg:
-                _add_location(error, cfg, str(each))
-                break
+        argument = str(error.__dict__.get('mmkit_argument'))
+        _add_location(error, cfg, argument if argument in cfg else key)
         raise
+
+
+def about(error: E, argument: str) -> E:
+    """The error, which `located` will say to be about this argument."""
+    error.__dict__['mmkit_argument'] = argument
+    return error
 
 
 def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
@@ -173,8 +178,7 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], c
         if key not in named and not takes_any:
             near = nearest(key, named, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'it takes {", ".join(named) or "none"}'
-            error = TypeError(f'{name} has no argument {key!r}; {hint}')
-            error.__dict__['mmkit_argument'] = key
+            error = about(TypeError(f'{name} has no argument {key!r}; {hint}'), key)
             _add_location(error, cfg, key)
             raise error
     missing = [key for key in named if parameters[key].default is parameters[key].empty and key not in arguments]

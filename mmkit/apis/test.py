@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmkit.datasets import CocoDataset, build_dataloader, build_dataset, collate
+from mmkit.datasets import ClassificationDataset, CocoDataset, build_dataloader, build_dataset, collate
 from mmkit.engine.failures import located_in_model
 from mmkit.engine.hooks.evaluation import dataset_arguments
 from mmkit.engine.predict import Visit, evaluating, multi_gpu_test, predict_views, single_gpu_test
@@ -85,6 +85,15 @@ def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None
     return {**configured, **(options or {})}
 
 
+def check_output_file(path: str | os.PathLike[str], dataset: Any) -> None:
+    """Raises a ValueError if predictions for the dataset could not be written to a file of this name."""
+    suffix = Path(path).suffix
+    if suffix not in ('.pkl', '.pickle', '.json'):
+        raise ValueError(f'{path} ends in {suffix!r}, expected .pkl or .json')
+    if suffix == '.json' and not isinstance(dataset, (CocoDataset, ClassificationDataset)):
+        raise ValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
+
+
 def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: Any) -> None:
     """Write detections or class scores to one file.
 
@@ -96,9 +105,8 @@ def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], d
     Raises:
         ValueError: for another suffix, or `.json` with a dataset that has no COCO ids.
     """
+    check_output_file(path, dataset)
     suffix = Path(path).suffix
-    if suffix not in ('.pkl', '.pickle', '.json'):
-        raise ValueError(f'{path} ends in {suffix!r}, expected .pkl or .json')
     scores = [found for found in outputs if isinstance(found, ClassScores)]
     detections = [found for found in outputs if isinstance(found, Instances)]
     content: Any
@@ -108,10 +116,8 @@ def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], d
             content = {name: np.asarray(values).tolist() for name, values in content.items()}
     elif suffix != '.json':
         content = [per_class_arrays(found, len(dataset.CLASSES)) for found in detections]
-    elif isinstance(dataset, CocoDataset):
-        content = dataset.to_coco_json(detections, any(found.masks is not None for found in detections))
     else:
-        raise ValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
+        content = dataset.to_coco_json(detections, any(found.masks is not None for found in detections))
     if suffix == '.json':
         with atomic_write(path, 'w') as file:
             json.dump(content, file)

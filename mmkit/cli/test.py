@@ -15,12 +15,18 @@ from typing import Any
 import matplotlib
 
 from mmkit.apis.inference import show_result, show_result_pyplot
-from mmkit.apis.test import build_test_dataset, evaluation_options, rehearse, test_detector, write_outputs
+from mmkit.apis.test import (
+    build_test_dataset,
+    check_output_file,
+    evaluation_options,
+    rehearse,
+    test_detector,
+    write_outputs,
+)
 from mmkit.cli.mistakes import stop
 from mmkit.config import Config
 from mmkit.config.legacy import upgrade
 from mmkit.config.options import DictAction
-from mmkit.datasets import ClassificationDataset, CocoDataset
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.engine.hooks.checks import check_num_classes
@@ -191,10 +197,9 @@ def _check_use(args: argparse.Namespace, cfg: Config, dataset: Any) -> None:
         ValueError, TypeError: if the dataset could not do with the predictions what is asked for.
     """
     kind = type(dataset).__name__
+    if args.metric_options and not {'metric_options', 'options'} & set(inspect.signature(dataset.evaluate).parameters):
+        raise ValueError(f'--metric-options is for classifiers, {kind} takes --eval-options')
     if args.eval:
-        known = inspect.signature(dataset.evaluate).parameters
-        if args.metric_options and not {'metric_options', 'options'} & set(known):
-            raise ValueError(f'--metric-options is for classifiers, {kind} takes --eval-options')
         check_evaluation(dataset, _evaluation(args, cfg))
     if args.format_only:
         if not hasattr(dataset, 'format_outputs'):
@@ -202,8 +207,8 @@ def _check_use(args: argparse.Namespace, cfg: Config, dataset: Any) -> None:
         wrong = set(args.eval_options or {}) - set(inspect.signature(dataset.format_outputs).parameters)
         if wrong:
             raise TypeError(f'--format-only has no --eval-options {min(wrong)}, it takes jsonfile_prefix')
-    if args.out and Path(args.out).suffix == '.json' and not isinstance(dataset, (CocoDataset, ClassificationDataset)):
-        raise ValueError(f'--out {args.out}: {kind} has no COCO ids, write its detections to a .pkl file')
+    if args.out:
+        check_output_file(args.out, dataset)
 
 
 def _evaluation(args: argparse.Namespace, cfg: Config) -> dict[str, Any]:

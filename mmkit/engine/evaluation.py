@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmkit.config import ConfigError
+from mmkit.registry import about
 from mmkit.utils.names import nearest
 
 
@@ -38,10 +39,8 @@ def check_evaluation(dataset: Any, arguments: Mapping[str, Any], others: Iterabl
         if name not in parameters and not takes_any:
             near = nearest(name, [*parameters, *others], 1)
             hint = f', did you mean {near[0]!r}?' if near else f': it takes {", ".join(list(parameters)[1:])}'
-            error = TypeError(f'{type(dataset).__name__}.evaluate has no argument {name!r}{hint}')
-            error.__dict__['mmkit_argument'] = name
-            raise error
-    (owner,) = [each for each in type(dataset).__mro__ if 'evaluate' in vars(each)][:1]
+            raise about(TypeError(f'{type(dataset).__name__}.evaluate has no argument {name!r}{hint}'), name)
+    owner = next(each for each in type(dataset).__mro__ if 'evaluate' in vars(each))
     names: list[str] | None = dataset.check_evaluation(**arguments) if 'check_evaluation' in vars(owner) else None
     return names
 

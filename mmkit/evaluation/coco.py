@@ -153,13 +153,12 @@ def coco_metric_names(
     """
     _check_names('metric', _as_list(metrics), METRICS)
     _check_names('engine', [engine], ENGINES)
-    nums = sorted(proposal_nums)
-    recalls = [f'AR@{num}' for num in nums] + [f'AR_{area[0]}@{nums[-1]}' for area in AREAS[1:]]
+    recalls = _recall_names(sorted(proposal_nums))
     items = _as_list(metric_items or [])
     names: list[str] = []
     for metric in _as_list(metrics):
         if metric == 'proposal_fast':
-            names += recalls[: len(nums)]
+            names += recalls[: len(proposal_nums)]
         elif metric == 'proposal':
             _check_names('metric item', items, recalls)
             names += items or recalls
@@ -268,11 +267,13 @@ def _ap_values(counts: Counts, metric: str, items: Sequence[str] | None, logger:
 
 
 def _recall_items(counts: Counts) -> dict[str, float]:
-    largest = counts.max_dets[-1]
-    recalls = {f'AR@{num}': counts.average_recall(max_det=num) for num in counts.max_dets}
-    for area in AREAS[1:]:
-        recalls[f'AR_{area[0]}@{largest}'] = counts.average_recall(area)
-    return recalls
+    values = [counts.average_recall(max_det=num) for num in counts.max_dets]
+    values += [counts.average_recall(area) for area in AREAS[1:]]
+    return dict(zip(_recall_names(counts.max_dets), values, strict=True))
+
+
+def _recall_names(nums: Sequence[int]) -> list[str]:
+    return [f'AR@{num}' for num in nums] + [f'AR_{area[0]}@{nums[-1]}' for area in AREAS[1:]]
 
 
 def _proposal_values(counts: Counts, items: Sequence[str] | None, logger: logging.Logger) -> dict[str, float]:

@@ -179,7 +179,7 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
             "metric is 'mAP' or 'recall', got 'bbox'",
         ),
         (['--format-only', '--cfg-options', 'data.test.type=CustomDataset'], 'CustomDataset has no files for a test'),
-        (['--out', 'a.json', '--cfg-options', 'data.test.type=CustomDataset'], 'CustomDataset has no COCO ids'),
+        (['--out', 'a.json', '--cfg-options', 'data.test.type=CustomDataset'], 'CustomDataset has no COCO ids: write'),
     ],
 )
 def test_what_only_the_evaluation_would_refuse_is_refused_before_the_test(

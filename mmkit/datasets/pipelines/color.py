@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmkit.datasets.pipelines.strength import MAX_LEVEL, check_level, check_probability
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
@@ -129,9 +130,8 @@ class YOLOXHSVRandomAug:
 
 def factor_of(level: float, name: str) -> float:
     """A level from 0 to 10 as the factor of an enhancement, 0.1 to 1.9; 1 changes nothing."""
-    if not 0 <= level <= 10:
-        raise ValueError(f'{name}.level is a strength between 0 and 10, got {level}')
-    return level / 10 * 1.8 + 0.1
+    check_level(level, name)
+    return level / MAX_LEVEL * 1.8 + 0.1
 
 
 def blend(img: np.ndarray, other: np.ndarray | float, factor: float) -> np.ndarray:
@@ -150,8 +150,7 @@ class Enhancement:
     def __init__(self, level: float, prob: float = 0.5) -> None:
         self.factor = factor_of(level, type(self).__name__)
         self.prob = prob
-        if not 0 <= prob <= 1:
-            raise ValueError(f'{type(self).__name__}.prob is a probability, got {prob}')
+        check_probability(type(self).__name__, prob=prob)
 
     def poorer(self, img: np.ndarray) -> np.ndarray | float:
         raise NotImplementedError
@@ -195,8 +194,7 @@ class EqualizeTransform:
     """
 
     def __init__(self, prob: float = 0.5) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'EqualizeTransform.prob is a probability, got {prob}')
+        check_probability('EqualizeTransform', prob=prob)
         self.prob = prob
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from mmkit.datasets.pipelines.cropping import keep_objects
+from mmkit.datasets.pipelines.strength import check_probability
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
@@ -101,8 +102,7 @@ class Mosaic:
         pad_val: float = 114,
         prob: float = 1.0,
     ) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'Mosaic.prob is a probability, got {prob}')
+        check_probability('Mosaic', prob=prob)
         if not 0 < center_ratio_range[0] <= center_ratio_range[1] < 2:
             raise ValueError(f'Mosaic.center_ratio_range is (low, high) between 0 and 2, got {center_ratio_range}')
         self.img_scale = as_size(img_scale, 'Mosaic')

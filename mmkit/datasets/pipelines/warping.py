@@ -12,23 +12,12 @@ from mmkit.datasets.pipelines.affine import warped_bboxes
 from mmkit.datasets.pipelines.cropping import keep_objects
 from mmkit.datasets.pipelines.images import INTERPOLATIONS, check_choice
 from mmkit.datasets.pipelines.mixing import bbox_fields, clip_bboxes
+from mmkit.datasets.pipelines.strength import MAX_LEVEL, check_level, check_probability
 from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 
-MAX_LEVEL = 10
 AXES = ('horizontal', 'vertical')
 Fill = float | Sequence[float]
-
-
-def check_level(level: float, name: str) -> None:
-    if not 0 <= level <= MAX_LEVEL:
-        raise ValueError(f'{name}.level is a strength between 0 and {MAX_LEVEL}, got {level}')
-
-
-def check_probability(name: str, **values: float) -> None:
-    for key, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f'{name}.{key} is a probability, got {value}')
 
 
 def as_fill(value: Fill, name: str) -> tuple[float, ...]:

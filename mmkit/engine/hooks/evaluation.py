@@ -16,7 +16,7 @@ from mmkit.engine.hook import Hook, Record
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import multi_gpu_test, single_gpu_test
 from mmkit.engine.runner import Runner
-from mmkit.registry import HOOKS
+from mmkit.registry import HOOKS, about
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
@@ -25,9 +25,7 @@ from mmkit.utils.weights import read_weights
 # Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
 _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
-
-
-_UNUSED = ('tmpdir', 'gpu_collect')
+_UNUSED = ('tmpdir', 'gpu_collect')  # of mmdetection, accepted with a warning
 
 
 @HOOKS.register_module()
@@ -189,9 +187,8 @@ class DistEvalHook(EvalHook):
 
 def _unknown_metric(key: str, names: Iterable[str]) -> ConfigError:
     near = nearest(key, names, 1) or [next(iter(names))]
-    error = ConfigError(f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?')
-    error.__dict__['mmkit_argument'] = 'save_best'
-    return error
+    message = f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?'
+    return about(ConfigError(message), 'save_best')
 
 
 def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -112,7 +113,8 @@ class AnchorHead(BaseModule):
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
         warn_unread(train_cfg, self.train_keys, 'train_cfg')
         name, loss = type(self).__name__, type(self.loss_cls).__name__
-        self.assigner, self.assigns_by_level = dense_assigner(train_cfg, name, set(), 'num_level_bboxes')
+        self.assigner = dense_assigner(train_cfg, name, may_give=['num_level_bboxes'])
+        self.assigns_by_level = 'num_level_bboxes' in signature(self.assigner.assign).parameters
         if not self.takes_sampler:
             refuse_sampler(train_cfg, name)
         self.sampler = dense_sampler(train_cfg, name)

@@ -95,7 +95,7 @@ class QueryHead(BaseModule):
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
-            self.assigner, _ = dense_assigner(train_cfg, type(self).__name__, {'cls_scores', 'img_shape'})
+            self.assigner = dense_assigner(train_cfg, type(self).__name__, ['cls_scores', 'img_shape'])
 
     # ------------------------------------------------------------------ training
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -10,26 +10,29 @@ from mmkit.bbox.samplers import OHEMSampler, PseudoSampler
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, build_from_cfg
 
 
-def dense_assigner(train_cfg: Mapping[str, Any], name: str, gives: set[str], may_give: str = '') -> tuple[Any, bool]:
-    """The assigner that `train_cfg` of the head `name` asks for, and whether it takes `may_give`.
+def dense_assigner(
+    train_cfg: Mapping[str, Any], name: str, gives: Iterable[str] = (), may_give: Iterable[str] = ()
+) -> Any:
+    """The assigner that `train_cfg` of the head `name` asks for.
 
     Args:
         gives: what the head hands over by name, besides boxes, objects and ignored regions.
-        may_give: what it can hand over too, if the assigner has an argument of this name.
+        may_give: what it hands over if the assigner has an argument of this name.
 
     Raises:
         TypeError: if the assigner needs something else, or has no use for what it is given.
     """
     assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
+    gives = set(gives)
     further = list(signature(assigner.assign).parameters.values())[3:]
     takes = {each.name for each in further}
     needs = {each.name for each in further if each.default is each.empty}
-    if not needs - {may_give} <= gives <= takes:
+    if not needs - set(may_give) <= gives <= takes:
         raise TypeError(
             f'{name} cannot train with {type(assigner).__name__}, which assigns by '
             f'{", ".join(sorted(takes)) or "IoU"}: the head gives it {", ".join(sorted(gives)) or "boxes"} only'
         )
-    return assigner, may_give in takes
+    return assigner
 
 
 def dense_sampler(train_cfg: Mapping[str, Any], name: str) -> Any:

@@ -95,7 +95,7 @@ class YOLOV3Head(BaseModule):
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
-            self.assigner, _ = dense_assigner(train_cfg, type(self).__name__, {'responsible'})
+            self.assigner = dense_assigner(train_cfg, type(self).__name__, ['responsible'])
             self.sampler = dense_sampler(train_cfg, type(self).__name__)
         kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.convs_bridge = nn.ModuleList(

@@ -103,7 +103,7 @@ class YOLOXHead(BaseModule):
         if train_cfg:
             warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
-            self.assigner, _ = dense_assigner(train_cfg, type(self).__name__, {'scores', 'priors'})
+            self.assigner = dense_assigner(train_cfg, type(self).__name__, ['scores', 'priors'])
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         kinds = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, bias=conv_bias)
