@@ -20,6 +20,7 @@ FLOORS = {
     'evaluation': 4,
     'visualization': 4,
     'models': 5,
+    'transforms': 4.5,
     'datasets': 5,
     'engine': 6,
     'apis': 7,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
+from mmkit.models.roi_heads.region_sampling import sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.sampling import sample_regions
 from mmkit.models.settings import warn_unknown_settings
 from mmkit.ops import check_nms
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, SHARED_HEADS, build_from_cfg

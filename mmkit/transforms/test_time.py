@@ -6,11 +6,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.datasets.pipelines.compose import Compose, Transform
-from mmkit.datasets.pipelines.geometry import RandomFlip, as_scales
-from mmkit.datasets.pipelines.images import check_choice
 from mmkit.registry import PIPELINES
 from mmkit.structures.masks_base import DIRECTIONS
+from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.geometry import RandomFlip, as_scales
+from mmkit.transforms.images import check_choice
 
 
 @PIPELINES.register_module()

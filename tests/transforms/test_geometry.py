@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Pad, RandomFlip, Resize, SegRescale
-from mmkit.datasets.pipelines.geometry import flip_bboxes
+from mmkit.transforms import Pad, RandomFlip, Resize, SegRescale
+from mmkit.transforms.geometry import flip_bboxes
 
 
 def test_resize_keeps_the_ratio_and_moves_everything(make_sample, check_agreement):

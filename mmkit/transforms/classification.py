@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.cropping import crop, refuse_objects
-from mmkit.datasets.pipelines.images import INTERPOLATIONS, as_size, check_choice, resize_image
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.cropping import crop, refuse_objects
+from mmkit.transforms.images import INTERPOLATIONS, as_size, check_choice, resize_image
+from mmkit.transforms.randomness import rng_of
 
 
 @PIPELINES.register_module()

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmkit.datasets.pipelines import (
+from mmkit.structures import BitmapMasks, PolygonMasks
+from mmkit.transforms import (
     BrokenImageError,
     LoadAnnotations,
     LoadImageFromFile,
     LoadImageFromWebcam,
     LoadProposals,
 )
-from mmkit.datasets.pipelines.images import read_image
-from mmkit.structures import BitmapMasks, PolygonMasks
+from mmkit.transforms.images import read_image
 
 GRADIENT = np.dstack([np.full((4, 6), 10), np.full((4, 6), 20), np.tile(np.arange(6) * 40, (4, 1))]).astype(np.uint8)
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.images import (
+from mmkit.registry import PIPELINES
+from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
+from mmkit.structures.masks_polygon import polygons_to_bitmap
+from mmkit.transforms.images import (
     CHANNEL_ORDERS,
     COLOR_TYPES,
     BrokenImageError,
@@ -16,9 +19,6 @@ from mmkit.datasets.pipelines.images import (
     check_disk,
     read_image,
 )
-from mmkit.registry import PIPELINES
-from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
-from mmkit.structures.masks_polygon import polygons_to_bitmap
 
 
 @PIPELINES.register_module()

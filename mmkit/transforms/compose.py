@@ -16,7 +16,7 @@ class Compose:
 
     A transform takes the sample, a dict, and returns it changed; the last one (`Collect`) returns a `Sample`. None from
     any of them ends the chain: the sample is unusable, and in training another one is drawn. Random transforms draw
-    from `sample['rng']`, a numpy Generator (`mmkit.datasets.randomness.rng_of`).
+    from `sample['rng']`, a numpy Generator (`mmkit.transforms.randomness.rng_of`).
 
     Args:
         transforms: configs, or callables.

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import (
+from mmkit.transforms import (
     BrightnessTransform,
     ColorTransform,
     ContrastTransform,

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkit.datasets.pipelines.cropping import keep_objects
-from mmkit.datasets.pipelines.mixing import bbox_fields, clip_bboxes, inside, refuse_pixel_fields, still_useful
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.cropping import keep_objects
+from mmkit.transforms.mixing import bbox_fields, clip_bboxes, inside, refuse_pixel_fields, still_useful
+from mmkit.transforms.randomness import rng_of
 
 
 def warped_bboxes(bboxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:

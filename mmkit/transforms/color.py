@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmkit.datasets.pipelines.strength import MAX_LEVEL, check_level, check_probability
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.randomness import rng_of
+from mmkit.transforms.strength import MAX_LEVEL, check_level, check_probability
 
 
 @PIPELINES.register_module()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmkit.datasets.pipelines import Collect, DefaultFormatBundle, ImageToTensor, ToDataContainer, ToTensor, Transpose
 from mmkit.structures import Sample
+from mmkit.transforms import Collect, DefaultFormatBundle, ImageToTensor, ToDataContainer, ToTensor, Transpose
 
 KEYS = ['img', 'gt_bboxes', 'gt_labels', 'gt_masks', 'gt_bboxes_ignore', 'gt_semantic_seg']
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import MixUp, Mosaic, RandomAffine
+from mmkit.transforms import MixUp, Mosaic, RandomAffine
 
 
 @pytest.fixture

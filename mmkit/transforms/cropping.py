@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.images import BORDERS, as_size, check_choice, surround
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.images import BORDERS, as_size, check_choice, surround
+from mmkit.transforms.randomness import rng_of
 
 PER_OBJECT = {'gt_bboxes': ('gt_labels', 'gt_masks')}
 

@@ -8,10 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkit.datasets.pipelines.cropping import keep_objects
-from mmkit.datasets.pipelines.strength import check_probability
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.cropping import keep_objects
+from mmkit.transforms.randomness import rng_of
+from mmkit.transforms.strength import check_probability
 
 Size = tuple[int, int]
 

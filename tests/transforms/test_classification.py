@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, Resize
+from mmkit.transforms import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, Resize
 
 
 def image(height, width):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.datasets.pipelines.compose import Compose, Transform
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.randomness import rng_of
 
 
 @PIPELINES.register_module()

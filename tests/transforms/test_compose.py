@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Compose, MultiScaleFlipAug
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms import Compose, MultiScaleFlipAug
+from mmkit.transforms.randomness import rng_of
 
 STEPS = [
     dict(type='Resize', keep_ratio=True),

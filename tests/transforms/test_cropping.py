@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
 
 MANY = [(2, 2, 12, 12), (30, 5, 55, 35), (20, 20, 28, 30)]
 

@@ -8,13 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkit.datasets.pipelines.affine import warped_bboxes
-from mmkit.datasets.pipelines.cropping import keep_objects
-from mmkit.datasets.pipelines.images import INTERPOLATIONS, check_choice
-from mmkit.datasets.pipelines.mixing import bbox_fields, clip_bboxes
-from mmkit.datasets.pipelines.strength import MAX_LEVEL, check_level, check_probability
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
+from mmkit.transforms.affine import warped_bboxes
+from mmkit.transforms.cropping import keep_objects
+from mmkit.transforms.images import INTERPOLATIONS, check_choice
+from mmkit.transforms.mixing import bbox_fields, clip_bboxes
+from mmkit.transforms.randomness import rng_of
+from mmkit.transforms.strength import MAX_LEVEL, check_level, check_probability
 
 AXES = ('horizontal', 'vertical')
 Fill = float | Sequence[float]

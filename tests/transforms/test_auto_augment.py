@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import AutoAugment, RandomFlip
+from mmkit.transforms import AutoAugment, RandomFlip
 
 
 def test_one_policy_is_drawn():

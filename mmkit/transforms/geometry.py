@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.pipelines.images import INTERPOLATIONS, as_size, check_choice, pad_image, resize_image
-from mmkit.datasets.randomness import rng_of
 from mmkit.registry import PIPELINES
 from mmkit.structures import rescaled_size
 from mmkit.structures.masks_base import DIRECTIONS
+from mmkit.transforms.images import INTERPOLATIONS, as_size, check_choice, pad_image, resize_image
+from mmkit.transforms.randomness import rng_of
 
 Scale = tuple[int, int]
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Rotate, Shear, Translate
 from mmkit.structures import PolygonMasks
+from mmkit.transforms import Rotate, Shear, Translate
 
 ALWAYS = dict(level=10, prob=1, random_negative_prob=0, img_fill_val=0, seg_ignore_label=0)
 
