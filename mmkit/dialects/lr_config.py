@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from mmkit.registry import Registry, located
-from mmkit.schedules import Clock, Curve, Schedule, Segment, curves, values_along
+from mmkit.schedules import Clock, Curve, Schedule, Segment, Unit, curves, values_along
 from mmkit.utils.names import nearest
 
 LR_POLICIES: Registry[Curve] = Registry('learning-rate policy')
 MOMENTUM_POLICIES: Registry[Curve] = Registry('momentum policy')
 
 _WARMUP_KEYS = ('warmup', 'warmup_iters', 'warmup_ratio', 'warmup_by_epoch')
+_WARM_UPS: dict[str, curves.WarmUpKind] = {'constant': 'constant', 'linear': 'linear', 'exp': 'exp'}
 _IN_ITERATIONS = ('cyclic', 'OneCycle')  # by default, in every training
 
 
@@ -53,7 +54,7 @@ def _read(cfg: Mapping[str, Any], policies: Registry[Curve], suffix: str, by_epo
     policy = policies.build({'type': name, **arguments})
     is_yolox = isinstance(policy, curves.CosineBeforeLastEpochs)
     warm = _warm_up(**warmup, inverse=policies is MOMENTUM_POLICIES, square=is_yolox)
-    unit: Literal['epoch', 'iteration'] = 'epoch' if by_epoch else 'iteration'
+    unit: Unit = 'epoch' if by_epoch else 'iteration'
     if warm is None:
         return Schedule((Segment(policy, unit),))
     if is_yolox:  # its cosine begins after the warm-up, the others run underneath
@@ -71,13 +72,13 @@ def _warm_up(
 ) -> Segment | None:
     if warmup is None:
         return None
-    if warmup not in ('constant', 'linear', 'exp'):
+    if warmup not in _WARM_UPS:
         raise InvalidValueError(f"warmup is {warmup!r}, expected 'constant', 'linear', 'exp' or None", key='warmup')
     if warmup_iters <= 0:
         raise InvalidValueError(f'warmup_iters is {warmup_iters}, expected a positive number', key='warmup_iters')
     if not 0 < warmup_ratio <= 1:
         raise InvalidValueError(f'warmup_ratio is {warmup_ratio}, expected 0 < warmup_ratio <= 1', key='warmup_ratio')
-    curve = curves.WarmUp('square' if square else warmup, warmup_ratio, inverse)
+    curve = curves.WarmUp('square' if square else _WARM_UPS[warmup], warmup_ratio, inverse)
     return Segment(curve, 'epoch' if warmup_by_epoch else 'iteration', end=warmup_iters, stepping='iteration')
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from mmkit.dialects.lr_config import cosine_restarts, one_cycle
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import Registry, located
-from mmkit.schedules import Clock, Curve, Schedule, Segment, curves, values_along
+from mmkit.schedules import Clock, Curve, Schedule, Segment, Unit, curves, values_along
 from mmkit.utils.logging import warn_once
 from mmkit.utils.names import unscoped
 
@@ -61,8 +61,8 @@ def _read(cfg: Mapping[str, Any]) -> tuple[str, Segment]:
             'convert_to_iter_based=True turns epochs into iterations, which by_epoch=False has already',
             key='convert_to_iter_based',
         )
-    stepping = 'iteration' if in_iterations else None
-    return quantity, Segment(curve, 'epoch' if by_epoch else 'iteration', begin, end, stepping)
+    unit: Unit = 'epoch' if by_epoch else 'iteration'
+    return quantity, Segment(curve, unit, begin, end, 'iteration' if in_iterations else unit)
 
 
 def param_curve(

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 
 from mmkit.errors import InvalidValueError
 
+WarmUpKind = Literal['constant', 'linear', 'exp', 'square']
+
 
 class Position(NamedTuple):
     """A step of a segment.
@@ -106,7 +108,7 @@ class WarmUp(Curve):
         inverse: from 1 / ratio instead, as momentum falls where the learning rate rises.
     """
 
-    kind: Literal['constant', 'linear', 'exp', 'square']
+    kind: WarmUpKind
     ratio: float
     inverse: bool = False
 

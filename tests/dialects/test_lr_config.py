@@ -147,7 +147,9 @@ def test_after_the_end_a_rate_stays_at_its_end(config):
 
 
 def test_a_cycle_whose_rise_is_a_single_iteration():
-    assert curve(4, 1, policy='OneCycle', max_lr=5, div_factor=5, pct_start=0.25)[:2] == pytest.approx([5, 3.75], rel=1e-3)
+    assert curve(4, 1, policy='OneCycle', max_lr=5, div_factor=5, pct_start=0.25)[:2] == pytest.approx(
+        [5, 3.75], rel=1e-3
+    )
 
 
 def test_yolox_may_count_epochs_and_warm_up_in_iterations():

@@ -57,8 +57,9 @@ def test_epochs_become_iterations():
 def test_each_acts_on_what_the_others_left():
     warm_up = {'type': 'LinearLR', 'start_factor': 0.5, 'by_epoch': False, 'end': 3}
     cosine = {'type': 'CosineAnnealingLR', 'eta_min': 0.1}
-    before, after = 0.1 + 0.65 * (1 + math.cos(math.pi / 4)) / 2, (1 + math.cos(math.pi / 2)) / (
-        1 + math.cos(math.pi / 4)
+    before, after = (
+        0.1 + 0.65 * (1 + math.cos(math.pi / 4)) / 2,
+        (1 + math.cos(math.pi / 2)) / (1 + math.cos(math.pi / 4)),
     )
     # At the end of epoch 1 the warm-up makes 1 of 0.75 first, then the cosine takes its share of the way to 0.1.
     expected = [0.5, 0.75, 0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2]
@@ -93,8 +94,10 @@ def test_a_resumed_training_finds_its_place():
     whole = Track(schedule, [1.0])
     values = [whole.values(Clock(i // 3, i, 6, 18, 3)) for i in range(18)]
     for i in (0, 4, 9, 17):
-        assert Track(schedule, [1.0]).values(Clock(i // 3, i, 6, 18, 3)) == values[i] == schedule.values(
-            [1.0], Clock(i // 3, i, 6, 18, 3)
+        assert (
+            Track(schedule, [1.0]).values(Clock(i // 3, i, 6, 18, 3))
+            == values[i]
+            == schedule.values([1.0], Clock(i // 3, i, 6, 18, 3))
         )
     assert whole.values(Clock(1, 3, 6, 18, 3)) == values[3]  # also back
 

@@ -45,7 +45,8 @@ class LrUpdaterHook(_UpdaterHook):
     priority = 'VERY_HIGH'
 
     def base(self, group: ParamGroup) -> float:
-        return float(group.setdefault('initial_lr', group['lr']))
+        group.setdefault('initial_lr', group['lr'])
+        return float(group['initial_lr'])
 
     def put(self, group: ParamGroup, value: float) -> None:
         group['lr'] = value
@@ -64,7 +65,8 @@ class MomentumUpdaterHook(_UpdaterHook):
         if 'momentum' not in group and 'betas' not in group:
             raise InvalidValueError('the optimizer has no momentum', key='momentum_config')
         present = group['momentum'] if 'momentum' in group else group['betas'][0]
-        return float(group.setdefault('initial_momentum', present))
+        group.setdefault('initial_momentum', present)
+        return float(group['initial_momentum'])
 
     def put(self, group: ParamGroup, value: float) -> None:
         if 'momentum' in group:
