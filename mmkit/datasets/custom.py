@@ -18,8 +18,8 @@ from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import Boxes
 from mmkit.registry import DATASETS
 from mmkit.structures import Instances
+from mmkit.transforms.checks import check_disk
 from mmkit.transforms.compose import Compose, Transform
-from mmkit.transforms.images import check_disk
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

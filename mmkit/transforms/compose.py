@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmkit.errors import InvalidTypeError
 from mmkit.registry import PIPELINES
 
 Transform = Callable[[dict[str, Any]], Any]
@@ -16,7 +17,7 @@ class Compose:
 
     A transform takes the sample, a dict, and returns it changed; the last one (`Collect`) returns a `Sample`. None from
     any of them ends the chain: the sample is unusable, and in training another one is drawn. Random transforms draw
-    from `sample['rng']`, a numpy Generator (`mmkit.transforms.randomness.rng_of`).
+    from `sample['rng']`, a numpy Generator (`mmkit.transforms.rng_of`).
 
     Args:
         transforms: configs, or callables.
@@ -28,7 +29,7 @@ class Compose:
         ]
         for number, transform in enumerate(self.transforms):
             if not callable(transform):
-                raise TypeError(f'transform {number} is neither a config nor callable: {transform!r}')
+                raise InvalidTypeError(f'transform {number} is neither a config nor callable: {transform!r}')
 
     def __call__(self, sample: dict[str, Any]) -> Any:
         for transform in self.transforms:
