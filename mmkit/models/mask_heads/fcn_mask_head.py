@@ -11,7 +11,7 @@ from torch.nn.modules.utils import _pair
 
 from mmkit.bbox import Samples, clip_bboxes
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
-from mmkit.models.roi_heads.mask_heads.paste import paste_masks
+from mmkit.models.mask_heads.paste import paste_masks
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import EncodedMasks, ImageMeta, Instances
 

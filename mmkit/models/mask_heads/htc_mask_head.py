@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.layers import ConvModule
-from mmkit.models.roi_heads.mask_heads.fcn_mask_head import FCNMaskHead
+from mmkit.models.mask_heads.fcn_mask_head import FCNMaskHead
 from mmkit.registry import HEADS
 
 
