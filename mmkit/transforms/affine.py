@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects, record_size
 from mmkit.transforms.checks import Size
 from mmkit.transforms.coordinates import clip_bboxes, is_recognisable, overlaps_image, warp_bboxes, warp_keypoints
@@ -32,7 +32,7 @@ class Affine:
     size: Size
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class RandomAffine(FieldTransform[Affine]):
     """Scales, rotates and shears about the upper left corner, and shifts. Masks and maps are refused.
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.protocols import Transform
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.compose import Compose
 from mmkit.transforms.randomness import rng_of
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class AutoAugment:
     """Applies one of several policies, each as likely as the others. arXiv:1906.11172, arXiv:2005.12872
 

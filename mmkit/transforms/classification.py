@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, record_size
 from mmkit.transforms.checks import as_size, check_choice
 from mmkit.transforms.cropping import Window
@@ -28,7 +28,7 @@ class ImageWindow(FieldTransform[Window]):
         return params.cut(img)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class RandomResizedCrop(ImageWindow):
     """Resizes a drawn window of the image to a fixed size. arXiv:1409.4842
 
@@ -90,7 +90,7 @@ class RandomResizedCrop(ImageWindow):
         return resize_image(params.cut(img), *self.size, self.interpolation, self.backend)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class CenterCrop(ImageWindow):
     """Cuts out the middle; of a smaller image, all there is.
 

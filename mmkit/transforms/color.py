@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import PixelTransform
 from mmkit.transforms.checks import MAX_LEVEL, check_level, check_probability
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Normalize:
     """(img - mean) / std in float32. Sets `img_norm_cfg`.
 
@@ -71,7 +71,7 @@ class Distortion:
     order: np.ndarray | None
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class PhotoMetricDistortion(PixelTransform[Distortion]):
     """Brightness, contrast, saturation, hue and order of the channels, each changed half of the time, in float32.
 
@@ -125,7 +125,7 @@ class PhotoMetricDistortion(PixelTransform[Distortion]):
         return img if params.order is None else np.ascontiguousarray(img[..., params.order])
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class YOLOXHSVRandomAug(PixelTransform[np.ndarray]):
     """Shifts hue, saturation and value, each half of the time, of a BGR uint8 image. arXiv:2107.08430
 
@@ -178,7 +178,7 @@ class Enhancement(PixelTransform[float]):
         return blended.clip(0, 255).astype(img.dtype)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ColorTransform(Enhancement):
     """More or less colour: the poorer version is grey."""
 
@@ -186,7 +186,7 @@ class ColorTransform(Enhancement):
         return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class BrightnessTransform(Enhancement):
     """More or less light: the poorer version is black."""
 
@@ -194,7 +194,7 @@ class BrightnessTransform(Enhancement):
         return 0.0
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ContrastTransform(Enhancement):
     """More or less contrast: the poorer version is the mean grey everywhere."""
 
@@ -202,7 +202,7 @@ class ContrastTransform(Enhancement):
         return float(round(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY).mean()))
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class EqualizeTransform(PixelTransform[bool]):
     """Makes all intensities of a channel equally frequent, in uint8 images. arXiv:1906.11172
 

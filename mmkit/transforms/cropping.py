@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects, record_size
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes
@@ -61,7 +61,7 @@ class WindowCrop(FieldTransform[Window]):
         return hide_outside(keypoints - np.array([params.left, params.top, 0], np.float32), params.size)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class RandomCrop(WindowCrop):
     """Cuts out a window at a random place. None if no object is left, unless `allow_negative_crop`.
 
@@ -180,7 +180,7 @@ def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int
     return sides[0], sides[1], sides[2], sides[3]
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class MinIoURandomCrop(WindowCrop):
     """Cuts out a window that overlaps with every object by at least a drawn IoU, or leaves the image whole.
 
@@ -256,7 +256,7 @@ def _centred_inside(window: Window, bboxes: np.ndarray) -> np.ndarray:
     return is_inside
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class FilterAnnotations:
     """Drops objects that became too small.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, Masks, record_size
 from mmkit.transforms.checks import Size
 from mmkit.transforms.coordinates import shift_bboxes
@@ -24,7 +24,7 @@ class Canvas:
     top: int
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Expand(FieldTransform[Canvas]):
     """Puts the image at a random place of a larger canvas. arXiv:1512.02325
 

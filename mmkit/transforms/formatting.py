@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError, UnknownNameError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import ImageMeta, Instances, Sample
 from mmkit.utils.names import nearest
 
@@ -51,7 +51,7 @@ def image_to_tensor(img: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ToTensor:
     """Makes tensors of the fields `keys`."""
 
@@ -63,7 +63,7 @@ class ToTensor:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ImageToTensor:
     """Makes tensors (C, H, W) of the images `keys`."""
 
@@ -75,7 +75,7 @@ class ImageToTensor:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Transpose:
     """Permutes the axes of the arrays `keys` as `order` says."""
 
@@ -88,7 +88,7 @@ class Transpose:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ToDataContainer:
     """Checks that fields are there. How each is put into a batch is decided by its kind, so nothing needs wrapping.
 
@@ -124,7 +124,7 @@ class ToDataContainer:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class DefaultFormatBundle:
     """Makes tensors of everything a detector trains on: img (C, H, W), boxes, labels, semantic map (1, H, W) int64.
 
@@ -159,7 +159,7 @@ class DefaultFormatBundle:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Collect:
     """The border: behind it there are no dicts. Makes a `Sample` of the fields `keys`.
 

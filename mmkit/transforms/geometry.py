@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
 from mmkit.structures.masks_base import DIRECTIONS
 from mmkit.transforms.base import FieldTransform, Masks, record_size
@@ -46,7 +46,7 @@ class Resizing:
     factor: np.ndarray
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Resize(FieldTransform[Resizing]):
     """Resizes to `sample['scale']` or `sample['scale_factor']` if one of them is there, else to a drawn scale.
 
@@ -199,7 +199,7 @@ class Flip:
     keypoint_order: Sequence[int] | None = None
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class RandomFlip(FieldTransform[Flip]):
     """Mirrors as `sample['flip']` and `sample['flip_direction']` say if they are there, else by chance.
 
@@ -278,7 +278,7 @@ class RandomFlip(FieldTransform[Flip]):
         return self.directions[number] if number < len(self.directions) else None
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Pad(FieldTransform[Size]):
     """Pads at the right and at the bottom. Sets `pad_shape`.
 
@@ -342,7 +342,7 @@ class Pad(FieldTransform[Size]):
         return keypoints
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class SegRescale:
     """Shrinks the semantic map alone, to the size at which a model predicts it.
 

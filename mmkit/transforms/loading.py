@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError, MissingFileError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
 from mmkit.structures.masks_polygon import polygons_to_bitmap
 from mmkit.transforms.checks import check_choice, check_disk
 from mmkit.transforms.images import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, read_image
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadImageFromFile:
     """Reads `img_info['filename']` under `img_prefix` into `img` (H, W, 3) uint8.
 
@@ -58,7 +58,7 @@ class LoadImageFromFile:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadImageFromWebcam(LoadImageFromFile):
     """Takes the array that is already there as `img` (H, W, 3): a frame, or an image of a user's script.
 
@@ -84,7 +84,7 @@ class LoadImageFromWebcam(LoadImageFromFile):
         return self._add_image(sample, sample['img'], '', '')
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadAnnotations:
     """Takes boxes, labels, masks and the semantic map from `ann_info`.
 
@@ -171,7 +171,7 @@ class LoadAnnotations:
         sample.setdefault('seg_fields', []).append('gt_semantic_seg')
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadProposals:
     """Takes boxes of another detector, `proposals` (P, 4) or, with scores, (P, 5).
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects, record_size
 from mmkit.transforms.checks import Size, check_probability
 from mmkit.transforms.coordinates import (
@@ -51,7 +51,7 @@ class Tile:
     top: int
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Mosaic(FieldTransform[list[Tile]]):
     """Four images around a point of a canvas of twice their size. arXiv:2004.10934
 
@@ -161,7 +161,7 @@ class Overlay:
     size: Size
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class MixUp(FieldTransform[Overlay]):
     """The mean of the image and of another one, scaled, mirrored and cut at random, with the boxes of both.
 

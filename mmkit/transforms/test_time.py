@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.protocols import Transform
+from mmkit.registry import TRANSFORMS
 from mmkit.structures.masks_base import DIRECTIONS
 from mmkit.transforms.checks import check_choice
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.compose import Compose
 from mmkit.transforms.geometry import RandomFlip, as_scales
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class MultiScaleFlipAug:
     """Runs `transforms` for every scale, unflipped and then in every direction.
 

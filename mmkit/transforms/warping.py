@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import PIPELINES
+from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects
 from mmkit.transforms.checks import MAX_LEVEL, Size, check_choice, check_level, check_probability
 from mmkit.transforms.coordinates import clip_bboxes, is_larger, warp_bboxes, warp_keypoints
@@ -115,7 +115,7 @@ def _as_fill(value: Fill, name: str) -> tuple[float, ...]:
     return fill
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Rotate(WarpTransform):
     """Rotates by `level` tenths of the largest angle, clockwise or, by chance, the other way.
 
@@ -161,7 +161,7 @@ class Rotate(WarpTransform):
         return cv2.getRotationMatrix2D((float(center[0]), float(center[1])), -sign * self.angle, self.scale)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Shear(WarpTransform):
     """Shears by `level` tenths of the largest magnitude, to either side by chance.
 
@@ -202,7 +202,7 @@ class Shear(WarpTransform):
         return matrix
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Translate(WarpTransform):
     """Shifts by `level` tenths of the largest offset, to either side by chance.
 
