@@ -158,10 +158,10 @@ class ConfigDict(addict.Dict):
         owner, key, value = self, None, self  # the innermost dict, the key of it, and the value that it leads to
         for part in path.split('.') if path is not None else ():
             if isinstance(value, ConfigDict):
-                owner, key = value, part
                 if part not in value:
+                    owner, key = value, None
                     break
-                value = value[part]
+                owner, key, value = value, part, value[part]
             elif isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
                 value = value[int(part)]
                 if isinstance(value, ConfigDict):
@@ -172,10 +172,11 @@ class ConfigDict(addict.Dict):
 
     def _extent(self) -> Origin | str | None:
         """The files and lines of all keys, beginning with the file in which this dict was written last."""
-        if not self._origins:
+        origins = [self._origins[key] for key in self if key in self._origins]
+        if not origins:
             return self._origin
         lines: dict[str, list[int]] = {self._origin.file: []} if self._origin is not None else {}
-        for origin in self._origins.values():
+        for origin in origins:
             lines.setdefault(origin.file, []).append(origin.line)
         places = []
         for file, numbers in lines.items():
@@ -220,7 +221,7 @@ class ConfigDict(addict.Dict):
 
 
 def convert(value: Any, path: str = '', origin: Origin | None = None) -> Any:
-    """`value` with plain dicts as ConfigDicts of this path and origin; containers without a dict are kept as they are."""
+    """`value` with plain dicts as ConfigDicts of this path and origin; lists and tuples without a dict stay as they are."""
     if isinstance(value, ConfigDict):
         return value
     if isinstance(value, dict):

@@ -119,7 +119,7 @@ def written(tmp_path, monkeypatch):
     )
     (tmp_path / 'mine.py').write_text(
         "_base_ = 'base.py'\npipeline = [\n    dict(type='Load'),\n    dict(type='Resize',\n         img_scale='x')]\n"
-        "data = dict(train=dict(\n    dataset=dict(pipeline=pipeline)))\n"
+        'data = dict(train=dict(\n    dataset=dict(pipeline=pipeline)))\n'
     )
     cfg = Config.fromfile('mine.py')
     cfg.merge_from_dict({'data.train.dataset.ann_file': 5, 'data.train.dataset.pipeline.0.n': 1}, '--cfg-options')

@@ -63,7 +63,6 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
 }
 
 
-
 def _united(left: ConfigDict, right: Any) -> ConfigDict:
     """`left | right` of plain dicts; that of ConfigDicts merges dicts in dicts."""
     if not isinstance(right, ConfigDict):
