@@ -221,7 +221,7 @@ class ConfigDict(addict.Dict):
 
 
 def convert(value: Any, path: str = '', origin: Origin | None = None) -> Any:
-    """`value` with plain dicts as ConfigDicts of this path and origin; lists and tuples without a dict stay as they are."""
+    """`value` with plain dicts as ConfigDicts of this path and origin; a list without a dict stays the same object."""
     if isinstance(value, ConfigDict):
         return value
     if isinstance(value, dict):
