@@ -127,6 +127,7 @@ def _not_finite(step: StepLosses) -> NonFiniteError:
     """The error about a step, with the files of the processes whose loss is not finite, or of all of them."""
     *values, _ = step.values.tolist()
     bad = {name: value for name, value in step.by_name(values).items() if not math.isfinite(value)}
+    bad.pop('grad_norm', None)  # it is everywhere what a loss has made it in one process
     everywhere = all_gather_object((bad, step.files))
     guilty = [each for each in everywhere if each[0]] or everywhere
     named = {name: value for bad, _ in guilty for name, value in bad.items()}
