@@ -56,12 +56,16 @@ def register_node(cls: type[Batch] | type[Instances]) -> None:
             Constants({k: v for k, v in values.items() if k not in children}),
         )
 
+    def flatten_with_keys(node: Any) -> tuple[list[tuple[pytree.KeyEntry, Any]], tuple[tuple[str, ...], Constants]]:
+        children, context = flatten(node)
+        return [(pytree.GetAttrKey(name), child) for name, child in zip(context[0], children)], context
+
     def unflatten(children: Iterable[Any], context: tuple[tuple[str, ...], Constants]) -> Any:
         node = object.__new__(cls)  # unchecked: torch puts other things than tensors there, too
         vars(node).update(zip(context[0], children), **context[1].values)
         return node
 
-    pytree.register_pytree_node(cls, flatten, unflatten)
+    pytree.register_pytree_node(cls, flatten, unflatten, flatten_with_keys_fn=flatten_with_keys)
 
 
 def _has_tensors(value: Any) -> bool:
