@@ -10,7 +10,7 @@ from mmkit.dialects import v2
 from mmkit.dialects.recipe import Overrides, Recipe
 from mmkit.errors import ConfigError
 
-__all__ = ['Overrides', 'Recipe', 'override', 'read_recipe', 'warn_unread']
+__all__ = ['Overrides', 'Recipe', 'override', 'read_recipe']
 
 # Top-level keys of mmdetection 3.x that 2.x doesn't have.
 _KEYS_OF_V3 = (
@@ -43,11 +43,6 @@ def override(cfg: Config, overrides: Overrides) -> None:
     """
     _require_v2(cfg)
     v2.override(cfg, overrides)
-
-
-def warn_unread(cfg: Mapping[str, Any]) -> None:
-    """Warn of every key of a config that nothing reads, with its file and line and the nearest right name."""
-    v2.warn_unread(cfg if isinstance(cfg, ConfigDict) else ConfigDict(cfg))
 
 
 def _require_v2(cfg: ConfigDict) -> None:

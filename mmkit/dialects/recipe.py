@@ -203,7 +203,8 @@ class Recipe:
         environment: processes, random numbers, places of files.
         name: of the config file, without its folder; '' if it comes from no file.
         text: the config as Python source, for logs and checkpoints; '' without a training.
-        sources: places of `model`, `train`, `val`, `test`, `load_from` and `resume_from` in the config.
+        unread: messages about keys of the config that nothing reads.
+        sources: places in the config of `train`, `val`, `test`, `load_from` and `resume_from`.
     """
 
     model: ConfigDict | None
@@ -215,6 +216,7 @@ class Recipe:
     environment: Environment = Environment()
     name: str = ''
     text: str = ''
+    unread: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source(self, name: str) -> Source:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from mmkit.config import ConfigDict
 from mmkit.utils.names import nearest
-
-logger = logging.getLogger('mmkit.dialects')
 
 
 def unread_keys(cfg: Mapping[str, Any], known: Collection[str], customary: Collection[str] = ()) -> list[str]:
@@ -33,23 +30,24 @@ def unread_keys(cfg: Mapping[str, Any], known: Collection[str], customary: Colle
     ]
 
 
-def warn_of_unread(cfg: ConfigDict, known: Collection[str], customary: Collection[str], in_data: Collection[str]) -> None:
-    """Warn of every top-level key, and every key of `data`, that nothing reads: with file, line and the nearest key."""
+def describe_unread(
+    cfg: ConfigDict, known: Collection[str], customary: Collection[str], in_data: Collection[str]
+) -> Iterator[str]:
+    """A message for each top-level key, and each key of `data`, that nothing reads: file, line and the nearest key."""
     for key in unread_keys(cfg, known, customary):
-        near = _nearest_key(key, known)
-        _warn(f'the top-level key {key!r}', cfg, key, near)
+        yield _message(f'the top-level key {key!r}', cfg, key, _nearest_key(key, known))
     data = cfg.get('data')
     if isinstance(data, ConfigDict):
         for key in data:
             if key not in in_data:
-                _warn(f'data.{key}', data, key, next(iter(nearest(key, in_data, 1)), None))
+                yield _message(f'data.{key}', data, key, next(iter(nearest(key, in_data, 1)), None))
 
 
-def _warn(name: str, owner: ConfigDict, key: str, near: str | None) -> None:
+def _message(name: str, owner: ConfigDict, key: str, near: str | None) -> str:
     origin = owner._origins.get(key)
     place = f' (at {origin})' if origin else ''
     hint = f', did you mean {near!r}?' if near else ''
-    logger.warning('nothing reads %s%s%s', name, place, hint)
+    return f'nothing reads {name}{place}{hint}'
 
 
 def _nearest_key(key: str, known: Collection[str]) -> str | None:

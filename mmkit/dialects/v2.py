@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmkit.config import Config, ConfigDict, Origin
+from mmkit.config.explain import texts_for_numbers
 from mmkit.config.modify import find
 from mmkit.dialects.legacy import upgrade
 from mmkit.dialects.recipe import (
@@ -25,8 +26,9 @@ from mmkit.dialects.recipe import (
     StepSettings,
     TrainingRecipe,
 )
-from mmkit.dialects.unread import warn_of_unread
+from mmkit.dialects.unread import describe_unread
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError, UserError
+from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
 
 logger = logging.getLogger('mmkit.dialects')
@@ -50,7 +52,7 @@ DATA_KEYS = (
 EVAL_HOOK_KEYS = frozenset(
     """
     start interval by_epoch save_best rule test_fn greater_keys less_keys out_dir dynamic_intervals file_client_args
-    broadcast_bn_buffer tmpdir gpu_collect
+    broadcast_bn_buffer
     """.split()
 )
 OPTIMIZER_HOOKS = (
@@ -85,7 +87,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
     cfg = upgrade(cfg)
     data = _section(cfg, 'data') or ConfigDict()
     train, val, test = (_loader(cfg, data, split) for split in ('train', 'val', 'test'))
-    keys = {'model': 'model', 'load_from': 'load_from', 'resume_from': 'resume_from'}
+    keys = {'load_from': 'load_from', 'resume_from': 'resume_from'}
     keys |= {split: f'data.{split}' for split in ('train', 'val', 'test')}
     return Recipe(
         model=_section(cfg, 'model'),
@@ -97,6 +99,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         environment=_environment(cfg),
         name=Path(cfg.filename).name if isinstance(cfg, Config) and cfg.filename else '',
         text=text,
+        unread=tuple(describe_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS, DATA_KEYS)),
         sources={name: Source(key, _origin(cfg, key)) for name, key in keys.items()},
     )
 
@@ -118,11 +121,6 @@ def override(cfg: Config, overrides: Overrides) -> None:
                 'add auto_scale_lr=dict(enable=False, base_batch_size=16)'
             )
         cfg.merge_from_dict({'auto_scale_lr.enable': True}, source='--auto-scale-lr')
-
-
-def warn_unread(cfg: ConfigDict) -> None:
-    """Warn of every top-level key, and every key of `data`, that nothing reads."""
-    warn_of_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS, DATA_KEYS)
 
 
 # ------------------------------------------------------------------ data
@@ -160,11 +158,14 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
     evaluation = _section(cfg, 'evaluation')
     if evaluation is None:
         return None
-    schedule, arguments = evaluation, evaluation.copy()
-    schedule.setdefault('by_epoch', not _counts_iterations(cfg))
-    for key in evaluation.keys() | arguments.keys():
-        (arguments if key in EVAL_HOOK_KEYS else schedule).pop(key, None)
-    return EvaluationRecipe(schedule, arguments)
+    evaluation.setdefault('by_epoch', not _counts_iterations(cfg))
+    for key in ('tmpdir', 'gpu_collect'):
+        if evaluation.pop(key, None):
+            warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
+    return EvaluationRecipe(
+        schedule=_without(evaluation, evaluation.keys() - EVAL_HOOK_KEYS),
+        arguments=_without(evaluation, EVAL_HOOK_KEYS),
+    )
 
 
 # ------------------------------------------------------------------ training
@@ -184,8 +185,8 @@ def _training(cfg: ConfigDict, train: LoaderRecipe, val: LoaderRecipe) -> Traini
         workflow=_workflow(cfg, train.dataset, val.dataset),
         optimizer=_optimizer(cfg),
         step=_step(cfg),
-        lr=_section(cfg, 'lr_config'),
-        momentum=_section(cfg, 'momentum_config'),
+        lr=_numbers(_section(cfg, 'lr_config')),
+        momentum=_numbers(_section(cfg, 'momentum_config')),
         checkpoint=checkpoint,
         loggers=_loggers(cfg, by_epoch),
         hooks=_hooks(cfg),
@@ -202,7 +203,7 @@ def _counts_iterations(cfg: ConfigDict) -> bool:
 
 
 def _loop(cfg: ConfigDict) -> ConfigDict:
-    runner = _section(cfg, 'runner')
+    runner = _numbers(_section(cfg, 'runner'))
     if runner is None:
         raise ConfigError(
             f"the config has no 'runner', such as dict(type='EpochBasedRunner', max_epochs=12){_file(cfg)}"
@@ -213,7 +214,7 @@ def _loop(cfg: ConfigDict) -> ConfigDict:
 
 
 def _optimizer(cfg: ConfigDict) -> OptimizerRecipe:
-    optimizer = _section(cfg, 'optimizer') or ConfigDict()
+    optimizer = _numbers(_section(cfg, 'optimizer')) or ConfigDict()
     if 'type' not in optimizer:
         parts = [key for key, value in optimizer.items() if isinstance(value, Mapping) and 'type' in value]
         message = f'has parts {parts}: one optimizer for the whole model is expected'
@@ -235,7 +236,7 @@ def _base_batch_size(cfg: ConfigDict) -> int | None:
 
 def _step(cfg: ConfigDict) -> StepSettings:
     """`optimizer_config` and `fp16`."""
-    arguments = _section(cfg, 'optimizer_config') or ConfigDict()
+    arguments = _numbers(_section(cfg, 'optimizer_config')) or ConfigDict()
     kind = arguments.pop('type', 'OptimizerHook')
     if kind not in OPTIMIZER_HOOKS:
         near = nearest(kind, OPTIMIZER_HOOKS, 1) or OPTIMIZER_HOOKS
@@ -373,6 +374,21 @@ def _section(cfg: ConfigDict, key: str) -> ConfigDict | None:
     if not isinstance(value, ConfigDict):
         raise _wrong(cfg, key, f'{key} is a {type(value).__name__}, expected a dict', InvalidTypeError)
     return value.copy()
+
+
+def _numbers(section: ConfigDict | None) -> ConfigDict | None:
+    """The section, if none of its numbers is written as a text."""
+    for leaf in texts_for_numbers(section or ConfigDict()):
+        message = f'{leaf.path} is the text {leaf.value!r}, a number is meant: write {float(leaf.value)!r}'
+        raise InvalidTypeError(message, leaf.path, leaf.origin)
+    return section
+
+
+def _without(section: ConfigDict, keys: Collection[str]) -> ConfigDict:
+    kept = section.copy()
+    for key in keys:
+        kept.pop(key, None)
+    return kept
 
 
 def _wrong(cfg: ConfigDict, path: str, message: str, kind: type[UserError] = InvalidValueError) -> UserError:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.config import ConfigDict
-from mmkit.config.explain import leaves
+from mmkit.config.explain import texts_for_numbers
 from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.predict import predict_views
@@ -92,7 +92,7 @@ def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None
         with located(_config_of(part.name, cfg)):
             if isinstance(error, UserError):
                 raise
-            raise ConfigError(f'{type(error).__name__}: {error}{_texts_for_numbers(cfg)}') from error
+            raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
     
 
 class ModuleTracker:
@@ -176,20 +176,9 @@ def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
     return cfg
 
 
-def _texts_for_numbers(cfg: ConfigDict) -> str:
-    """A hint at values that look like numbers and are texts, as `1e-4` in YAML."""
-    hints = [f'{leaf.path} at {leaf.origin} is the text {leaf.value!r}' for leaf in leaves(cfg) if _is_number(leaf.value)]
-    return f' ({"; ".join(hints)}: is a number meant?)' if hints else ''
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+def _hint_at_texts(cfg: ConfigDict) -> str:
+    texts = [f'{leaf.path} at {leaf.origin} is the text {leaf.value!r}' for leaf in texts_for_numbers(cfg)]
+    return f' ({"; ".join(texts)}: is a number meant?)' if texts else ''
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from mmkit.engine.meters import Meters
 from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
 from mmkit.engine.schedules import Clock
-from mmkit.engine.settings import LossScale, StepSettings
+from mmkit.dialects.recipe import LossScale, StepSettings
 from mmkit.registry import RUNNERS
 from mmkit.structures import Batch
 from mmkit.utils.dist import all_gather_object, get_rank, get_world_size, is_main
