@@ -17,7 +17,7 @@ from mmkit.datasets import SeededDataset, collate
 from mmkit.datasets.custom import read_classes
 from mmkit.dialects import Recipe, read_recipe
 from mmkit.dialects.recipe import DatasetConfig
-from mmkit.engine.assemble import require_model
+from mmkit.engine.assemble import require_model, set_classes
 from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.predict import evaluating, predict_views
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
@@ -62,10 +62,10 @@ def init_detector(
     meta: Mapping[str, Any] = {}
     if checkpoint is not None:
         meta = load_checkpoint(model, checkpoint).get('meta') or {}
-    model.cfg = cfg
-    model.CLASSES = _names(meta.get('CLASSES')) or _configured_classes(recipe)
-    model.PALETTE = meta.get('PALETTE')
-    if model.CLASSES is None:
+    classes = _names(meta.get('CLASSES')) or _configured_classes(recipe)
+    set_classes(model, classes, meta.get('PALETTE'))
+    vars(model)['cfg'] = cfg
+    if classes is None:
         get_logger().warning('neither the checkpoint nor the config names the classes: labels are shown as numbers')
     return model.to(resolve_device(device)).eval()
 

@@ -61,7 +61,7 @@ def check_output_file(path: str | os.PathLike[str], dataset: SeededDataset) -> N
         raise InvalidValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
 
 
-def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: SeededDataset) -> None:
+def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: Any) -> None:
     """Write detections or class scores to one file.
 
     Args:

@@ -48,7 +48,7 @@ def train_detector(
         recipe = replace(recipe, evaluation=None)
     if device is not None:
         recipe = replace(recipe, environment=replace(recipe.environment, device=str(device)))
-    datasets = list(dataset) if isinstance(dataset, (list, tuple)) else [dataset]
+    datasets = [dataset] if isinstance(dataset, SeededDataset) else list(dataset)
     runner, loaders = assemble(recipe, model, datasets, distributed, timestamp, meta)
     runner.run(loaders, [(phase.mode, phase.times) for phase in require_training(recipe).workflow])
     return runner

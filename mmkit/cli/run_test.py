@@ -15,7 +15,7 @@ from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import check_output_file, predict_dataset, write_outputs
 from mmkit.datasets import CocoDataset, CustomDataset, SeededDataset
 from mmkit.dialects import Recipe
-from mmkit.engine.assemble import build_eval_dataset, build_loader, require_model
+from mmkit.engine.assemble import build_eval_dataset, build_loader, require_model, set_classes
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.evaluation import check_evaluation, check_masks
@@ -76,8 +76,7 @@ def load_model(recipe: Recipe, checkpoint: str, dataset: SeededDataset) -> nn.Mo
         get_logger().warning(
             'the checkpoint was trained on the classes %s, the dataset has %s', tuple(trained), tuple(dataset.CLASSES)
         )
-    model.CLASSES = trained or dataset.CLASSES
-    model.PALETTE = meta.get('PALETTE')
+    set_classes(model, trained or dataset.CLASSES, meta.get('PALETTE'))
     return model
 
 
@@ -127,9 +126,7 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
     return draw
 
 
-def _use(
-    args: argparse.Namespace, outputs: Sequence[Prediction], dataset: SeededDataset, evaluation: dict[str, Any]
-) -> None:
+def _use(args: argparse.Namespace, outputs: Sequence[Prediction], dataset: Any, evaluation: dict[str, Any]) -> None:
     """Write, format or evaluate the predictions."""
     log = get_logger()
     if args.out:

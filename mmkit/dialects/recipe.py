@@ -1,7 +1,7 @@
 """A whole run in typed, neutral words, whichever dialect its config is written in.
 
-What a class of its own checks (a dataset, an optimizer, a hook) stays a config of that class: a `ConfigDict`, which knows
-the file and the line of each of its keys. Of the other fields `Recipe.sources` tells where they were written.
+The model, datasets, the optimizer and hooks stay configs of their classes: a `ConfigDict` knows the file and the line
+of each of its keys. `Recipe.sources` tells them of other fields.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LoaderRecipe:
 
 @dataclass(frozen=True)
 class LossScale:
-    """Scale of the losses in half precision: `init_scale` throughout, or adapted by the other fields (torch's words)."""
+    """Scale of the losses in half precision: `init_scale` throughout, or adapted as `torch.amp.GradScaler` does it."""
 
     init_scale: float = 2.0**16
     dynamic: bool = True

@@ -43,7 +43,9 @@ KNOWN_KEYS = frozenset(
     """.split()
 )
 # Building blocks by custom.
-CUSTOMARY_KEYS = frozenset('dataset_type data_root img_norm_cfg train_pipeline val_pipeline test_pipeline classes'.split())
+CUSTOMARY_KEYS = frozenset(
+    'dataset_type data_root img_norm_cfg train_pipeline val_pipeline test_pipeline classes'.split()
+)
 DATA_KEYS = (
     *('train', 'val', 'test', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
     *('samples_per_gpu', 'workers_per_gpu', 'persistent_workers', 'pin_memory', 'imgs_per_gpu'),
@@ -199,7 +201,7 @@ def _training(cfg: ConfigDict, train: LoaderRecipe, val: LoaderRecipe) -> Traini
 
 
 def _counts_iterations(cfg: ConfigDict) -> bool:
-    return bool((_section(cfg, 'runner') or {}).get('type') == 'IterBasedRunner')
+    return bool((_section(cfg, 'runner') or ConfigDict()).get('type') == 'IterBasedRunner')
 
 
 def _loop(cfg: ConfigDict) -> ConfigDict:
@@ -350,7 +352,7 @@ def _environment(cfg: ConfigDict) -> Environment:
         cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
         opencv_num_threads=cfg.get('opencv_num_threads'),
         mp_start_method=cfg.get('mp_start_method'),
-        backend=(_section(cfg, 'dist_params') or {}).get('backend'),
+        backend=(_section(cfg, 'dist_params') or ConfigDict()).get('backend'),
         device=cfg.get('device') or _device_of(cfg.get('gpu_ids')),
         log_level=cfg.get('log_level') or 'INFO',
     )

@@ -37,6 +37,7 @@ from mmkit.engine.hooks.timer import IterTimerHook
 from mmkit.engine.runner import Runner
 from mmkit.engine.schedules import build_lr_schedule, build_momentum_schedule
 from mmkit.errors import ConfigError, InvalidValueError, UserError
+from mmkit.layers.base_module import BaseModule, init_children
 from mmkit.models import build_detector
 from mmkit.registry import HOOKS, OPTIMIZER_BUILDERS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
@@ -47,7 +48,7 @@ from mmkit.utils.seed import init_seed
 logger = logging.getLogger('mmkit.engine')
 
 # The argument of DistributedDataParallel that was renamed.
-_SYNC_BUFFERS = 'forward_sync_buffers' if TorchVersion(torch.__version__) >= (2, 14) else 'broadcast_buffers'
+_SYNC_BUFFERS = 'forward_sync_buffers' if TorchVersion(torch.__version__) >= '2.14' else 'broadcast_buffers'
 
 
 def assemble(
@@ -146,9 +147,19 @@ def set_up_process(environment: Environment) -> None:
 def build_model(recipe: Recipe, classes: Sequence[str] | None) -> nn.Module:
     """The initialised model of a recipe, which knows the names of its classes."""
     model = build_detector(require_model(recipe))
-    model.init_weights()
-    model.CLASSES = classes
+    if isinstance(model, BaseModule):
+        model.init_weights()
+    else:
+        init_children(model)
+    set_classes(model, classes)
     return model
+
+
+def set_classes(
+    model: nn.Module, classes: Sequence[str] | None, palette: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Tell a model the names of its classes by label, and their colours (RGB), for drawings."""
+    vars(model).update(CLASSES=classes, PALETTE=palette)
 
 
 def require_model(recipe: Recipe) -> ConfigDict:
@@ -173,7 +184,11 @@ def build_eval_dataset(loader: LoaderRecipe, source: Source) -> SeededDataset:
 
 
 def build_loader(
-    dataset: SeededDataset, loader: LoaderRecipe, distributed: bool = False, seed: int | None = None, shuffle: bool = False
+    dataset: SeededDataset,
+    loader: LoaderRecipe,
+    distributed: bool = False,
+    seed: int | None = None,
+    shuffle: bool = False,
 ) -> DataLoader[Any]:
     """Batches of a dataset.
 
@@ -237,7 +252,9 @@ def build_recipe_optimizer(model: nn.Module, recipe: OptimizerRecipe, batch_size
     base = recipe.base_batch_size
     if base is not None:
         batch, lr = get_world_size() * batch_size, config['lr']
-        logger.info('auto_scale_lr: %d images in a batch instead of %d, lr %g -> %g', batch, base, lr, lr * batch / base)
+        logger.info(
+            'auto_scale_lr: %d images in a batch instead of %d, lr %g -> %g', batch, base, lr, lr * batch / base
+        )
         config = config | {'lr': lr * batch / base}
     constructor = {'type': recipe.constructor, 'optimizer_cfg': config, 'paramwise_cfg': recipe.paramwise}
     with located(config):

@@ -93,7 +93,7 @@ def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None
             if isinstance(error, UserError):
                 raise
             raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
-    
+
 
 class ModuleTracker:
     """Name of the module of a model that is at work, or was last.
