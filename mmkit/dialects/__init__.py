@@ -7,10 +7,11 @@ from typing import Any
 
 from mmkit.config import Config, ConfigDict
 from mmkit.dialects import v2
+from mmkit.dialects.param_scheduler import param_curve
 from mmkit.dialects.recipe import Overrides, Recipe
 from mmkit.errors import ConfigError
 
-__all__ = ['Overrides', 'Recipe', 'override', 'read_recipe']
+__all__ = ['Overrides', 'Recipe', 'override', 'param_curve', 'read_recipe']
 
 # Top-level keys of mmdetection 3.x that 2.x doesn't have.
 _KEYS_OF_V3 = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmkit.config import ConfigDict, Origin
+from mmkit.schedules import Schedule
 
 DatasetConfig = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Mode = Literal['train', 'val']
@@ -129,7 +130,6 @@ class TrainingRecipe:
 
     Attributes:
         loop: class in RUNNERS and its arguments, among them the length.
-        by_epoch: the training is counted in epochs, otherwise in iterations.
         workflow: phases that take turns.
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
@@ -141,12 +141,11 @@ class TrainingRecipe:
     """
 
     loop: ConfigDict
-    by_epoch: bool
     workflow: tuple[Phase, ...]
     optimizer: OptimizerRecipe
     step: StepSettings = StepSettings()
-    lr: ConfigDict | None = None
-    momentum: ConfigDict | None = None
+    lr: Schedule | None = None
+    momentum: Schedule | None = None
     checkpoint: ConfigDict | None = None
     loggers: tuple[ConfigDict, ...] = ()
     hooks: tuple[HookRecipe, ...] = ()

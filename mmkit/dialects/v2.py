@@ -11,6 +11,7 @@ from mmkit.config import Config, ConfigDict, Origin
 from mmkit.config.explain import texts_for_numbers
 from mmkit.config.modify import find
 from mmkit.dialects.legacy import upgrade
+from mmkit.dialects.lr_config import read_lr_config, read_momentum_config
 from mmkit.dialects.recipe import (
     DatasetConfig,
     Environment,
@@ -176,19 +177,18 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
 def _training(cfg: ConfigDict, train: LoaderRecipe, val: LoaderRecipe) -> TrainingRecipe:
     if cfg.get('data') is None:
         raise ConfigError(f"the config has no 'data', which a training needs{_file(cfg)}")
-    loop = _loop(cfg)
     by_epoch = not _counts_iterations(cfg)
+    lr, momentum = _numbers(_section(cfg, 'lr_config')), _numbers(_section(cfg, 'momentum_config'))
     checkpoint = _section(cfg, 'checkpoint_config')
     if checkpoint is not None:
         checkpoint.setdefault('by_epoch', by_epoch)
     return TrainingRecipe(
-        loop=loop,
-        by_epoch=by_epoch,
+        loop=_loop(cfg),
         workflow=_workflow(cfg, train.dataset, val.dataset),
         optimizer=_optimizer(cfg),
         step=_step(cfg),
-        lr=_numbers(_section(cfg, 'lr_config')),
-        momentum=_numbers(_section(cfg, 'momentum_config')),
+        lr=None if lr is None else read_lr_config(lr, by_epoch),
+        momentum=None if momentum is None else read_momentum_config(momentum, by_epoch),
         checkpoint=checkpoint,
         loggers=_loggers(cfg, by_epoch),
         hooks=_hooks(cfg),

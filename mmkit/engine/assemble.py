@@ -32,10 +32,9 @@ from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.hooks.evaluation import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
-from mmkit.engine.hooks.schedule import LrUpdaterHook, MomentumUpdaterHook
 from mmkit.engine.hooks.timer import IterTimerHook
+from mmkit.engine.hooks.updaters import LrUpdaterHook, MomentumUpdaterHook
 from mmkit.engine.runner import Runner
-from mmkit.engine.schedules import build_lr_schedule, build_momentum_schedule
 from mmkit.errors import ConfigError, InvalidValueError, UserError
 from mmkit.layers.base_module import BaseModule, init_children
 from mmkit.models import build_detector
@@ -270,11 +269,9 @@ def build_recipe_optimizer(model: nn.Module, recipe: OptimizerRecipe, batch_size
 def register_hooks(runner: Runner, training: TrainingRecipe) -> None:
     """The hooks of a training besides evaluation, which needs a dataset."""
     if training.lr is not None:
-        with located(training.lr, 'policy'):
-            runner.register_hook(LrUpdaterHook(build_lr_schedule(training.lr, training.by_epoch)))
+        runner.register_hook(LrUpdaterHook(training.lr))
     if training.momentum is not None:
-        with located(training.momentum, 'policy'):
-            runner.register_hook(MomentumUpdaterHook(build_momentum_schedule(training.momentum, training.by_epoch)))
+        runner.register_hook(MomentumUpdaterHook(training.momentum))
     runner.register_hook(IterTimerHook())
     if training.checkpoint is not None:
         runner.register_hook(HOOKS.build(training.checkpoint, type='CheckpointHook'))

@@ -24,7 +24,7 @@ def test_defaults():
     assert recipe.training.loggers == ({'type': 'TextLoggerHook', 'interval': 10, 'by_epoch': True},)
     assert recipe.training.checkpoint is recipe.evaluation is recipe.training.lr is None
     assert recipe.training.step.grad_clip is recipe.training.step.fp16 is None
-    assert recipe.training.by_epoch and not recipe.training.auto_resume
+    assert not recipe.training.auto_resume
     assert recipe.train == recipe.val.__class__({'type': 'X'}, batch_size=2, num_workers=2)
     assert recipe.environment.work_dir == 'work_dirs'
     assert recipe.model is None and recipe.name == recipe.text == ''
@@ -40,7 +40,6 @@ def test_iterations_are_the_unit_of_all_hooks_of_an_iteration_based_runner():
             'log_config': {'interval': 5, 'hooks': [{'type': 'A'}, {'type': 'B', 'interval': 7}]},
         }
     )
-    assert not recipe.training.by_epoch
     assert recipe.training.checkpoint == {'interval': 3, 'by_epoch': False}
     assert recipe.evaluation.schedule == {'interval': 3, 'by_epoch': True}
     loggers = ({'type': 'A', 'interval': 5, 'by_epoch': False}, {'type': 'B', 'interval': 7, 'by_epoch': False})
