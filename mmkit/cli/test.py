@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmkit.cli.errors import errors_in_one_line
-from mmkit.cli.options import add_config_options, add_device_options, add_key_values, make_parser
-from mmkit.config import Config
+from mmkit.cli.options import add_config_options, add_device_options, add_key_values, make_parser, read_config
 from mmkit.dialects import read_recipe
 from mmkit.utils.logging import get_logger
 
@@ -75,9 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with errors_in_one_line(parser):
-        cfg = Config.fromfile(args.config, trust=args.trust_config)
-        cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
-        recipe = read_recipe(cfg, training=False)
+        recipe = read_recipe(read_config(args), training=False)
         from mmkit.cli.run_test import run  # imports torch, which wrong arguments need not wait for
 
         return run(args, recipe)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmkit.cli.errors import errors_in_one_line
-from mmkit.cli.options import add_config_options, add_device_options, make_parser
+from mmkit.cli.options import add_config_options, add_device_options, make_parser, read_config
 from mmkit.config import Config
 from mmkit.dialects import Overrides, override, read_recipe
 from mmkit.utils.logging import warn_once
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with errors_in_one_line(parser):
-        recipe = read_recipe(read_config(args))
+        recipe = read_recipe(overridden_config(args))
         if args.no_validate:
             recipe = replace(recipe, evaluation=None)
         from mmkit.cli.run_train import run  # imports torch, which wrong arguments need not wait for
@@ -70,14 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args, recipe)
 
 
-def read_config(args: argparse.Namespace) -> Config:
+def overridden_config(args: argparse.Namespace) -> Config:
     """The config with what the command line says about it.
 
     Raises:
         UserError: if it cannot be read, or lacks what an option needs.
     """
-    cfg = Config.fromfile(args.config, trust=args.trust_config)
-    cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
+    cfg = read_config(args)
     work_dir = None if cfg.get('work_dir') else str(Path('work_dirs') / Path(args.config).stem)
     gpu_ids = args.gpu_ids if args.gpu_id is None else [args.gpu_id]
     overrides = Overrides(

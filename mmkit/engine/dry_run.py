@@ -177,7 +177,10 @@ def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
 
 
 def _hint_at_texts(cfg: ConfigDict) -> str:
-    texts = [f'{leaf.path} at {leaf.origin} is the text {leaf.value!r}' for leaf in texts_for_numbers(cfg)]
+    texts = [
+        f'{leaf.path}{f" at {leaf.origin}" if leaf.origin else ""} is the text {leaf.value!r}'
+        for leaf in texts_for_numbers(cfg)
+    ]
     return f' ({"; ".join(texts)}: is a number meant?)' if texts else ''
 
 

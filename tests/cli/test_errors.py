@@ -7,6 +7,7 @@ import pytest
 from mmkit.cli.errors import errors_in_one_line, one_line
 from mmkit.errors import ConfigError, MissingFileError
 from mmkit.ops import check_nms
+from mmkit.registry import BACKBONES
 from mmkit.utils.logging import get_logger, log_to_file
 
 WORKER = """Caught MissingFileError in DataLoader worker process 0.
@@ -45,8 +46,8 @@ def stopped(capsys, call, *arguments):
 
 
 def test_mistakes_of_users_are_explained_enough(capsys, log):
-    message = stopped(capsys, check_nms, {'type': 'nsm'})
-    assert message.startswith("train: nms_cfg: type is 'nms'") and 'traceback' not in message
+    message = stopped(capsys, BACKBONES.build, {'type': 'ResNeet'})
+    assert message.startswith("train: 'ResNeet' is not a registered backbone") and 'traceback' not in message
     assert stopped(capsys, open, 'none') == "train: [Errno 2] No such file or directory: 'none'\n"
     assert 'Traceback (most recent call last)' in log.read_text()
 

@@ -52,7 +52,7 @@ def cfg(tmp_path):
     [
         ((1, 3, 2, 2), r'RuntimeError: .*3 channels instead \[model\.neck at \S*cfg\.py:3\]'),
         ((1, 4, 2, 2), r"KeyError: 'five' \[model\.heads\.1 at \S*cfg\.py:4\]"),
-        ((0, 4, 2, 2), r'ValueError: no image \[model at \S*cfg\.py:1-4\]'),
+        ((0, 4, 2, 2), r'ValueError: no image \[model at \S*cfg\.py:2-4\]'),
         ((1, 6, 2, 2), r'no target \[model\.heads\.1 at \S*cfg\.py:4\]'),
     ],
 )
@@ -65,7 +65,7 @@ def test_the_innermost_part_that_has_a_config_is_named(cfg, shape, message):
 
 def test_texts_that_look_like_numbers_are_mentioned(cfg):
     cfg.neck.out_channels = '256'
-    with pytest.raises(UserError, match="model.neck.out_channels is the text '256': is a number meant"):
+    with pytest.raises(UserError, match="model.neck.out_channels .*is the text '256': is a number meant"):
         with model_parts_named(Net(), cfg):
             raise TypeError('unsupported operand')
 
