@@ -18,10 +18,11 @@ def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, OSError, FloatingPointError) as error:
+    except (UserError, OSError, FloatingPointError, ValueError, TypeError) as error:
         path = log_traceback(error)
-        # The cause is an error in code that knows nothing of configs, and may be a fault in that code.
-        hint = f' (traceback: {path or "with --work-dir in its log"})' if error.__cause__ is not None else ''
+        # A message of code that knows nothing of configs may be of a fault in that code.
+        is_foreign = error.__cause__ is not None and str(error.__cause__) in str(error)
+        hint = f' (traceback: {path or "with --work-dir in its log"})' if is_foreign else ''
         parser.exit(2, f'{parser.prog}: {one_line(error)}{hint}\n')
     except Exception as error:
         log_traceback(error)

@@ -5,6 +5,7 @@ Its errors name the part of the config that they come from. Weights, buffers and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.predict import predict_views
 from mmkit.engine.rng import preserved_rng
-from mmkit.errors import ConfigError, MissingFileError, UserError
+from mmkit.errors import ConfigError, UserError
 from mmkit.registry import located
 from mmkit.structures import Batch
 from mmkit.utils.logging import get_logger
@@ -147,18 +148,17 @@ def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Any:
         try:
             return collate([dataset[0]])
         except UserError as error:
-            if isinstance(error, MissingFileError):
-                _name_the_folder(error, cfg)
+            error.key = error.key or _folder_in(str(error), cfg)
             raise
-        except OSError as error:
-            raise MissingFileError(str(error)) from error
+        except Exception as error:
+            message = str(error) if isinstance(error, OSError) else f'{type(error).__name__}: {error}'
+            raise ConfigError(message, _folder_in(message, cfg)) from error
 
 
-def _name_the_folder(error: UserError, cfg: Mapping[str, Any]) -> None:
-    """A file that is missing is looked for in a folder that one of the keys names: the longest that is in its path."""
-    folders = [key for key, value in cfg.items() if isinstance(value, str) and value and value in error.message]
-    if error.key is None and folders:
-        error.key = max(folders, key=lambda key: len(cfg[key]))
+def _folder_in(message: str, cfg: Mapping[str, Any]) -> str | None:
+    """The key of a dataset that names the folder of a file in a message: that of the longest, if several do."""
+    keys = [key for key, value in cfg.items() if isinstance(value, str) and os.sep in f'{value}/' and value in message]
+    return max(keys, key=lambda key: len(cfg[key]), default=None)
 
 
 def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:

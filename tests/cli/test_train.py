@@ -235,7 +235,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], "has no ['gt_bboxes'], it has"),
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], '[data.train at '),
         (['--cfg-options', 'data.val.img_prefix=nowhere'], 'no image file nowhere/'),
-        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val at '),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val.img_prefix at --cfg-options]'),
         (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "nms has no argument 'iou_thrs'"),
         (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
         (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck at '),
