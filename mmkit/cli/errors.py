@@ -31,7 +31,7 @@ def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """The message; of an error in a worker of a loader, whose message is a whole traceback, the last line of that."""
-    message = str(error)
+    message = ' '.join([str(error), *getattr(error, '__notes__', [])])
     if 'Original Traceback' in message:
         message = message.strip().splitlines()[-1].partition(': ')[2]
     return message or type(error).__name__

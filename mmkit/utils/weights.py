@@ -74,7 +74,7 @@ def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dic
 
     Raises:
         MissingFileError: if there is none.
-        InvalidValueError: if the file is broken, holds something else than a dict, or cannot be read without running it.
+        InvalidValueError: the file is broken, holds something else than a dict, or cannot be read without running it.
     """
     file = _local(Path(path))
     try:

@@ -137,7 +137,7 @@ def test_options_that_nothing_reads(files, caplog):
 def test_mistakes_that_an_image_shows(files, capsys):
     flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
     message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])
-    assert 'no image file nowhere/0.png [data.test at ' in message
+    assert 'no image file nowhere/0.png [data.test.img_prefix at --cfg-options]' in message
     message = fails(capsys, [*flags, 'model.test_cfg.rcnn.score_thr=None'])
     assert 'NoneType' in message and '[model.roi_head.' in message
 
