@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.dialects.recipe import LossScale, StepSettings
 from mmkit.engine.checkpoint import load_state_dict, save_checkpoint, unwrap
 from mmkit.engine.ema import ModelEma
 from mmkit.engine.hook import Hook, Record, priority_value
@@ -28,7 +29,6 @@ from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import clip_gradient, load_optimizer_state, step_if
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
-from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import RUNNERS
 from mmkit.schedules import Clock
 from mmkit.structures import Batch
@@ -301,7 +301,7 @@ class Runner:
             self.call('before_val_epoch')
             for self.batch in batches:
                 self.call('before_val_iter')
-                _, values = sum_losses(self.module.loss(self.batch.to(self.device)))
+                _, values = sum_losses(self.module.loss(self.module.preprocess(self.batch.to(self.device))))
                 pending.add(values, [meta.filename for meta in self.batch.metas])
                 self.call('after_val_iter')
             self.call('after_val_epoch')
