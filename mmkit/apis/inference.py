@@ -15,13 +15,13 @@ from torch import nn
 from mmkit.config import Config
 from mmkit.datasets import collate
 from mmkit.datasets.custom import read_classes
-from mmkit.datasets.pipelines import Compose
-from mmkit.datasets.pipelines.images import read_image
 from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.predict import evaluating, predict_views
 from mmkit.models import build_detector
 from mmkit.registry import DATASETS
 from mmkit.structures import ClassScores, Prediction
+from mmkit.transforms import Compose
+from mmkit.transforms.images import read_image
 from mmkit.utils.env import resolve_device
 from mmkit.utils.logging import get_logger
 from mmkit.visualization import draw_class, draw_detections

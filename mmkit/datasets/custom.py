@@ -12,14 +12,14 @@ import numpy as np
 from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, read_classes
 from mmkit.datasets.box_metrics import as_truth, check_box_metrics, evaluate_boxes
 from mmkit.datasets.packed import PackedList
-from mmkit.datasets.pipelines.compose import Compose, Transform
-from mmkit.datasets.pipelines.images import check_disk
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import Boxes
 from mmkit.registry import DATASETS
 from mmkit.structures import Instances
+from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.images import check_disk
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

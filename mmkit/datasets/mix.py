@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmkit.datasets.pipelines.compose import Compose, Transform
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import as_dataset
 from mmkit.registry import DATASETS, PIPELINES
+from mmkit.transforms.compose import Compose, Transform
 
 
 @DATASETS.register_module()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmkit.datasets.randomness import seeded_globals
+from mmkit.transforms.randomness import seeded_globals
 
 
 class SeededDataset(Dataset[Any]):

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmkit.datasets.custom import CustomDataset
-from mmkit.datasets.pipelines.compose import Transform
-from mmkit.datasets.pipelines.images import read_image
 from mmkit.registry import DATASETS
+from mmkit.transforms.compose import Transform
+from mmkit.transforms.images import read_image
 
 VOC_CLASSES = (
     'aeroplane',

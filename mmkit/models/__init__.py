@@ -1,6 +1,16 @@
 """Backbones, necks, heads, losses, and the detectors and classifiers made of them."""
 
-from mmkit.models import backbones, classifiers, dense_heads, detectors, losses, necks, roi_heads
+from mmkit.models import (
+    backbones,
+    classifiers,
+    dense_heads,
+    detectors,
+    losses,
+    mask_heads,
+    necks,
+    roi_heads,
+    semantic_heads,
+)
 from mmkit.models.builder import build_backbone, build_detector, build_head, build_loss, build_neck
 
 __all__ = [
@@ -14,6 +24,8 @@ __all__ = [
     'dense_heads',
     'detectors',
     'losses',
+    'mask_heads',
     'necks',
     'roi_heads',
+    'semantic_heads',
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmkit.datasets.pipelines import Compose
+from mmkit.transforms import Compose
 from tests.parity.recorded import FIGURES, read_json
 
 CASES = read_json('pipeline/expected.json')

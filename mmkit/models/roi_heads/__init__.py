@@ -1,12 +1,13 @@
-"""Second stages: what happens to a region."""
+"""RoI heads: the second stage of a detector."""
 
+from mmkit.models.mask_heads import FCNMaskHead, HTCMaskHead
 from mmkit.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
 from mmkit.models.roi_heads.htc_roi_head import HybridTaskCascadeRoIHead
-from mmkit.models.roi_heads.mask_heads import FCNMaskHead, FusedSemanticHead, HTCMaskHead
 from mmkit.models.roi_heads.roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 from mmkit.models.roi_heads.shared_heads import ResLayer
 from mmkit.models.roi_heads.standard_roi_head import StandardRoIHead
+from mmkit.models.semantic_heads import FusedSemanticHead
 
 __all__ = [
     'BBoxHead',

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
+from mmkit.models.roi_heads.region_sampling import sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.sampling import sample_regions
 from mmkit.models.roi_heads.standard_roi_head import TEST_KEYS, TRAIN_KEYS, input_bboxes
-from mmkit.models.settings import warn_unread
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.ops import check_nms
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, Registry, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -76,12 +76,12 @@ class CascadeRoIHead(BaseModule):
             if mask_roi_extractor is not None:
                 extractors = _build_stages(mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor')
                 self.mask_roi_extractor = extractors
-        warn_unread(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
+        warn_unknown_settings(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
         check_nms((test_cfg or {}).get('nms'))
         if train_cfg:
             self.train_cfg = _per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
             for each in self.train_cfg:
-                warn_unread(each, TRAIN_KEYS, 'train_cfg.rcnn')
+                warn_unknown_settings(each, TRAIN_KEYS, 'train_cfg.rcnn')
             self.assigners = [build_from_cfg(each['assigner'], BBOX_ASSIGNERS) for each in self.train_cfg]
             self.samplers = [build_from_cfg(each['sampler'], BBOX_SAMPLERS) for each in self.train_cfg]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mmkit.bbox import Samples
 from mmkit.layers import BaseModule
+from mmkit.models.roi_heads.region_sampling import sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.sampling import sample_regions
-from mmkit.models.settings import warn_unread
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.ops import check_nms
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, SHARED_HEADS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -60,10 +60,10 @@ class StandardRoIHead(BaseModule):
             self.mask_head = build_from_cfg(mask_head, HEADS)
             if mask_roi_extractor is not None:
                 self.mask_roi_extractor = build_from_cfg(mask_roi_extractor, ROI_EXTRACTORS)
-        warn_unread(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
+        warn_unknown_settings(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
         check_nms((test_cfg or {}).get('nms'))
         if train_cfg:
-            warn_unread(train_cfg, TRAIN_KEYS, 'train_cfg.rcnn')
+            warn_unknown_settings(train_cfg, TRAIN_KEYS, 'train_cfg.rcnn')
             self.assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
             self.sampler = build_from_cfg(train_cfg['sampler'], BBOX_SAMPLERS)
             self.pos_weight = train_cfg.get('pos_weight', -1)

@@ -1,0 +1,196 @@
+"""YOLOv3's head, arXiv:1804.02767."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.layers import BaseModule, ConvModule
+from mmkit.models.dense_heads.levels import PostProcessing, detect, featmap_sizes, flatten_level
+from mmkit.models.dense_heads.training_settings import dense_assigner, dense_sampler
+from mmkit.models.settings import warn_unknown_settings
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.structures import Batch, ImageMeta, Instances
+
+
+@dataclass(frozen=True)
+class YOLOPostProcessing(PostProcessing):
+    """As `PostProcessing`; `nms_pre` plays no part, all candidates meet in NMS.
+
+    Attributes:
+        conf_thr: boxes whose objectness is below it are dropped; -1: none.
+    """
+
+    conf_thr: float = -1
+
+
+@HEADS.register_module()
+class YOLOV3Head(BaseModule):
+    """For each anchor: where in its cell the centre is, how large the object, whether there is one, and which.
+
+    Args:
+        num_classes: C.
+        in_channels: channels of each level, the coarsest first.
+        out_channels: channels of the 3x3 convolution of each level.
+        anchor_generator, bbox_coder: configs or built objects.
+        featmap_strides: of the levels, in pixels.
+        one_hot_smoother: s; the classes' targets are s / C and 1 - s + s / C instead of 0 and 1.
+        conv_cfg, norm_cfg, act_cfg: kinds of layer.
+        loss_cls, loss_conf, loss_xy, loss_wh: of classes, objectness, centre and size. One call a level.
+        train_cfg: `assigner` and optional `sampler`.
+        test_cfg: see `YOLOPostProcessing`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        out_channels: Sequence[int] = (1024, 512, 256),
+        anchor_generator: Mapping[str, Any] = dict(
+            type='YOLOAnchorGenerator',
+            base_sizes=[
+                [(116, 90), (156, 198), (373, 326)],
+                [(30, 61), (62, 45), (59, 119)],
+                [(10, 13), (16, 30), (33, 23)],
+            ],
+            strides=[32, 16, 8],
+        ),
+        bbox_coder: Mapping[str, Any] = dict(type='YOLOBBoxCoder'),
+        featmap_strides: Sequence[int] = (32, 16, 8),
+        one_hot_smoother: float = 0.0,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = dict(type='BN', requires_grad=True),
+        act_cfg: Mapping[str, Any] | None = dict(type='LeakyReLU', negative_slope=0.1),
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_conf: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_xy: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_wh: Mapping[str, Any] = dict(type='MSELoss', loss_weight=1.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Normal', std=0.01, override=dict(name='convs_pred')
+        ),
+    ) -> None:
+        super().__init__(init_cfg)
+        if not len(in_channels) == len(out_channels) == len(featmap_strides):
+            raise ValueError(
+                f'YOLOV3Head: {len(in_channels)} in_channels, {len(out_channels)} out_channels '
+                f'and {len(featmap_strides)} featmap_strides'
+            )
+        self.num_classes = num_classes
+        self.featmap_strides = list(featmap_strides)
+        self.one_hot_smoother = one_hot_smoother
+        self.bbox_coder = build_from_cfg(bbox_coder, BBOX_CODERS)
+        self.prior_generator = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
+        self.num_base_priors = self.prior_generator.num_base_priors[0]
+        self.loss_cls = build_from_cfg(loss_cls, LOSSES)
+        self.loss_conf = build_from_cfg(loss_conf, LOSSES)
+        self.loss_xy = build_from_cfg(loss_xy, LOSSES)
+        self.loss_wh = build_from_cfg(loss_wh, LOSSES)
+        self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
+        if train_cfg:
+            warn_unknown_settings(train_cfg, ('assigner', 'sampler'), 'train_cfg')
+            self.assigner = dense_assigner(train_cfg, type(self).__name__, ['responsible'])
+            self.sampler = dense_sampler(train_cfg, type(self).__name__)
+        kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.convs_bridge = nn.ModuleList(
+            ConvModule(a, b, 3, padding=1, **kinds) for a, b in zip(in_channels, out_channels)
+        )
+        self.convs_pred = nn.ModuleList(
+            nn.Conv2d(b, self.num_base_priors * self.num_attributes, 1) for b in out_channels
+        )
+
+    @property
+    def num_attributes(self) -> int:
+        """What is said of an anchor: x, y, w, h, objectness, classes."""
+        return 5 + self.num_classes
+
+    def init_weights(self) -> None:
+        """At the start there are 8 objects in an image of 608 x 608, and classes are as good as equally likely."""
+        super().init_weights()
+        for conv, stride in zip(self.convs_pred, self.featmap_strides):
+            bias = conv.bias.data.view(self.num_base_priors, -1)
+            bias[:, 4] += math.log(8 / (608 / stride) ** 2)
+            bias[:, 5:] += math.log(0.6 / (self.num_classes - 0.99))
+
+    def forward(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """Features of each level -> predictions (B, A * (5 + C), H, W)."""
+        levels = zip(feats, self.convs_bridge, self.convs_pred, strict=True)
+        return [predict(bridge(feat)) for feat, bridge, predict in levels]
+
+    def anchors(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """(H*W*A, 4) anchors of each level of `outputs`."""
+        return self.prior_generator.grid_priors(featmap_sizes(outputs), torch.float32, outputs[0].device)
+
+    # ------------------------------------------------------------------ training
+
+    def loss(self, outs: list[Tensor], batch: Batch) -> dict[str, Tensor]:
+        assert batch.gts is not None
+        levels = self.anchors(outs)
+        sizes = [len(level) for level in levels]
+        anchors = torch.cat(levels)  # (N, 4)
+        strides = torch.cat([a.new_full((len(a),), s) for a, s in zip(levels, self.featmap_strides)])
+        found = [self.targets(anchors, strides, featmap_sizes(outs), gts) for gts in batch.gts]
+        wanted = torch.stack([each[0] for each in found]).split(sizes, dim=1)
+        negatives = torch.stack([each[1] for each in found]).split(sizes, dim=1)
+
+        losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_conf=[], loss_xy=[], loss_wh=[])
+        for out, target, negative in zip(outs, wanted, negatives):
+            preds = flatten_level(out.float(), self.num_attributes)  # (B, N_l, 5 + C)
+            positive = target[..., 4]
+            of_box = positive[..., None]
+            losses['loss_cls'].append(self.loss_cls(preds[..., 5:], target[..., 5:], of_box))
+            losses['loss_conf'].append(self.loss_conf(preds[..., 4], positive, (positive + negative).clamp(max=1)))
+            losses['loss_xy'].append(self.loss_xy(preds[..., :2], target[..., :2], of_box))
+            losses['loss_wh'].append(self.loss_wh(preds[..., 2:4], target[..., 2:4], of_box))
+        return {name: torch.stack(parts).sum() for name, parts in losses.items()}
+
+    @torch.no_grad()
+    def targets(
+        self, anchors: Tensor, strides: Tensor, sizes: Sequence[tuple[int, int]], gts: Instances
+    ) -> tuple[Tensor, Tensor]:
+        """What the anchors of one image should say, (N, 5 + C), and which have no object, (N,) 0 or 1."""
+        responsible = torch.cat(self.prior_generator.responsible_flags(sizes, gts.bboxes, anchors.device))
+        assignment = self.assigner.assign(anchors, gts, responsible=responsible)
+        samples = self.sampler.sample(assignment, anchors, gts)
+        pos = samples.pos_inds
+        target = anchors.new_zeros(len(anchors), self.num_attributes)
+        target[pos, :4] = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes, strides[pos])
+        target[pos, 4] = 1
+        smooth = self.one_hot_smoother
+        target[pos, 5:] = smooth / self.num_classes
+        target[pos, 5 + samples.pos_gt_labels] += 1 - smooth
+        negative = anchors.new_zeros(len(anchors))
+        negative[samples.neg_inds] = 1
+        return target, negative
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict(
+        self,
+        outs: list[Tensor],
+        metas: Sequence[ImageMeta],
+        cfg: Mapping[str, Any] | YOLOPostProcessing | None = None,
+        rescale: bool = True,
+    ) -> list[Instances]:
+        """Detections of each image; a score is that of the class times the objectness."""
+        settings = YOLOPostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
+        anchors = self.anchors(outs)
+        levels = [flatten_level(out.detach().float(), self.num_attributes) for out in outs]
+        objectness = [level[..., 4].sigmoid() for level in levels]
+        # A score of -1 is below any threshold.
+        scores = [
+            level[..., 5:].sigmoid().masked_fill((conf < settings.conf_thr)[..., None], -1)
+            for level, conf in zip(levels, objectness)
+        ]
+
+        def decode(level: int, inds: Tensor, preds: Tensor, img_shape: tuple[int, int]) -> Tensor:
+            preds = torch.cat([preds[:, :2].sigmoid(), preds[:, 2:4]], dim=1)
+            return self.bbox_coder.decode(anchors[level][inds], preds, self.featmap_strides[level])
+
+        return detect(scores, levels, decode, metas, replace(settings, nms_pre=-1), rescale, objectness)

@@ -1,0 +1,6 @@
+"""Heads that segment the object of a region."""
+
+from mmkit.models.mask_heads.fcn_mask_head import FCNMaskHead
+from mmkit.models.mask_heads.htc_mask_head import HTCMaskHead
+
+__all__ = ['FCNMaskHead', 'HTCMaskHead']

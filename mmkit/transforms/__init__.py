@@ -1,0 +1,70 @@
+"""Transforms: from a file and its annotations to a `Sample`, a dict on the way."""
+
+from mmkit.transforms.affine import RandomAffine
+from mmkit.transforms.auto_augment import AutoAugment
+from mmkit.transforms.classification import CenterCrop, RandomResizedCrop
+from mmkit.transforms.color import (
+    BrightnessTransform,
+    ColorTransform,
+    ContrastTransform,
+    EqualizeTransform,
+    Normalize,
+    PhotoMetricDistortion,
+    YOLOXHSVRandomAug,
+)
+from mmkit.transforms.compose import Compose
+from mmkit.transforms.cropping import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms.formatting import (
+    Collect,
+    DefaultFormatBundle,
+    ImageToTensor,
+    ToDataContainer,
+    ToTensor,
+    Transpose,
+)
+from mmkit.transforms.geometry import Pad, RandomFlip, Resize, SegRescale
+from mmkit.transforms.images import BrokenImageError
+from mmkit.transforms.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
+from mmkit.transforms.mixing import MixUp, Mosaic
+from mmkit.transforms.test_time import MultiScaleFlipAug
+from mmkit.transforms.warping import Rotate, Shear, Translate
+
+__all__ = [
+    'AutoAugment',
+    'BrightnessTransform',
+    'BrokenImageError',
+    'CenterCrop',
+    'Collect',
+    'ColorTransform',
+    'Compose',
+    'ContrastTransform',
+    'DefaultFormatBundle',
+    'EqualizeTransform',
+    'Expand',
+    'FilterAnnotations',
+    'ImageToTensor',
+    'LoadAnnotations',
+    'LoadImageFromFile',
+    'LoadImageFromWebcam',
+    'LoadProposals',
+    'MinIoURandomCrop',
+    'MixUp',
+    'Mosaic',
+    'MultiScaleFlipAug',
+    'Normalize',
+    'Pad',
+    'PhotoMetricDistortion',
+    'RandomAffine',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomResizedCrop',
+    'Resize',
+    'Rotate',
+    'SegRescale',
+    'Shear',
+    'ToDataContainer',
+    'ToTensor',
+    'Translate',
+    'Transpose',
+    'YOLOXHSVRandomAug',
+]

@@ -1,0 +1,27 @@
+"""One of several chains of transforms, drawn for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmkit.registry import PIPELINES
+from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.randomness import rng_of
+
+
+@PIPELINES.register_module()
+class AutoAugment:
+    """Applies one of several policies, each as likely as the others. arXiv:1906.11172, arXiv:2005.12872
+
+    Args:
+        policies: each a list of transforms, configs or callables.
+    """
+
+    def __init__(self, policies: Sequence[Sequence[Mapping[str, Any] | Transform]]) -> None:
+        if not policies or not all(isinstance(policy, (list, tuple)) and policy for policy in policies):
+            raise ValueError(f'policies is a list of lists of transforms, none of them empty; got {policies!r}')
+        self.policies = [Compose(policy) for policy in policies]
+
+    def __call__(self, sample: dict[str, Any]) -> Any:
+        return self.policies[int(rng_of(sample).integers(len(self.policies)))](sample)

@@ -1,0 +1,59 @@
+"""One image seen several times: test-time augmentation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmkit.registry import PIPELINES
+from mmkit.structures.masks_base import DIRECTIONS
+from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.geometry import RandomFlip, as_scales
+from mmkit.transforms.images import check_choice
+
+
+@PIPELINES.register_module()
+class MultiScaleFlipAug:
+    """Runs `transforms` for every scale, unflipped and then in every direction.
+
+    One view gives what the transforms give (a `Sample`), several give the list of them.
+
+    Args:
+        transforms: with `Resize` and, if `flip`, `RandomFlip`, which obey.
+        img_scale: (long, short), or a list of such pairs.
+        scale_factor: a factor, or a list of them; exactly one of the two is given.
+        flip: flipped views, too.
+        flip_direction: a direction, or a list of them.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Mapping[str, Any] | Transform],
+        img_scale: Any = None,
+        scale_factor: float | Sequence[float] | None = None,
+        flip: bool = False,
+        flip_direction: str | Sequence[str] = 'horizontal',
+    ) -> None:
+        if (img_scale is None) == (scale_factor is None):
+            raise ValueError(f'exactly one is needed, got img_scale={img_scale}, scale_factor={scale_factor}')
+        self.scales: list[dict[str, Any]]
+        if img_scale is not None:
+            self.scales = [dict(scale=scale) for scale in as_scales(img_scale)]
+        else:
+            factors = [scale_factor] if isinstance(scale_factor, (int, float)) else list(scale_factor or ())
+            self.scales = [dict(scale_factor=factor) for factor in factors]
+        directions = [flip_direction] if isinstance(flip_direction, str) else list(flip_direction)
+        for direction in directions:
+            check_choice('flip_direction', direction, DIRECTIONS)
+        self.flips: list[dict[str, Any]] = [dict(flip=False, flip_direction=None)]
+        self.flips += [dict(flip=True, flip_direction=direction) for direction in directions] if flip else []
+        self.transforms = Compose(transforms)
+        if flip and not any(isinstance(transform, RandomFlip) for transform in self.transforms.transforms):
+            raise ValueError('MultiScaleFlipAug: flip=True needs RandomFlip among the transforms')
+
+    def __call__(self, sample: dict[str, Any]) -> Any:
+        views = [{**scale, **flip} for scale in self.scales for flip in self.flips]
+        seen = [self.transforms({**copy.deepcopy(sample), **view}) for view in views[:-1]]
+        seen.append(self.transforms({**sample, **views[-1]}))
+        return seen[0] if len(seen) == 1 else seen

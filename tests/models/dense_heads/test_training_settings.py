@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmkit.bbox.samplers import PseudoSampler, RandomSampler
+from mmkit.models.dense_heads import ATSSHead, GFLHead, RetinaHead, YOLOXHead
+from mmkit.models.dense_heads.training_settings import dense_sampler
+from tests.models.scenes import batch_of, truth
+
+RANDOM = dict(type='RandomSampler', num=8, pos_fraction=0.5)
+
+
+def test_all_priors_unless_asked_for_less():
+    assert isinstance(dense_sampler({}, 'a head'), PseudoSampler)
+    assert isinstance(dense_sampler(dict(sampler=dict(RANDOM, add_gt_as_proposals=False)), 'a head'), RandomSampler)
+
+
+@pytest.mark.parametrize(
+    ('sampler', 'message'),
+    [
+        (RANDOM, 'a head: .* add_gt_as_proposals=False'),
+        (dict(RANDOM, type='OHEMSampler', add_gt_as_proposals=False), 'a head: OHEMSampler .* second stage'),
+    ],
+)
+def test_what_needs_a_second_stage_is_refused(sampler, message):
+    """An added ground truth would shift the indices of all priors by one."""
+    with pytest.raises(ValueError, match=message):
+        dense_sampler(dict(sampler=sampler), 'a head')
+
+
+BY_IOU = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
+
+
+SIM_OTA, GRID = dict(type='SimOTAAssigner'), dict(type='GridAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0)
+
+
+@pytest.mark.parametrize(
+    ('head', 'assigner', 'message'),
+    [
+        (RetinaHead, SIM_OTA, 'RetinaHead cannot train with SimOTAAssigner, which assigns by priors, scores: .* boxes'),
+        (GFLHead, GRID, 'GFLHead cannot train with GridAssigner, which assigns by responsible'),
+        (YOLOXHead, BY_IOU, 'YOLOXHead cannot train with MaxIoUAssigner, which assigns by IoU: .* priors, scores only'),
+        (YOLOXHead, GRID, 'YOLOXHead cannot train with GridAssigner'),
+    ],
+)
+def test_an_assigner_that_needs_what_the_head_has_not_is_refused(head, assigner, message):
+    with pytest.raises(TypeError, match=message):
+        head(2, 4, feat_channels=4, norm_cfg=None, train_cfg=dict(assigner=assigner))
+
+
+@pytest.mark.parametrize('kind', [RetinaHead, ATSSHead, GFLHead])
+@pytest.mark.parametrize('assigner', [BY_IOU, dict(type='ATSSAssigner', topk=1)])
+def test_anchors_are_assigned_by_iou_or_by_level(kind, assigner):
+    """Of 8 x 8 anchors with an edge of 8 pixels, one covers the object and no other overlaps it by half."""
+    grid = dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=[8], center_offset=0.5)
+    head = kind(2, 4, feat_channels=4, norm_cfg=None, anchor_generator=grid, train_cfg=dict(assigner=assigner))
+    scores = torch.zeros(1, head.cls_out_channels, 8, 8)
+    anchors = torch.cat(head.anchors([scores]))
+    targets = head.targets(anchors, [(8, 8)], batch_of(truth(([8, 16, 16, 24], 1)), height=64, width=64))
+    assert (targets.labels[0] == 1).nonzero().tolist() == [[2 * 8 + 1]] and targets.num_pos == 1
+
+
+def test_losses_that_see_all_priors_say_that_the_sampler_plays_no_part():
+    cfg = dict(assigner=BY_IOU, sampler=dict(RANDOM, add_gt_as_proposals=False))
+    with pytest.warns(UserWarning, match='RetinaHead: FocalLoss sees all priors'):
+        head = RetinaHead(2, 4, feat_channels=4, loss_cls=dict(type='FocalLoss', use_sigmoid=True), train_cfg=cfg)
+    assert isinstance(head.sampler, PseudoSampler) and not head.sampling
+
+
+@pytest.mark.parametrize(('head', 'assigner'), [(ATSSHead, BY_IOU), (GFLHead, BY_IOU), (YOLOXHead, SIM_OTA)])
+def test_heads_that_choose_themselves_take_no_sampler(head, assigner):
+    def built(sampler):
+        return head(2, 4, norm_cfg=None, feat_channels=4, train_cfg=dict(assigner=assigner, sampler=sampler))
+
+    with pytest.raises(ValueError, match=f'{head.__name__} chooses among all priors'):
+        built(RANDOM)
+    built(dict(type='PseudoSampler'))
