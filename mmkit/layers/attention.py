@@ -12,6 +12,8 @@ from mmkit.layers.drop import build_dropout
 from mmkit.layers.init import InitCfg
 from mmkit.registry import ATTENTION, Cfg
 
+NO_DROPOUT = dict(type='Dropout', drop_prob=0.0)
+
 
 @dataclass
 class Sampling:
@@ -62,7 +64,7 @@ class MultiheadAttention(Attention):
         num_heads: int,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
-        dropout_layer: Cfg | None = dict(type='Dropout', drop_prob=0.0),
+        dropout_layer: Cfg | None = NO_DROPOUT,
         init_cfg: InitCfg = None,
         batch_first: bool = False,
         dropout: float | None = None,
@@ -123,6 +125,6 @@ class MultiheadAttention(Attention):
             key_pos = query_pos
         query = query if query_pos is None else query + query_pos
         key = key if key_pos is None else key + key_pos
-        out = self.attn(query, key, value, key_padding_mask, need_weights=False, attn_mask=attn_mask)[0]
+        out: Tensor = self.attn(query, key, value, key_padding_mask, need_weights=False, attn_mask=attn_mask)[0]
         out = self.dropout_layer(self.proj_drop(out))
         return identity + out

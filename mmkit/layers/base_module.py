@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from torch import nn
@@ -69,7 +70,7 @@ class Sequential(BaseModule, nn.Sequential):
 class ModuleList(BaseModule, nn.ModuleList):
     """nn.ModuleList with an `init_cfg`."""
 
-    def __init__(self, modules: list[nn.Module] | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(self, modules: Iterable[nn.Module | None] | None = None, init_cfg: InitCfg = None) -> None:
         BaseModule.__init__(self, init_cfg)
         if modules is not None:
-            self.extend(modules)
+            self.extend(modules)  # type: ignore[arg-type]  # None has an index too: a branch without a layer

@@ -32,11 +32,9 @@ class ContextBlock(nn.Module):
     ) -> None:
         super().__init__()
         if pooling_type not in ('att', 'avg'):
-            raise InvalidValueError(f"ContextBlock: pooling_type is 'att' or 'avg', got {pooling_type!r}", key='pooling_type')
+            raise InvalidValueError(f"pooling_type is 'att' or 'avg', got {pooling_type!r}", key='pooling_type')
         if not fusion_types or not set(fusion_types) <= set(FUSIONS):
-            raise InvalidValueError(
-                f'ContextBlock: fusion_types is some of {FUSIONS}, got {fusion_types!r}', key='fusion_types'
-            )
+            raise InvalidValueError(f'fusion_types is some of {FUSIONS}, got {fusion_types!r}', key='fusion_types')
         planes = int(in_channels * ratio)
         self.conv_mask: nn.Conv2d | None = None
         if pooling_type == 'att':

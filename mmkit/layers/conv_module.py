@@ -21,6 +21,7 @@ from mmkit.layers.norm import build_norm_layer
 from mmkit.ops import Size, pair
 from mmkit.registry import PLUGIN_LAYERS, Cfg
 
+RELU = dict(type='ReLU')
 STEPS = {'conv', 'norm', 'act'}
 
 
@@ -64,7 +65,7 @@ class ConvModule(nn.Module):
         bias: bool | str = 'auto',
         conv_cfg: Cfg | None = None,
         norm_cfg: Cfg | None = None,
-        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        act_cfg: Cfg | None = RELU,
         inplace: bool = True,
         with_spectral_norm: bool = False,
         padding_mode: str = 'zeros',
@@ -72,9 +73,9 @@ class ConvModule(nn.Module):
     ) -> None:
         super().__init__()
         if len(order) != 3 or set(order) != STEPS:
-            raise InvalidValueError(f"ConvModule: order has each of 'conv', 'norm', 'act' once, got {order!r}", key='order')
+            raise InvalidValueError(f"order has each of 'conv', 'norm', 'act' once, got {order!r}", key='order')
         if bias not in (True, False, 'auto'):
-            raise InvalidValueError(f"ConvModule: bias is True, False or 'auto', got {bias!r}", key='bias')
+            raise InvalidValueError(f"bias is True, False or 'auto', got {bias!r}", key='bias')
         self.order = tuple(order)
         self.with_norm, self.with_activation = norm_cfg is not None, act_cfg is not None
         self.with_bias = not self.with_norm if bias == 'auto' else bool(bias)
@@ -82,7 +83,11 @@ class ConvModule(nn.Module):
         self.act_cfg = act_cfg
 
         options = ConvOptions(
-            stride=as_size(stride), padding=as_size(padding), dilation=as_size(dilation), groups=groups, bias=self.with_bias
+            stride=as_size(stride),
+            padding=as_size(padding),
+            dilation=as_size(dilation),
+            groups=groups,
+            bias=self.with_bias,
         )
         self.padding_layer: nn.Module | None = None
         if padding_mode == 'circular':
@@ -160,7 +165,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         padding: Size = 0,
         dilation: Size = 1,
         norm_cfg: Cfg | None = None,
-        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        act_cfg: Cfg | None = RELU,
         dw_norm_cfg: Cfg | str | None = 'default',
         dw_act_cfg: Cfg | str | None = 'default',
         pw_norm_cfg: Cfg | str | None = 'default',

@@ -34,8 +34,8 @@ class DarknetBottleneck(BaseModule):
         add_identity: bool = True,
         use_depthwise: bool = False,
         conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        act_cfg: Cfg = SWISH,
+        norm_cfg: Cfg | None = BN,
+        act_cfg: Cfg | None = SWISH,
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -72,8 +72,8 @@ class CSPLayer(BaseModule):
         add_identity: bool = True,
         use_depthwise: bool = False,
         conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        act_cfg: Cfg = SWISH,
+        norm_cfg: Cfg | None = BN,
+        act_cfg: Cfg | None = SWISH,
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -83,9 +83,7 @@ class CSPLayer(BaseModule):
         self.short_conv = ConvModule(in_channels, half, 1, **cfgs)
         self.final_conv = ConvModule(2 * half, out_channels, 1, **cfgs)
         blocks = [
-            DarknetBottleneck(
-                half, half, expansion=1.0, add_identity=add_identity, use_depthwise=use_depthwise, **cfgs
-            )
+            DarknetBottleneck(half, half, expansion=1.0, add_identity=add_identity, use_depthwise=use_depthwise, **cfgs)
             for _ in range(num_blocks)
         ]
         self.blocks = Sequential(*blocks)

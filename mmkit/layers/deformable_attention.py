@@ -70,7 +70,9 @@ class MultiScaleDeformableAttention(Attention):
     ) -> None:
         super().__init__(init_cfg)
         if embed_dims % num_heads:
-            raise InvalidValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}', key='embed_dims')
+            raise InvalidValueError(
+                f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}', key='embed_dims'
+            )
         if norm_cfg is not None:
             raise InvalidValueError('MultiScaleDeformableAttention does not support norm_cfg', key='norm_cfg')
         if im2col_step != 64:
@@ -138,7 +140,7 @@ class MultiScaleDeformableAttention(Attention):
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         batch, num_query = query.shape[:2]
         weights = self.attention_weights(query).view(batch, num_query, self.num_heads, -1).softmax(-1)
-        out = sample_levels(
+        out: Tensor = sample_levels(
             value.view(batch, value.shape[1], self.num_heads, -1),
             sampling.shapes,
             locations=self._locations(query, sampling),

@@ -42,7 +42,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
 
 def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
-    """True for a plain convolution and a batch norm with running statistics, of which `folded` makes one convolution."""
+    """True for a plain convolution and a batch norm with running statistics, which `folded` merges."""
     return (
         type(conv) is nn.Conv2d
         and not conv._forward_pre_hooks

@@ -10,6 +10,7 @@ from mmkit.layers.conv_module import ConvModule
 from mmkit.layers.init import constant_init, normal_init
 from mmkit.registry import PLUGIN_LAYERS, Cfg
 
+CONV2D = dict(type='Conv2d')
 MODES = ('gaussian', 'embedded_gaussian', 'dot_product', 'concatenation')
 
 
@@ -34,7 +35,7 @@ class NonLocal2d(nn.Module):
         self,
         in_channels: int,
         sub_sample: bool = False,
-        conv_cfg: Cfg | None = dict(type='Conv2d'),
+        conv_cfg: Cfg | None = CONV2D,
         reduction: int = 2,
         use_scale: bool = True,
         norm_cfg: Cfg | None = None,

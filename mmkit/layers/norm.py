@@ -98,7 +98,7 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     if issubclass(layer_class, nn.GroupNorm):
         if 'num_groups' not in arguments:
             raise UnknownNameError(f"norm_cfg of GN needs 'num_groups', got {dict(cfg)}", key='norm_cfg')
-        layer = layer_class(num_channels=num_features, **arguments)
+        layer: nn.Module = layer_class(num_channels=num_features, **arguments)
     else:
         layer = layer_class(num_features, **arguments)
     for parameter in layer.parameters():

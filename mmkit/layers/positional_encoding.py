@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+
 import torch
 from torch import Tensor, nn
 
 from mmkit.layers.base_module import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.registry import POSITIONAL_ENCODING
+
+UNIFORM = dict(type='Uniform', layer='Embedding')
 
 
 def sine_embedding(positions: Tensor, num_feats: int, temperature: float) -> Tensor:
@@ -76,7 +79,7 @@ class LearnedPositionalEncoding(BaseModule):
         num_feats: int,
         row_num_embed: int = 50,
         col_num_embed: int = 50,
-        init_cfg: InitCfg = dict(type='Uniform', layer='Embedding'),
+        init_cfg: InitCfg = UNIFORM,
     ) -> None:
         super().__init__(init_cfg)
         self.num_feats = num_feats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -22,6 +23,9 @@ from mmkit.registry import (
     build_from_cfg,
 )
 
+RELU = dict(type='ReLU', inplace=True)
+LAYER_NORM = dict(type='LN')
+DEFAULT_FFN = dict(type='FFN', embed_dims=256, feedforward_channels=1024, num_fcs=2, ffn_drop=0.0, act_cfg=RELU)
 OPERATIONS = ('self_attn', 'norm', 'ffn', 'cross_attn')
 
 
@@ -46,7 +50,7 @@ class FFN(BaseModule):
         embed_dims: int = 256,
         feedforward_channels: int = 1024,
         num_fcs: int = 2,
-        act_cfg: Cfg = dict(type='ReLU', inplace=True),
+        act_cfg: Cfg = RELU,
         ffn_drop: float = 0.0,
         dropout_layer: Cfg | None = None,
         add_identity: bool = True,
@@ -92,16 +96,9 @@ class BaseTransformerLayer(BaseModule):
     def __init__(
         self,
         attn_cfgs: Cfg | Sequence[Cfg] | None = None,
-        ffn_cfgs: Cfg | Sequence[Cfg] = dict(
-            type='FFN',
-            embed_dims=256,
-            feedforward_channels=1024,
-            num_fcs=2,
-            ffn_drop=0.0,
-            act_cfg=dict(type='ReLU', inplace=True),
-        ),
+        ffn_cfgs: Cfg | Sequence[Cfg] = DEFAULT_FFN,
         operation_order: Sequence[str] | None = None,
-        norm_cfg: Cfg = dict(type='LN'),
+        norm_cfg: Cfg = LAYER_NORM,
         init_cfg: InitCfg = None,
         batch_first: bool = False,
         feedforward_channels: int | None = None,
@@ -139,8 +136,7 @@ class BaseTransformerLayer(BaseModule):
             raise InvalidValueError(
                 f'batch_first of the attention differs from that of the layer, {self.batch_first}', key='batch_first'
             )
-        attention: Attention = build_from_cfg({**cfg, 'batch_first': self.batch_first}, ATTENTION)
-        return attention
+        return cast(Attention, build_from_cfg({**cfg, 'batch_first': self.batch_first}, ATTENTION))
 
     def forward(
         self,
@@ -229,7 +225,7 @@ class TransformerLayerSequence(BaseModule):
             raise InvalidValueError(f'{type(self).__name__} needs num_layers', key='num_layers')
         self.num_layers = num_layers
         cfgs = _one_each(transformerlayers, num_layers, 'transformerlayers')
-        layers: list[BaseTransformerLayer] = [build_from_cfg(cfg, TRANSFORMER_LAYER) for cfg in cfgs]
+        layers = [cast(BaseTransformerLayer, build_from_cfg(cfg, TRANSFORMER_LAYER)) for cfg in cfgs]
         self.layers = ModuleList(layers)
         self.embed_dims, self.pre_norm = layers[0].embed_dims, layers[0].pre_norm
 

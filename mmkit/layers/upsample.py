@@ -83,7 +83,7 @@ class CARAFEPack(nn.Module):
         grid = (batch, groups, area, scale, scale, height, width)
         kernels = kernels.view(grid).permute(0, 1, 2, 5, 3, 6, 4).softmax(2)  # (B, G, K * K, H, S, W, S)
         around = F.unfold(x, self.up_kernel, padding=self.up_kernel // 2)  # (B, C * K * K, H * W)
-        around = around.unflatten(1, (groups, channels // groups, area)).unflatten(4, (height, width))[..., None]
+        around = around.view(batch, groups, channels // groups, area, height, width, 1)
         rows = [(around * kernels[:, :, None, :, :, row]).sum(3) for row in range(scale)]  # (B, G, C/G, H, W, S) each
         return torch.stack(rows, 4).reshape(batch, channels, height * scale, width * scale)
 

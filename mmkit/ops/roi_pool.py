@@ -10,19 +10,18 @@ from torch.nn import functional as F
 
 from mmkit.errors import InvalidValueError
 
-
 Size = int | Sequence[int]
 
 
-def pair(size: Size, key: str | None = None) -> tuple[int, int]:
+def pair(size: Size, key: str = 'size') -> tuple[int, int]:
     """(vertical, horizontal) of a size: an int twice, or the two values of a sequence.
 
     Raises:
-        InvalidValueError: there are not two values; about the argument `key`.
+        InvalidValueError: there are not two values in the argument called `key`.
     """
     values = (size, size) if isinstance(size, int) else tuple(size)
     if len(values) != 2:
-        raise InvalidValueError(f'expected an int or (height, width), got {size!r}', key=key)
+        raise InvalidValueError(f'{key} is an int or two values (vertical, horizontal), got {size!r}', key=key)
     return values[0], values[1]
 
 

@@ -187,7 +187,7 @@ def test_what_is_deployed_is_not_trained():
         model.switch_to_deploy()
         assert not model.training
         model(imgs)
-        with pytest.raises(RuntimeError, match=r'deployed.*is for inference.*deploy=False'):
+        with pytest.raises(ValueError, match=r'deployed.*is for inference.*deploy=False'):
             model.train()(imgs)
 
 
