@@ -28,9 +28,9 @@ from mmkit.engine.losses import sum_losses, to_numbers
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
-from mmkit.engine.schedules import Clock
 from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import RUNNERS
+from mmkit.schedules import Clock
 from mmkit.structures import Batch
 from mmkit.utils.dist import all_gather_object, get_rank, get_world_size, is_main
 from mmkit.utils.weights import read_weights, resolve
@@ -140,6 +140,12 @@ class Runner:
     @property
     def iters_per_epoch(self) -> int:
         return len(self.train_loader)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's."""
+        assert self.optimizer is not None
+        return self.optimizer.param_groups
 
     @property
     def clock(self) -> Clock:
@@ -276,7 +282,7 @@ class Runner:
             count = 0
             for count, self.batch in enumerate(batches, 1):  # noqa: B007
                 self.call('before_val_iter')
-                _, values = sum_losses(self.module.loss(self.batch.to(self.device)))
+                _, values = sum_losses(self.module.loss(self.module.preprocess(self.batch.to(self.device))))
                 averages.update(to_numbers(values), len(self.batch))
                 self.call('after_val_iter')
             self.call('after_val_epoch')
