@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
 from mmkit.engine.optim import build_optimizer, load_optimizer_state, step_if
+from mmkit.layers.deform_conv import DeformConv2dPack
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 
 
-class DeformConvPack(nn.Module):
+class OwnDeformConv(nn.Module):
+    """Of a user, under a name of their choice."""
+
+    is_deform_conv = True
+
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
@@ -23,7 +30,7 @@ class Model(nn.Module):
         self.conv = nn.Conv2d(2, 2, 1)
         self.norm = nn.GroupNorm(1, 2)
         self.depthwise = nn.Conv2d(2, 2, 1, groups=2)
-        self.dcn = DeformConvPack()
+        self.dcn = OwnDeformConv()
         self.frozen = nn.Linear(1, 1).requires_grad_(False)
 
 
@@ -101,6 +108,20 @@ def test_the_rate_may_be_the_optimizers_default():
     model = nn.Linear(1, 1)
     optimizer = build_optimizer(model, {'type': 'Adam', 'paramwise_cfg': {'bias_lr_mult': 10}})
     assert [group['lr'] for group in optimizer.param_groups] == [1e-3, 1e-2]
+
+
+def test_rules_for_offsets_follow_the_class_and_not_its_name():
+    class Renamed(DeformConv2dPack):
+        """A user's variant."""
+
+    class DeformConvLookalike(nn.Sequential):
+        """Has nothing of a deformable convolution but the name."""
+
+    model = nn.ModuleDict(
+        {'own': Renamed(1, 1, 1), 'other': DeformConvLookalike(OrderedDict(conv_offset=nn.Conv2d(1, 1, 1)))}
+    )
+    found = multipliers({'dcn_offset_lr_mult': 0.1}, model)
+    assert found == {'own.conv_offset.weight': (0.1, 1), 'own.conv_offset.bias': (0.1, 1)}
 
 
 def test_shared_modules():
