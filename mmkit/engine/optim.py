@@ -23,7 +23,7 @@ for _name, _optimizer in vars(torch.optim).items():
         OPTIMIZERS.register_module(name=_name, module=_optimizer)
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)  # those that have `fused`
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # those that have `fused` kernels for GPUs
 _IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
 _PARAMWISE_KEYS = (
     'bias_lr_mult',
@@ -221,13 +221,24 @@ def clip_gradient(optimizer: Optimizer, grad_clip: Mapping[str, Any] | None) -> 
     return nn.utils.clip_grad_norm_(params, **arguments)
 
 
+def init_momentum(optimizer: Optimizer) -> None:
+    """Momentum 0 before the first step: fused SGD would leave it uninitialised if that one is skipped on the device."""
+    if not isinstance(optimizer, torch.optim.SGD) or optimizer.state:
+        return
+    for group in optimizer.param_groups:
+        if group.get('fused') and group['momentum'] and not group['dampening']:
+            for param in group['params']:
+                optimizer.state[param]['momentum_buffer'] = torch.zeros_like(param)
+
+
 def step_if(condition: Tensor, optimizer: Optimizer) -> bool | None:
     """A step of the optimizer if the condition, a boolean on the device, is true.
 
     Returns:
         True if the step was taken; None if the device decides, without waiting, as with torch's fused optimizers.
     """
-    if isinstance(optimizer, _FUSED) and all(group.get('fused') for group in optimizer.param_groups):
+    is_fused = isinstance(optimizer, _FUSED) and all(group.get('fused') for group in optimizer.param_groups)
+    if is_fused and not any(group.get('dampening') for group in optimizer.param_groups):  # see `init_momentum`
         vars(optimizer)['found_inf'] = (~condition).float()  # as torch's GradScaler tells them of an overflow
         optimizer.step()
         del vars(optimizer)['found_inf']

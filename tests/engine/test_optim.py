@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.engine.optim import build_optimizer, load_optimizer_state, step_if
+from mmkit.engine.optim import build_optimizer, init_momentum, load_optimizer_state, step_if
 from mmkit.layers.deform_conv import DeformConv2dPack
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 
@@ -176,17 +176,30 @@ def test_constructors_of_users():
     assert cfg == {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
 
 
-def test_a_condition_stops_the_step():
-    for fused in (False, True):
-        model = nn.Linear(1, 1, bias=False)
-        before = model.weight.detach().clone()
-        optimizer = build_optimizer(model, {'type': 'SGD', 'lr': 1.0, 'momentum': 0.9, 'fused': fused})
-        model.weight.grad = torch.full((1, 1), float('nan'))
-        assert step_if(torch.tensor(False), optimizer) is (None if fused else False)
-        assert torch.equal(model.weight, before)
-        model.weight.grad = torch.ones(1, 1)
-        assert step_if(torch.tensor(True), optimizer) is (None if fused else True)
-        torch.testing.assert_close(model.weight.detach(), before - 1)  # no trace of the step that wasn't taken
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize(
+    'cfg', [{'type': 'SGD', 'momentum': 0.9}, {'type': 'SGD', 'momentum': 0.9, 'dampening': 0.5}, {'type': 'AdamW'}]
+)
+def test_a_condition_stops_the_step(cfg, fused):
+    def trained(conditions):
+        model = nn.Linear(2, 1)
+        nn.init.ones_(model.weight)
+        optimizer = build_optimizer(model, {**cfg, 'lr': 0.1, 'weight_decay': 0.1, 'fused': fused})
+        for number, condition in enumerate(conditions):
+            model.weight.grad = torch.full((1, 2), float(number) if condition else float('nan'))
+            init_momentum(optimizer)
+            taken = step_if(torch.tensor(condition), optimizer)
+            assert taken is (None if fused and 'dampening' not in cfg else condition)
+        return model.weight.detach()
+
+    expected = nn.Linear(2, 1)
+    nn.init.ones_(expected.weight)
+    reference = build_optimizer(expected, {**cfg, 'lr': 0.1, 'weight_decay': 0.1})
+    for number in (1, 3):
+        expected.weight.grad = torch.full((1, 2), float(number))
+        reference.step()
+    # Neither the first step nor one in the middle leaves a trace.
+    torch.testing.assert_close(trained([False, True, False, True]), expected.weight.detach())
 
 
 @pytest.mark.parametrize('kind', ['SGD', 'Adam'])
