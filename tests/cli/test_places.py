@@ -117,9 +117,9 @@ def message(tiny, tmp_path, capsys, monkeypatch):
         ),
         (
             'mine.py',
-            "_base_ = 'base.py'\nmodel = dict(\n    neck=dict(\n        _delete_=True, type='FPN',\n        num_outs=5))",
+            "_base_ = 'base.py'\nmodel = dict(\n    neck=dict(_delete_=True, type='FPN',\n        num_outs=5))",
             [],
-            "FPN needs the arguments 'in_channels', 'out_channels' [model.neck at mine.py:4-5]",
+            "FPN needs the arguments 'in_channels', 'out_channels' [model.neck at mine.py:3-4]",
         ),
     ],
 )
