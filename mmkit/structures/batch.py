@@ -25,6 +25,7 @@ class ImageMeta:
         scale_factor: (4,) float32 (w, h, w, h), resized / original.
         flip: whether the image is mirrored, `flip_direction` how (horizontal, vertical, diagonal).
         img_norm_cfg: mean, std, to_rgb of the normalisation.
+        index: of the image in the dataset that the loader reads; None if the dataset does not say it.
     """
 
     filename: str
@@ -37,6 +38,7 @@ class ImageMeta:
     flip: bool = False
     flip_direction: str | None = None
     img_norm_cfg: dict[str, Any] | None = None
+    index: int | None = None
 
 
 @dataclass
