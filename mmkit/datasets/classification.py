@@ -104,9 +104,9 @@ class ClassificationDataset(SeededDataset):
     def metric_config(self) -> dict[str, Any]:
         return {'type': 'ClassificationMetric'}
 
-    has_own_evaluate = False  # the order of its arguments is mmclassification's, the figures are the metric's
+    has_own_evaluate = False
 
-    def evaluate(
+    def evaluate(  # type: ignore[override]  # the order of mmclassification's arguments
         self,
         outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -76,7 +76,7 @@ class DetectionTruth(Truth):
     areas: np.ndarray
     is_crowd: np.ndarray
     is_ignored: np.ndarray
-    segmentations: Sequence[Any] | None = None
+    segmentations: Collection[Any] | None = None
     cat_ids: Sequence[Hashable] = field(default=())
 
     @cached_property
@@ -94,16 +94,18 @@ class DetectionTruth(Truth):
     def cat(cls, parts: Sequence[Self]) -> Self:
         """The images of one part after the other."""
         starts = np.cumsum([0, *(len(part) for part in parts)])
-        segmentations = None
+        segmentations: list[Any] | None = None
         if any(part.segmentations is not None for part in parts):
             segmentations = [each for part in parts for each in part.segmentations or [None] * len(part.labels)]
         return replace(
             parts[0],
             img_ids=[img_id for part in parts for img_id in part.img_ids],
+            sizes=np.concatenate([part.sizes for part in parts]),
             images=np.concatenate([part.images + start for part, start in zip(parts, starts)]),
+            labels=np.concatenate([part.labels for part in parts]),
+            bboxes=np.concatenate([part.bboxes for part in parts]),
+            areas=np.concatenate([part.areas for part in parts]),
+            is_crowd=np.concatenate([part.is_crowd for part in parts]),
+            is_ignored=np.concatenate([part.is_ignored for part in parts]),
             segmentations=segmentations,
-            **{name: np.concatenate([vars(part)[name] for part in parts]) for name in _STACKED},
         )
-
-
-_STACKED = ('sizes', 'labels', 'bboxes', 'areas', 'is_crowd', 'is_ignored')
