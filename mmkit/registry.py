@@ -157,7 +157,7 @@ def build_from_cfg(
             target = registry.get(target)
         elif not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        _check_arguments(target, arguments)
+        check_arguments(target, arguments)
         made: T = _call(target, arguments)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
@@ -236,7 +236,7 @@ def _origin_of_all(cfg: ConfigDict) -> str | None:
     return ', '.join(places) or None
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
     if parameters is None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets import ClassificationDataset, CocoDataset, build_dataloader, build_dataset, collate
 from mmkit.engine.failures import located_in_model
-from mmkit.engine.hooks.evaluation import dataset_arguments
+from mmkit.engine.hooks.eval_hook import dataset_arguments
 from mmkit.engine.predict import Visit, evaluating, multi_gpu_test, predict_views, single_gpu_test
 from mmkit.engine.rng import preserved_rng
 from mmkit.engine.settings import read_dataset, read_loader

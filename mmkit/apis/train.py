@@ -21,7 +21,7 @@ from mmkit.datasets import build_dataloader, build_dataset, collate
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.failures import located_in_model
 from mmkit.engine.hooks.checks import check_num_classes
-from mmkit.engine.hooks.evaluation import EvalHook
+from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.schedule import LrUpdaterHook, MomentumUpdaterHook
 from mmkit.engine.hooks.timer import IterTimerHook

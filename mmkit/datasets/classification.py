@@ -10,8 +10,9 @@ import numpy as np
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import ClassTruth, format_pairs
+from mmkit.protocols import Transform
 from mmkit.structures import Prediction
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.compose import Compose
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

@@ -121,7 +121,9 @@ class SeededDataset(Dataset[Any]):
     def _default_metric(self, options: Mapping[str, Any]) -> Metric:
         config = self.metric_config()
         if config is None:
-            raise InvalidTypeError(f'a {type(self).__name__} cannot be evaluated: use the dataset in it, or list `metrics`')
+            raise InvalidTypeError(
+                f'a {type(self).__name__} cannot be evaluated: use the dataset in it, or list `metrics`'
+            )
         return METRICS.build({**config, **options})
 
     def _prepared(self, metric: Metric) -> Metric:

@@ -8,7 +8,7 @@ import torch
 from mmkit.apis import train_detector
 from mmkit.config import ConfigError
 from mmkit.datasets import build_dataloader
-from mmkit.engine.hooks.evaluation import EvalHook
+from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.registry import DATASETS
