@@ -16,7 +16,7 @@ from mmkit.config import Config
 from mmkit.datasets import collate
 from mmkit.datasets.custom import read_classes
 from mmkit.engine.checkpoint import load_checkpoint
-from mmkit.engine.predict import evaluating, predict_views
+from mmkit.engine.predict import eval_mode, predict_views
 from mmkit.models import build_detector
 from mmkit.registry import DATASETS
 from mmkit.structures import ClassScores, Prediction
@@ -94,7 +94,7 @@ def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_si
     steps = inference_pipeline(cfg)
     pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
     found: list[Prediction] = []
-    with evaluating(model):
+    with eval_mode(model):
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             samples = [pipelines[isinstance(img, np.ndarray)](_unread(img)) for img in chunk]

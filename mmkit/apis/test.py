@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets import ClassificationDataset, CocoDataset, build_dataloader, build_dataset, collate
 from mmkit.engine.failures import located_in_model
-from mmkit.engine.hooks.eval_hook import dataset_arguments
-from mmkit.engine.predict import Visit, evaluating, multi_gpu_test, predict_views, single_gpu_test
+from mmkit.engine.hooks.eval_hook import metric_options
+from mmkit.engine.predict import Visit, eval_mode, multi_gpu_test, predict_views, single_gpu_test
 from mmkit.engine.rng import preserved_rng
 from mmkit.engine.settings import read_dataset, read_loader
 from mmkit.registry import located
@@ -74,13 +74,13 @@ def rehearse(model: nn.Module, dataset: Any, cfg: Mapping[str, Any], split: str)
                 'undone (MultiScaleFlipAug)',
                 split,
             )
-        with located_in_model(model, cfg.get('model')), evaluating(model):
+        with located_in_model(model, cfg.get('model')), eval_mode(model):
             predict_views(model, views)
 
 
 def evaluation_options(cfg: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of `dataset.evaluate` besides `metric`: those under `evaluation` of the config, and `options`."""
-    configured = dataset_arguments(cfg.get('evaluation') or {})
+    configured = metric_options(cfg.get('evaluation') or {})
     configured.pop('metric', None)
     return {**configured, **(options or {})}
 

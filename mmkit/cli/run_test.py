@@ -20,10 +20,12 @@ from mmkit.apis.test import (
 )
 from mmkit.cli.mistakes import stop
 from mmkit.config import Config
+from mmkit.datasets import build_metrics
 from mmkit.engine.checkpoint import load_with_report
-from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.predict import check_masks
 from mmkit.engine.settings import warn_unread
+from mmkit.errors import InvalidTypeError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
 from mmkit.structures import ImageMeta, Prediction
@@ -43,8 +45,8 @@ def run(parser: argparse.ArgumentParser, args: argparse.Namespace, cfg: Config) 
         dataset = build_test_dataset(cfg)
         _check_use(args, cfg, dataset)
         model = load_model(cfg, args.checkpoint, dataset)
-        check_masks(model, args.eval)
         if args.eval:
+            check_masks(model, build_metrics(dataset, **_evaluation(args, cfg)))
             check_num_classes(model, dataset)
         model = model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
         rehearse(model, dataset, cfg, 'test')
@@ -90,10 +92,13 @@ def _check_use(args: argparse.Namespace, cfg: Config, dataset: Any) -> None:
         ValueError, TypeError: if the dataset could not do with the predictions what is asked for.
     """
     kind = type(dataset).__name__
-    if args.metric_options and not {'metric_options', 'options'} & set(inspect.signature(dataset.evaluate).parameters):
-        raise ValueError(f'--metric-options is for classifiers, {kind} takes --eval-options')
     if args.eval:
-        check_evaluation(dataset, _evaluation(args, cfg))
+        try:
+            build_metrics(dataset, **_evaluation(args, cfg))
+        except InvalidTypeError as error:
+            if error.key == 'metric_options':
+                raise InvalidTypeError(f'--metric-options is for classifiers, {kind} takes --eval-options') from error
+            raise
     if args.format_only:
         if not hasattr(dataset, 'format_outputs'):
             raise ValueError(f'--format-only: {kind} has no files for a test server, use --out')

@@ -46,8 +46,8 @@ _NEEDED = {'images': ('id', 'file_name'), 'categories': ('id', 'name'), 'annotat
 def read_coco_json(path: str | Path) -> dict[str, Any]:
     """The content of the file, the same for training and for evaluation.
 
-    Ids may be of any kind; `iscrowd` and `ignore` become bools, names of categories texts; `iscrowd`, `area` and `id` are
-    filled in where annotations lack them.
+    Ids may be of any kind; `iscrowd` and `ignore` become bools, names of categories texts; `area` and `id` are filled
+    in where annotations lack them.
 
     Raises:
         InvalidValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.

@@ -115,7 +115,7 @@ class SeededDataset(Dataset[Any]):
     def _own_metric(self, options: Mapping[str, Any]) -> Metric:
         """What `evaluate` computes, as a metric."""
         if self.has_own_evaluate:
-            return EvaluateMetric(self.evaluate, options)
+            return EvaluateMetric(self, options)
         return self._prepared(self._default_metric(options))
 
     def _default_metric(self, options: Mapping[str, Any]) -> Metric:

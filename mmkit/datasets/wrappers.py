@@ -77,9 +77,8 @@ class ConcatDataset(SeededDataset):
         truths = []
         for dataset in self.datasets:
             truth = dataset.truth()
-            if dataset.has_own_evaluate or not isinstance(truth, (DetectionTruth, ClassTruth)):
-                name = type(dataset).__name__
-                raise InvalidValueError(f'{name} is not evaluated with others: use separate_eval=True')
+            if not isinstance(truth, (DetectionTruth, ClassTruth)):
+                raise _not_together(dataset)
             truths.append(truth)
         detections = [truth for truth in truths if isinstance(truth, DetectionTruth)]
         labels = [truth for truth in truths if isinstance(truth, ClassTruth)]
@@ -88,6 +87,9 @@ class ConcatDataset(SeededDataset):
         return DetectionTruth.cat(detections) if detections else ClassTruth.cat(labels)
 
     def metric_config(self) -> dict[str, Any] | None:
+        for dataset in self.datasets:
+            if dataset.has_own_evaluate or dataset.metric_config() is None:
+                raise _not_together(dataset)
         return self.datasets[0].metric_config()
 
     def build_metrics(
@@ -125,6 +127,11 @@ class ConcatDataset(SeededDataset):
             part = dataset.evaluate(outputs[end - len(dataset) : end], **options)
             values.update({f'{number}_{name}': value for name, value in part.items()})
         return values
+
+
+def _not_together(dataset: SeededDataset) -> InvalidValueError:
+    kind = type(dataset).__name__
+    return InvalidValueError(f'{kind} is not evaluated with others: use separate_eval=True', key='separate_eval')
 
 
 @DATASETS.register_module()

@@ -1,7 +1,7 @@
 """COCO metrics: AP and AR of boxes, masks and proposals. arXiv:1405.0312
 
-The engine does the counting: hotcoco (Rust, a hundred times as fast) or pycocotools. Both get the same normalised ground
-truth, and their numbers are the same.
+An engine does the counting: hotcoco (Rust, a hundred times as fast) or pycocotools. Both get the same normalised
+ground truth, and their numbers are the same.
 """
 
 from __future__ import annotations

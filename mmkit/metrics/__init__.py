@@ -4,7 +4,7 @@ from mmkit.metrics.base import DatasetMetric, check_num_outputs, compute_metrics
 from mmkit.metrics.classification import ClassificationMetric
 from mmkit.metrics.coco import CocoMetric
 from mmkit.metrics.coco_results import to_coco_json, write_coco_results
-from mmkit.metrics.composed import EvaluateMetric, PartsMetric
+from mmkit.metrics.composed import EvaluateMetric, EvaluatesItself, PartsMetric
 from mmkit.metrics.voc import VOCMetric
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     'CocoMetric',
     'DatasetMetric',
     'EvaluateMetric',
+    'EvaluatesItself',
     'PartsMetric',
     'VOCMetric',
     'check_num_outputs',

@@ -57,7 +57,6 @@ class DatasetMetric(ABC):
             RuntimeError: if no process has predicted some image.
         """
         parts = dist.all_gather_object(self._predictions or {})
-        self._predictions = None
         if not dist.is_main():
             return {}
         predictions = {position: each for part in parts for position, each in part.items()}

@@ -71,6 +71,7 @@ class CocoMetric(DatasetMetric):
             write_coco_results(outputs, self.jsonfile_prefix, truth.img_ids, truth.cat_ids)
         detections: list[dict[str, Any]] = []
         for index, (img_id, out) in enumerate(zip(truth.img_ids, outputs)):
-            own = coco_detections(img_id, out, len(truth.classes), with_masks=self.needs_masks)
-            detections += [{**detection, 'image': index} for detection in own]
+            for detection in coco_detections(img_id, out, len(truth.classes), with_masks=self.needs_masks):
+                detection['image'] = index
+                detections.append(detection)
         return self._evaluation.run(detections)

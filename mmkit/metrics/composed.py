@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from mmkit.metrics.base import DatasetMetric, as_dataset_metric, check_num_outputs, compute_metrics
 from mmkit.protocols import Metric
+from mmkit.registry import check_arguments
 from mmkit.structures import Prediction
 
 
@@ -38,17 +40,35 @@ class PartsMetric(DatasetMetric):
         return values
 
 
+@runtime_checkable
+class EvaluatesItself(Protocol):
+    """A user's dataset with an `evaluate` of its own."""
+
+    def evaluate(self, outputs: Sequence[Prediction], **options: Any) -> Mapping[str, float | str]:
+        """The figures of predictions for all images, in order."""
+        ...
+
+
 class EvaluateMetric(DatasetMetric):
     """The figures that the `evaluate` of a user's dataset returns.
 
     Args:
-        evaluate: takes the predictions for all images, in order, and the options.
+        dataset: has the method.
         options: `metric` and other arguments of it.
+
+    Raises:
+        InvalidTypeError: if the method has no argument of that name.
     """
 
-    def __init__(self, evaluate: Callable[..., Mapping[str, float | str]], options: Mapping[str, Any]) -> None:
-        self.evaluate_outputs = evaluate
+    def __init__(self, dataset: EvaluatesItself, options: Mapping[str, Any]) -> None:
+        method = type(dataset).evaluate
+        called = partial(method, dataset, ())
+        vars(called)['__name__'] = method.__qualname__
+        check_arguments(called, options)
+        self.dataset = dataset
         self.options = dict(options)
+        metric = self.options.get('metric') or ()
+        self.needs_masks = 'segm' in ([metric] if isinstance(metric, str) else metric)
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        return dict(self.evaluate_outputs(predictions, **self.options))
+        return dict(self.dataset.evaluate(predictions, **self.options))

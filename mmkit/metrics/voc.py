@@ -46,10 +46,10 @@ class VOCMetric(DatasetMetric):
         use_legacy_coordinate: bool = False,
         logger: logging.Logger | None = None,
     ) -> None:
-        metrics = [metric] if isinstance(metric, str) else metric
-        if not isinstance(metrics, (list, tuple)) or not metrics or not set(metrics) <= set(METRIC_NAMES):
-            raise InvalidValueError(f"metric is 'mAP' or 'recall', got {metric!r}", key='metric')
-        self.metrics = list(metrics)
+        self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        for name in self.metrics or [metric]:
+            if name not in METRIC_NAMES:
+                raise InvalidValueError(f"metric is 'mAP' or 'recall', got {name!r}", key='metric')
         self.proposal_nums = check_counts(proposal_nums, 'proposal_nums')
         self.iou_thrs = check_thresholds(iou_thr, 'iou_thr')
         self.scale_ranges = check_ranges(scale_ranges, 'scale_ranges')
