@@ -14,7 +14,7 @@ import numpy as np
 from mmkit.datasets.packed import PackedList
 from mmkit.errors import InvalidValueError
 from mmkit.evaluation import DetectionTruth, coco_truth
-from mmkit.evaluation.coco_truth import as_flag, id_order
+from mmkit.evaluation.coco_truth import as_flag
 from mmkit.utils.names import nearest
 
 
@@ -92,7 +92,7 @@ def _flag(path: str | Path, ann: dict[str, Any], key: str) -> bool:
 def parse_coco(path: str | Path, classes: Sequence[str] | None, with_truth: bool = False) -> CocoFile:
     """Boxes of the given classes, of all if None, as labels 0, 1, ... in the order of `classes`.
 
-    Without `classes` the order is that of the category ids.
+    Without `classes` the order is that of the category ids, and of the file if these are no counting numbers.
 
     Args:
         path: of the json file.
@@ -144,7 +144,9 @@ def _choose_categories(
 ) -> tuple[tuple[str, ...], list[int]]:
     ids = defaultdict(list)
     categories = content['categories']
-    for category in (categories[index] for index in id_order([category['id'] for category in categories])):
+    if all(isinstance(category['id'], (int, float)) and category['id'] >= 0 for category in categories):
+        categories = sorted(categories, key=lambda category: category['id'])
+    for category in categories:
         ids[category['name']].append(category['id'])
     used = {ann['category_id'] for ann in content['annotations']}
     for name, several in ids.items():

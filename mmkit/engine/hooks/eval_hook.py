@@ -221,7 +221,7 @@ def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric
     try:
         return build_metrics(dataset, **arguments)
     except InvalidTypeError as error:
-        near = get_close_matches(error.key, OPTIONS, 1, cutoff=0.8) if error.key in arguments else []
+        near = get_close_matches(str(error.key), OPTIONS, 1, cutoff=0.8) if error.key in arguments else []
         if near:
             raise InvalidTypeError(f'evaluation has no {error.key!r}, did you mean {near[0]!r}?', error.key) from error
         raise
