@@ -18,9 +18,9 @@ class CocoDataset(CustomDataset):
     """Images with boxes and masks from COCO's json.
 
     `classes` chooses the categories, and their order is that of the labels, whatever the category ids. Without them,
-    and without `CLASSES` in a subclass, all categories of the file count, in the order of their ids, or of the file if the
-    ids are texts or negative. Crowds become ignored boxes. Boxes without area, thinner than a pixel or outside of their image are left out and counted in the
-    log. The other arguments are those of `CustomDataset`.
+    and without `CLASSES` in a subclass, all categories of the file count, in the order of their ids, or of the file if
+    the ids are texts or negative. Crowds become ignored boxes. Boxes without area, thinner than a pixel or outside of
+    their image are left out and counted in the log. The other arguments are those of `CustomDataset`.
 
     Raises:
         ValueError: if a class is not in the file, if ids occur twice, or if there is nothing to train on.
