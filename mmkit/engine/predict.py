@@ -150,12 +150,12 @@ def predict_views(model: nn.Module, views: Views) -> list[Prediction]:
     detector: Any = unwrap(model)
     device = next(detector.parameters()).device
     if isinstance(views, Batch):
-        return [prediction.to('cpu') for prediction in detector.predict(views.to(device))]
+        return [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(views.to(device)))]
     if len(views) == 1:
         return predict_views(model, views[0])
     per_view: list[list[Prediction]] = []
     for view in views:
-        predictions = [prediction.to('cpu') for prediction in detector.predict(view.to(device))]
+        predictions = [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(view.to(device)))]
         per_view.append([flip_back(each, meta) for each, meta in zip(predictions, view.metas, strict=True)])
     return [_merged(detector, predictions) for predictions in zip(*per_view, strict=True)]
 
