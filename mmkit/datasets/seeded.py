@@ -27,11 +27,13 @@ class SeededDataset(Dataset[Any]):
 
     Attributes:
         CLASSES: names of the labels 0..C-1.
+        PALETTE: RGB of each label, for drawings; None leaves the choice to them.
         flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch.
         has_own_evaluate: set for a subclass that overrides `evaluate`: its figures are those that this returns.
     """
 
     CLASSES: tuple[str, ...] | None = None
+    PALETTE: Sequence[Sequence[int]] | None = None
     flag: np.ndarray
     has_own_evaluate: ClassVar[bool] = False
 

@@ -110,6 +110,11 @@ def run_metrics(model: nn.Module, loader: Iterable[Views], metrics: Sequence[Met
     for metric in metrics:
         metric.reset()
     _predict_all(model, loader, take)
+    return collect_figures(metrics)
+
+
+def collect_figures(metrics: Sequence[Metric]) -> dict[str, float | str]:
+    """The figures of metrics that have processed all predictions, in every process; all processes must call it."""
     values: dict[str, float | str] = {}
     for metric in metrics:
         figures = metric.evaluate()

@@ -13,6 +13,7 @@ from mmkit.evaluation import ClassTruth, Truth, check_score_metrics, evaluate_sc
 from mmkit.metrics.base import DatasetMetric, check_num_outputs
 from mmkit.registry import METRICS
 from mmkit.structures import ClassScores, Prediction
+from mmkit.utils.logging import get_logger
 
 
 @METRICS.register_module()
@@ -22,7 +23,7 @@ class ClassificationMetric(DatasetMetric):
     Args:
         metric: some of accuracy, precision, recall, f1_score, support.
         metric_options: `topk`, `thrs`, `average_mode`, see `mmkit.evaluation.evaluate_scores`.
-        logger: where a table goes; None for no table.
+        logger: where a table goes; the logger `mmkit` by default.
 
     Raises:
         InvalidValueError: naming the argument that is wrong.
@@ -36,7 +37,7 @@ class ClassificationMetric(DatasetMetric):
     ) -> None:
         self.metrics = check_score_metrics(metric, metric_options, None)
         self.metric_options = dict(metric_options or {})
-        self.logger = logger
+        self.logger = logger or get_logger()
 
     def prepare(self, truth: Truth) -> None:
         if not isinstance(truth, ClassTruth):
@@ -53,7 +54,6 @@ class ClassificationMetric(DatasetMetric):
         if len(scores) != len(predictions):
             raise InvalidTypeError('the metric is about scores of whole images, and these are detected objects')
         values = evaluate_scores(scores, self.truth.labels, self.metrics, self.metric_options, self.truth.classes)
-        if self.logger is not None:
-            pairs = [(name, f'{value:.2f}') for name, value in values.items()]
-            self.logger.info('\n%s', format_pairs(pairs, ('metric', 'value'), 1))
+        pairs = [(name, f'{value:.2f}') for name, value in values.items()]
+        self.logger.info('\n%s', format_pairs(pairs, ('metric', 'value'), 1))
         return {**values}
