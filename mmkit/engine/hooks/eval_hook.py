@@ -152,7 +152,7 @@ class EvalHook(Hook):
         return done >= self.start and (done - self.start) % interval == 0
 
     def _evaluate(self, runner: Runner) -> None:
-        with runner.evaluating() as model:
+        with runner.evaluation_mode() as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
             values = self._figures(model)
