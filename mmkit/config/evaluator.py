@@ -8,8 +8,8 @@ from typing import Any
 
 from mmkit.config.budget import Refused
 from mmkit.config.config_dict import ConfigDict
-from mmkit.config.errors import ConfigError
 from mmkit.config.expressions import Expressions, described
+from mmkit.errors import ConfigError
 
 
 class _Break(Exception):

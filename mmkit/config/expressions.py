@@ -11,8 +11,8 @@ from typing import Any
 
 from mmkit.config.budget import Budget
 from mmkit.config.config_dict import ConfigDict, Origin
-from mmkit.config.errors import ConfigError, UnsafeConfigError
 from mmkit.config.operations import METHODS, Operations
+from mmkit.errors import ConfigError, UnsafeConfigError
 from mmkit.utils.names import nearest
 
 WAY_OUT = (

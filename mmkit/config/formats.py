@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert
-from mmkit.config.errors import ConfigError
 from mmkit.config.expressions import Source, fill_refs
+from mmkit.errors import ConfigError
 
 
 def read_yaml(source: Source) -> ConfigDict:

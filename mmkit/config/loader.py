@@ -11,10 +11,10 @@ from typing import Any
 
 from mmkit.config.budget import Budget, Refused
 from mmkit.config.config_dict import ConfigDict, merge, untangle
-from mmkit.config.errors import ConfigError, UnsafeConfigError
 from mmkit.config.evaluator import Evaluator
 from mmkit.config.expressions import Source
 from mmkit.config.formats import fill, read_json, read_yaml, run_python
+from mmkit.errors import ConfigError, UnsafeConfigError
 from mmkit.utils.names import nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')

@@ -10,8 +10,8 @@ from itertools import accumulate
 
 from mmkit.registry import Registry
 
-LR_POLICIES = Registry('learning-rate policy')
-MOMENTUM_POLICIES = Registry('momentum policy')
+LR_POLICIES: Registry[Policy] = Registry('learning-rate policy')
+MOMENTUM_POLICIES: Registry[Policy] = Registry('momentum policy')
 
 
 @dataclass(frozen=True)

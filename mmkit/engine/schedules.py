@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkit.engine.policies import LR_POLICIES, MOMENTUM_POLICIES, YOLOX, Policy, Progress
-from mmkit.registry import Registry, about, build_from_cfg
+from mmkit.errors import InvalidTypeError
+from mmkit.registry import Registry, build_from_cfg
 from mmkit.utils.names import nearest
 
 
@@ -113,7 +114,7 @@ def _build(cfg: Mapping[str, Any], policies: Registry, suffix: str, by_epoch_run
     warmup = {key: arguments.pop(key) for key in WARMUP_KEYS if key in arguments}
     for key in arguments:
         if key.startswith('warmup'):  # the policy, which knows nothing of a warmup, would name its own arguments
-            raise about(TypeError(f'there is no {key!r}; the nearest is {nearest(key, WARMUP_KEYS, 1)[0]!r}'), key)
+            raise InvalidTypeError(f'there is no {key!r}; the nearest is {nearest(key, WARMUP_KEYS, 1)[0]!r}', key)
     policy = build_from_cfg({'type': name, **arguments}, policies)
     return Schedule(policy=policy, by_epoch=by_epoch, inverse=policies is MOMENTUM_POLICIES, **warmup)
 

@@ -10,7 +10,7 @@ from typing import Any
 IDLE = {'debug'}
 
 
-def warn_unread(cfg: Mapping[str, Any], known: Iterable[str], name: str) -> None:
+def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str) -> None:
     """Warn of keys in `cfg`, which a config calls `name`, that nothing reads: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:

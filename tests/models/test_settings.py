@@ -5,13 +5,13 @@ import warnings
 import pytest
 
 from mmkit.models import build_detector
-from mmkit.models.settings import warn_unread
+from mmkit.models.settings import warn_unknown_settings
 from tests.models.detectors.test_two_stage import CFG
 
 
 def test_unread_keys_are_named_beside_those_that_are():
     with pytest.warns(UserWarning, match=r"train_cfg.rcnn keys \['mask_sise'\]; known are \['assigner', 'mask_size'\]"):
-        warn_unread(dict(mask_sise=28, debug=False), ['mask_size', 'assigner'], 'train_cfg.rcnn')
+        warn_unknown_settings(dict(mask_sise=28, debug=False), ['mask_size', 'assigner'], 'train_cfg.rcnn')
 
 
 @pytest.mark.parametrize(

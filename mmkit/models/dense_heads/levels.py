@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.models.settings import warn_unread
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.ops import batched_nms, check_nms
 from mmkit.structures import ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
@@ -79,7 +79,7 @@ class PostProcessing:
             if 'max_num' in old:
                 given.setdefault('max_per_img', old['max_num'])
         known = {item.name for item in fields(cls)}
-        warn_unread(given, known, 'test_cfg')
+        warn_unknown_settings(given, known, 'test_cfg')
         check_nms(given.get('nms'))
         return cls(**{key: value for key, value in given.items() if key in known})
 

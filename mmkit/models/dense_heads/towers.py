@@ -32,7 +32,7 @@ def conv_tower(
     )
 
 
-def climb(tower: Iterable[nn.Module], feat: Tensor) -> Tensor:
+def apply_convs(tower: Iterable[nn.Module], feat: Tensor) -> Tensor:
     """Apply the modules of a tower one after the other."""
     for conv in tower:
         feat = conv(feat)

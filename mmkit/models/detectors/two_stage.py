@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmkit.models.dense_heads.levels import PostProcessing
 from mmkit.models.detectors.base import Detector
-from mmkit.models.settings import warn_unread
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import DETECTORS, HEADS, build_from_cfg
 from mmkit.structures import Batch, Instances
 
@@ -38,8 +38,8 @@ class TwoStageDetector(Detector):
     ) -> None:
         super().__init__(backbone, neck, pretrained, init_cfg)
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
-        warn_unread(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
-        warn_unread(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
+        warn_unknown_settings(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
+        warn_unknown_settings(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
         if rpn_head is not None:
             self.rpn_head = build_from_cfg(
                 rpn_head, HEADS, dict(train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn'))

@@ -14,10 +14,17 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
 from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
+<<<<<<< HEAD
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
 from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
+=======
+from mmkit.models.roi_heads.standard_roi_head import TEST_KEYS, TRAIN_KEYS, input_bboxes
+from mmkit.models.settings import warn_unknown_settings
+from mmkit.ops import check_nms
+from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, Registry, build_from_cfg
+>>>>>>> lead
 from mmkit.structures import Batch, ImageMeta, Instances
 
 Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -75,6 +82,7 @@ class CascadeRoIHead(BaseRoIHead):
             self.needs = (*self.needs, 'gt_masks')
             self.mask_head = build_stages(mask_head, MASK_HEADS, num_stages, 'mask_head')
             if mask_roi_extractor is not None:
+<<<<<<< HEAD
                 self.mask_roi_extractor = build_stages(
                     mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor'
                 )
@@ -82,6 +90,18 @@ class CascadeRoIHead(BaseRoIHead):
         if train_cfg:
             cfgs = per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
             self.train_cfg = [RoITrainSettings.from_cfg(each) for each in cfgs]
+=======
+                extractors = _build_stages(mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor')
+                self.mask_roi_extractor = extractors
+        warn_unknown_settings(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
+        check_nms((test_cfg or {}).get('nms'))
+        if train_cfg:
+            self.train_cfg = _per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
+            for each in self.train_cfg:
+                warn_unknown_settings(each, TRAIN_KEYS, 'train_cfg.rcnn')
+            self.assigners = [build_from_cfg(each['assigner'], BBOX_ASSIGNERS) for each in self.train_cfg]
+            self.samplers = [build_from_cfg(each['sampler'], BBOX_SAMPLERS) for each in self.train_cfg]
+>>>>>>> lead
 
     @property
     def final_bbox_head(self) -> BBoxHead:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmkit.bbox import bbox_overlaps
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import (
     PostProcessing,
     detect,
@@ -19,7 +19,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
-from mmkit.models.dense_heads.towers import climb, conv_tower
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.models.losses import QualityFocalLoss
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -129,8 +129,8 @@ class GFLHead(AnchorHead):
         """Features of each level -> scores (B, C, H, W) and logits of distances (B, 4*(reg_max+1), H, W)."""
         cls_scores, logits = [], []
         for feat, scale in zip(feats, self.scales, strict=True):
-            cls_scores.append(self.gfl_cls(climb(self.cls_convs, feat)))
-            logits.append(scale(self.gfl_reg(climb(self.reg_convs, feat))).float())
+            cls_scores.append(self.gfl_cls(apply_convs(self.cls_convs, feat)))
+            logits.append(scale(self.gfl_reg(apply_convs(self.reg_convs, feat))).float())
         return cls_scores, logits
 
     def loss(self, outs: tuple[list[Tensor], list[Tensor]], batch: Batch) -> dict[str, Tensor]:

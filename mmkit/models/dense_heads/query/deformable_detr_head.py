@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.layers import bias_init_with_prob, constant_init
-from mmkit.models.dense_heads.deformable_detr_transformer import refine_references
-from mmkit.models.dense_heads.detr_head import QueryHead, QueryOutputs, check_encoding, resize_mask
+from mmkit.models.dense_heads.query.deformable_detr_transformer import refine_references
+from mmkit.models.dense_heads.query.detr_head import QueryHead, QueryOutputs, check_encoding, resize_mask
 from mmkit.registry import HEADS, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmkit.layers import bias_init_with_prob, normal_init
-from mmkit.models.dense_heads.retina_head import RetinaHead
-from mmkit.models.dense_heads.towers import climb
+from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
+from mmkit.models.dense_heads.towers import apply_convs
 from mmkit.registry import HEADS
 
 
@@ -87,6 +87,10 @@ class RetinaSepBNHead(RetinaHead):
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """As `AnchorHead.forward`; the levels are told apart by their order."""
-        cls_scores = [self.retina_cls(climb(tower, feat)) for tower, feat in zip(self.cls_convs, feats, strict=True)]
-        bbox_preds = [self.retina_reg(climb(tower, feat)) for tower, feat in zip(self.reg_convs, feats, strict=True)]
+        cls_scores = [
+            self.retina_cls(apply_convs(tower, feat)) for tower, feat in zip(self.cls_convs, feats, strict=True)
+        ]
+        bbox_preds = [
+            self.retina_reg(apply_convs(tower, feat)) for tower, feat in zip(self.reg_convs, feats, strict=True)
+        ]
         return cls_scores, bbox_preds

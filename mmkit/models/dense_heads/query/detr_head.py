@@ -13,8 +13,8 @@ from torch.nn import functional
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.layers import BaseModule
 from mmkit.layers.transformer import FFN
-from mmkit.models.dense_heads.sampling import dense_assigner, refuse_sampler
-from mmkit.models.settings import warn_unread
+from mmkit.models.dense_heads.training_settings import dense_assigner, refuse_sampler
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import HEADS, LOSSES, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
@@ -90,10 +90,10 @@ class QueryHead(BaseModule):
         self.loss_iou = build_from_cfg(loss_iou, LOSSES)
         self.use_sigmoid_cls = bool(getattr(self.loss_cls, 'use_sigmoid', False))
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
-        warn_unread(test_cfg or {}, ('max_per_img',), 'test_cfg')
+        warn_unknown_settings(test_cfg or {}, ('max_per_img',), 'test_cfg')
         self.max_per_img = (test_cfg or {}).get('max_per_img', num_query)
         if train_cfg:
-            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
+            warn_unknown_settings(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
             self.assigner = dense_assigner(train_cfg, type(self).__name__, ['cls_scores', 'img_shape'])
 

@@ -5,7 +5,7 @@ import torch
 
 from mmkit.bbox.samplers import PseudoSampler, RandomSampler
 from mmkit.models.dense_heads import ATSSHead, GFLHead, RetinaHead, YOLOXHead
-from mmkit.models.dense_heads.sampling import dense_sampler
+from mmkit.models.dense_heads.training_settings import dense_sampler
 from tests.models.scenes import batch_of, truth
 
 RANDOM = dict(type='RandomSampler', num=8, pos_fraction=0.5)

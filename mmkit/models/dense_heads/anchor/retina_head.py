@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmkit.models.dense_heads.anchor_head import AnchorHead
-from mmkit.models.dense_heads.towers import climb, conv_tower
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 
 
@@ -76,4 +76,4 @@ class RetinaHead(AnchorHead):
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
 
     def forward_single(self, feat: Tensor) -> tuple[Tensor, Tensor]:
-        return self.retina_cls(climb(self.cls_convs, feat)), self.retina_reg(climb(self.reg_convs, feat))
+        return self.retina_cls(apply_convs(self.cls_convs, feat)), self.retina_reg(apply_convs(self.reg_convs, feat))

@@ -21,8 +21,8 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
-from mmkit.models.dense_heads.sampling import dense_assigner, refuse_sampler
-from mmkit.models.settings import warn_unread
+from mmkit.models.dense_heads.training_settings import dense_assigner, refuse_sampler
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -101,7 +101,7 @@ class YOLOXHead(BaseModule):
         self.prior_generator = MlvlPointGenerator(self.strides, offset=0)
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
-            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
+            warn_unknown_settings(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             refuse_sampler(train_cfg, type(self).__name__)
             self.assigner = dense_assigner(train_cfg, type(self).__name__, ['scores', 'priors'])
 

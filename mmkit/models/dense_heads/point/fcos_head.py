@@ -20,7 +20,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
-from mmkit.models.dense_heads.towers import climb, conv_tower
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -115,7 +115,7 @@ class FCOSHead(BaseModule):
         """
         cls_scores, distances, centers = [], [], []
         for feat, scale in zip(feats, self.scales, strict=True):
-            cls_feat, reg_feat = climb(self.cls_convs, feat), climb(self.reg_convs, feat)
+            cls_feat, reg_feat = apply_convs(self.cls_convs, feat), apply_convs(self.reg_convs, feat)
             cls_scores.append(self.conv_cls(cls_feat))
             centers.append(self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat))
             raw = scale(self.conv_reg(reg_feat)).float()

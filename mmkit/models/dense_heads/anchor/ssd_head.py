@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
-from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.registry import HEADS
 from mmkit.structures import Batch

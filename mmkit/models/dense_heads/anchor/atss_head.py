@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmkit.bbox import bbox2distance
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import (
     PostProcessing,
     centerness,
@@ -19,7 +19,7 @@ from mmkit.models.dense_heads.levels import (
     flatten_levels,
     shared_factor,
 )
-from mmkit.models.dense_heads.towers import climb, conv_tower
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -106,8 +106,8 @@ class ATSSHead(AnchorHead):
         """Features of each level -> scores (B, A*C, H, W), deltas (B, A*4, H, W), centerness logits (B, A, H, W)."""
         cls_scores, bbox_preds, centers = [], [], []
         for feat, scale in zip(feats, self.scales, strict=True):
-            reg_feat = climb(self.reg_convs, feat)
-            cls_scores.append(self.atss_cls(climb(self.cls_convs, feat)))
+            reg_feat = apply_convs(self.reg_convs, feat)
+            cls_scores.append(self.atss_cls(apply_convs(self.cls_convs, feat)))
             bbox_preds.append(scale(self.atss_reg(reg_feat)).float())
             centers.append(self.atss_centerness(reg_feat))
         return cls_scores, bbox_preds, centers

@@ -21,8 +21,8 @@ from mmkit.models.dense_heads.levels import (
     flatten_level,
     flatten_levels,
 )
-from mmkit.models.dense_heads.sampling import dense_assigner, dense_sampler, refuse_sampler
-from mmkit.models.settings import warn_unread
+from mmkit.models.dense_heads.training_settings import dense_assigner, dense_sampler, refuse_sampler
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -111,7 +111,7 @@ class AnchorHead(BaseModule):
         self._init_layers()
 
     def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
-        warn_unread(train_cfg, self.train_keys, 'train_cfg')
+        warn_unknown_settings(train_cfg, self.train_keys, 'train_cfg')
         name, loss = type(self).__name__, type(self.loss_cls).__name__
         self.assigner = dense_assigner(train_cfg, name, may_give=['num_level_bboxes'])
         self.assigns_by_level = 'num_level_bboxes' in signature(self.assigner.assign).parameters

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.models.dense_heads.levels import PostProcessing, detect, featmap_sizes, flatten_level
-from mmkit.models.dense_heads.sampling import dense_assigner, dense_sampler
-from mmkit.models.settings import warn_unread
+from mmkit.models.dense_heads.training_settings import dense_assigner, dense_sampler
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -94,7 +94,7 @@ class YOLOV3Head(BaseModule):
         self.loss_wh = build_from_cfg(loss_wh, LOSSES)
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
         if train_cfg:
-            warn_unread(train_cfg, ('assigner', 'sampler'), 'train_cfg')
+            warn_unknown_settings(train_cfg, ('assigner', 'sampler'), 'train_cfg')
             self.assigner = dense_assigner(train_cfg, type(self).__name__, ['responsible'])
             self.sampler = dense_sampler(train_cfg, type(self).__name__)
         kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)

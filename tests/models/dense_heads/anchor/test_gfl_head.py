@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmkit.models.dense_heads import GFLHead
-from mmkit.models.dense_heads.gfl_head import Integral
+from mmkit.models.dense_heads.anchor.gfl_head import Integral
 from tests.models.scenes import batch_of, meta, truth, zeros
 
 

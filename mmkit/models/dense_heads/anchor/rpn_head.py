@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.layers import ConvModule
-from mmkit.models.dense_heads.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.levels import PostProcessing
 from mmkit.ops import batched_nms
 from mmkit.registry import HEADS

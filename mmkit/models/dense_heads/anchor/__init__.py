@@ -1,0 +1,12 @@
+"""Heads that classify anchors and regress boxes from them."""
+
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.atss_head import ATSSHead
+from mmkit.models.dense_heads.anchor.gfl_head import GFLHead
+from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
+from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
+from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
+from mmkit.models.dense_heads.anchor.ssd_head import SSDHead
+from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
+
+__all__ = ['ATSSHead', 'AnchorHead', 'GFLHead', 'RPNHead', 'RetinaHead', 'RetinaSepBNHead', 'SSDHead', 'YOLOV3Head']
