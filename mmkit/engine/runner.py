@@ -30,6 +30,7 @@ from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
 from mmkit.engine.schedules import Clock
 from mmkit.engine.settings import LossScale, StepSettings
+from mmkit.protocols import Progress, TracksProgress
 from mmkit.registry import RUNNERS
 from mmkit.structures import Batch
 from mmkit.utils.dist import all_gather_object, get_rank, get_world_size, is_main
@@ -198,6 +199,8 @@ class Runner:
     def _train_iter(self, batch: Batch) -> None:
         self.batch = batch
         self.call('before_train_iter')
+        if isinstance(self.module, TracksProgress):
+            self.module.set_progress(Progress(self.epoch, self.max_epochs, self.iter, self.max_iters))
         self.train_step(batch)
         self.iter += 1
         self.inner_iter += 1
@@ -372,8 +375,6 @@ class Runner:
             self.load_state_dict(checkpoint['runner'])
         else:
             self.epoch, self.iter = checkpoint['meta'].get('epoch', 0), checkpoint['meta']['iter']
-        if hasattr(self.module, 'iteration'):  # a model whose training changes with time, as YOLOX's image sizes
-            self.module.iteration = self.iter
         self.logger.info('resumed from %s at epoch %d, iteration %d', path, self.epoch, self.iter)
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples, clip_bboxes
+from mmkit.bbox import Samples as SamplingResult
+from mmkit.bbox import clip_bboxes
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
 from mmkit.layers.init import InitCfg
@@ -95,7 +96,7 @@ class FCNMaskHead(BaseModule):
     @torch.no_grad()
     def targets(
         self,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         gts: Sequence[Instances],
         mask_size: int | Sequence[int],
         soft: bool = False,

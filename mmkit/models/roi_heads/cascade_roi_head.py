@@ -8,23 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples
+from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
 from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-<<<<<<< HEAD
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
 from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
-=======
-from mmkit.models.roi_heads.standard_roi_head import TEST_KEYS, TRAIN_KEYS, input_bboxes
-from mmkit.models.settings import warn_unknown_settings
-from mmkit.ops import check_nms
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, Registry, build_from_cfg
->>>>>>> lead
 from mmkit.structures import Batch, ImageMeta, Instances
 
 Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -82,7 +75,6 @@ class CascadeRoIHead(BaseRoIHead):
             self.needs = (*self.needs, 'gt_masks')
             self.mask_head = build_stages(mask_head, MASK_HEADS, num_stages, 'mask_head')
             if mask_roi_extractor is not None:
-<<<<<<< HEAD
                 self.mask_roi_extractor = build_stages(
                     mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor'
                 )
@@ -90,18 +82,6 @@ class CascadeRoIHead(BaseRoIHead):
         if train_cfg:
             cfgs = per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
             self.train_cfg = [RoITrainSettings.from_cfg(each) for each in cfgs]
-=======
-                extractors = _build_stages(mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor')
-                self.mask_roi_extractor = extractors
-        warn_unknown_settings(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
-        check_nms((test_cfg or {}).get('nms'))
-        if train_cfg:
-            self.train_cfg = _per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
-            for each in self.train_cfg:
-                warn_unknown_settings(each, TRAIN_KEYS, 'train_cfg.rcnn')
-            self.assigners = [build_from_cfg(each['assigner'], BBOX_ASSIGNERS) for each in self.train_cfg]
-            self.samplers = [build_from_cfg(each['sampler'], BBOX_SAMPLERS) for each in self.train_cfg]
->>>>>>> lead
 
     @property
     def final_bbox_head(self) -> BBoxHead:
@@ -136,8 +116,8 @@ class CascadeRoIHead(BaseRoIHead):
         return [self._train_mask_logits(stage, feats, rois) for stage in range(self.num_stages)]
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         """The regions that train the mask head of a stage; `refined` are the boxes after the stage."""
         return samples
 
@@ -163,7 +143,7 @@ class CascadeRoIHead(BaseRoIHead):
 
     def _sample(
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
-    ) -> list[Samples]:
+    ) -> list[SamplingResult]:
         """Draw among the proposals by the settings of a stage, whose box head tells OHEM which regions are hard."""
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
@@ -174,7 +154,7 @@ class CascadeRoIHead(BaseRoIHead):
         return sample_regions(required(self.train_cfg, 'train_cfg.rcnn')[stage], proposals, batch, hard_losses)
 
     def _mask_loss(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
     ) -> dict[str, Tensor]:
         assert batch.gts is not None
         head, settings = self._mask_heads[stage], required(self.train_cfg, 'train_cfg.rcnn')[stage]
@@ -187,7 +167,7 @@ class CascadeRoIHead(BaseRoIHead):
     def _refine_samples(
         self,
         stage: int,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         cls_score: Tensor,
         bbox_pred: Tensor,
         labels: Tensor,

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from mmkit.bbox import Samples
+from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads import HTCMaskHead
@@ -74,7 +74,9 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             )
         unknown = set(semantic_fusion) - {'bbox', 'mask'}
         if unknown:
-            raise InvalidValueError(f"semantic_fusion knows 'bbox' and 'mask', got {sorted(unknown)}", 'semantic_fusion')
+            raise InvalidValueError(
+                f"semantic_fusion knows 'bbox' and 'mask', got {sorted(unknown)}", 'semantic_fusion'
+            )
         if (semantic_head is None) != (semantic_roi_extractor is None):
             raise InvalidValueError('semantic_head and semantic_roi_extractor go together', key='semantic_head')
         self.semantic_head: SemanticHead | None = None
@@ -122,8 +124,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         return stages
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         return self._sample(stage, feats, refined, batch) if self.interleaved else samples
 
     def _context(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:

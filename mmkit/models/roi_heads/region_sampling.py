@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples
+from mmkit.bbox import Samples as SamplingResult
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.structures import Batch, Instances
 
@@ -18,7 +18,7 @@ def sample_regions(
     proposals: Sequence[Instances],
     batch: Batch,
     hard_losses: Callable[[int, Tensor, Tensor], Tensor],
-) -> list[Samples]:
+) -> list[SamplingResult]:
     """Match the proposals of each image with its ground truth and draw a sample.
 
     Args:
@@ -37,7 +37,7 @@ def sample_regions(
     return samples
 
 
-def positive_labels(samples: Sequence[Samples]) -> Tensor:
+def positive_labels(samples: Sequence[SamplingResult]) -> Tensor:
     """(P,) classes of the positive regions of all images."""
     labels = []
     for each in samples:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Samples
+from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
@@ -93,7 +93,7 @@ class StandardRoIHead(BaseRoIHead):
             losses.update(self._mask_loss(self.mask_head, feats, region_feats, samples, batch))
         return losses
 
-    def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[Samples]:
+    def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[SamplingResult]:
         """The regions of each image that the head is trained on."""
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
@@ -104,7 +104,12 @@ class StandardRoIHead(BaseRoIHead):
         return sample_regions(required(self.train_cfg, 'train_cfg.rcnn'), proposals, batch, hard_losses)
 
     def _mask_loss(
-        self, head: MaskHead, feats: Sequence[Tensor], region_feats: Tensor, samples: Sequence[Samples], batch: Batch
+        self,
+        head: MaskHead,
+        feats: Sequence[Tensor],
+        region_feats: Tensor,
+        samples: Sequence[SamplingResult],
+        batch: Batch,
     ) -> dict[str, Tensor]:
         settings = required(self.train_cfg, 'train_cfg.rcnn')
         assert batch.gts is not None

@@ -14,6 +14,8 @@ from mmkit.layers import BaseModule, ConvModule
 from mmkit.layers.init import InitCfg
 from mmkit.registry import HEADS, LOSSES
 
+KAIMING = dict(type='Kaiming', override=dict(name='conv_logits'))
+
 
 @HEADS.register_module()
 class FusedSemanticHead(BaseModule):
@@ -40,7 +42,7 @@ class FusedSemanticHead(BaseModule):
         ignore_label: int | None = None,
         loss_weight: float | None = None,
         loss_seg: Mapping[str, Any] = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
-        init_cfg: InitCfg = dict(type='Kaiming', override=dict(name='conv_logits')),
+        init_cfg: InitCfg = KAIMING,
     ) -> None:
         super().__init__(init_cfg)
         old = {k: v for k, v in dict(ignore_index=ignore_label, loss_weight=loss_weight).items() if v}
@@ -67,7 +69,9 @@ class FusedSemanticHead(BaseModule):
             InvalidValueError: for another number of levels than `num_ins`.
         """
         if len(feats) != len(self.lateral_convs):
-            raise InvalidValueError(f'FusedSemanticHead: num_ins is {len(self.lateral_convs)}, got {len(feats)} feature maps')
+            raise InvalidValueError(
+                f'FusedSemanticHead: num_ins is {len(self.lateral_convs)}, got {len(feats)} feature maps'
+            )
         size = feats[self.fusion_level].shape[-2:]
         fused = self.lateral_convs[self.fusion_level](feats[self.fusion_level])
         for level, (conv, feat) in enumerate(zip(self.lateral_convs, feats)):

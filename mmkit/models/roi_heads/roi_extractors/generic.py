@@ -70,6 +70,7 @@ class GenericRoIExtractor(BaseModule):
         merged = torch.stack(pooled).sum(0) if self.aggregation == 'sum' else torch.cat(pooled, dim=1)
         if merged.shape[1] != self.out_channels:
             raise InvalidValueError(
-                f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels', key='out_channels'
+                f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels',
+                key='out_channels',
             )
         return merged if self.post_module is None else self.post_module(merged)
