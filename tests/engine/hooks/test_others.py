@@ -17,7 +17,7 @@ from mmkit.engine.hooks.logger import LoggerHook, ProgressHook
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.registry import HOOKS
-from tests.engine.toys import ToyDataset, toy_config, toy_model
+from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
 
 
 def run(*hooks, epochs=1, length=8, model=None, **loader):
