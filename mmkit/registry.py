@@ -227,23 +227,9 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     """Complete the key of an error to its path in the config `cfg`, and add where it was written."""
     if not isinstance(cfg, ConfigDict) or error.is_located:
         return
-    path = cfg._path_of(key) if key is not None else cfg._path
-    origin = cfg._origins.get(key) if key is not None and key in cfg else None
-    if not cfg._path and origin is None:  # a dict made by code: the one around it may know more
+    if not cfg._path and cfg._origins.get(key) is None:  # a dict made by code: the one around it may know more
         return
-    error.locate(path, origin if origin is not None else _origin_of_all(cfg))
-
-
-def _origin_of_all(cfg: ConfigDict) -> str | None:
-    """Where the keys of a config were written: 'a.py:3, b.py:7-12'."""
-    lines: dict[str, list[int]] = {}
-    for origin in (cfg._origins[key] for key in cfg if key in cfg._origins):
-        lines.setdefault(origin.file, []).append(origin.line)
-    places = []
-    for file, numbers in lines.items():
-        first, last = min(numbers), max(numbers)
-        places.append(file if not last else f'{file}:{first}' if first == last else f'{file}:{first}-{last}')
-    return ', '.join(places) or None
+    error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
 def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:

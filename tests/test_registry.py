@@ -222,7 +222,7 @@ def test_a_part_made_by_code_is_located_by_what_is_around_it():
     cfg = model_cfg()
     cfg['neck'] = Neck  # callable, but no object of a part
     cfg.neck = dict(type='Neck', in_channels=1, num_outs=-1)
-    with pytest.raises(ValueError, match=r'\[model.neck\]'):
+    with pytest.raises(ValueError, match=r'\[model.neck at <code>\]'):
         PARTS.build(cfg)
 
 

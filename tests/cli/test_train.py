@@ -207,7 +207,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'optimizer.type=SDG'], "'SDG' is not a registered optimizer; the nearest: SGD"),
         (['--cfg-options', 'optimizer.lrr=1'], "'lrr'; the nearest is 'lr' [optimizer.lrr at --cfg-options]"),
         (['--cfg-options', 'lr_config.policy=stepp'], '[lr_config.policy at --cfg-options]'),
-        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.policy at '),
+        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.warmup_iters at --cfg-options]'),
         (['--cfg-options', 'lr_config.min_lrr=1'], "argument 'min_lrr'; the nearest is 'min_lr' [lr_config.min_lrr at"),
         (['--cfg-options', 'lr_config.warmup_iter=1'], "the nearest is 'warmup_iters' [lr_config.warmup_iter at --cfg"),
         (['--cfg-options', 'checkpoint_config.interval=x'], "interval is 'x', expected a whole number"),
