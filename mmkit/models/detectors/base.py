@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmkit.errors import ConfigError
 from mmkit.layers import BaseModule, Sequential
 from mmkit.layers.init import InitCfg
+from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.protocols import NMSSettings, Progress
 from mmkit.registry import BACKBONES, NECKS
 from mmkit.structures import Batch, Instances
@@ -29,6 +30,7 @@ class Detector(BaseModule):
 
     Attributes:
         needs: fields of the ground truth to learn from, by their keys in a pipeline.
+        data_preprocessor: normalises images on the device; by default, it takes them as they are.
     """
 
     needs: tuple[str, ...] = ('gt_bboxes', 'gt_labels')
@@ -41,6 +43,7 @@ class Detector(BaseModule):
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.data_preprocessor = DataPreprocessor()
         if pretrained:
             warnings.warn('pretrained is outdated: use init_cfg of the backbone', stacklevel=3)
             backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
@@ -51,6 +54,11 @@ class Detector(BaseModule):
             self.neck = Sequential(*(NECKS.build(part) for part in neck))
         elif neck is not None:
             self.neck = NECKS.build(neck)
+
+    def preprocess(self, batch: Batch) -> Batch:
+        """The batch with normalised float images, on the device of the model; a second time changes nothing."""
+        preprocessed: Batch = self.data_preprocessor(batch)
+        return preprocessed
 
     @property
     def with_mask(self) -> bool:
@@ -93,6 +101,7 @@ class Detector(BaseModule):
         """Detections of each image, in pixels of the original image with `rescale`."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[Instances]:
+        batch = self.preprocess(batch)
         if not self.training:
             return self.predict(batch)
         for key in self.needs:
