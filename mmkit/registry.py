@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
+Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -245,13 +246,33 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -
 
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
-    """The parameters of a constructor or function; None where Python cannot tell."""
-    from inspect import signature
+    """The parameters of a constructor or function; None where Python cannot tell.
+
+    `**options: Unpack[SomeTypedDict]`, with which a variant passes on arguments of its base, counts as the keys of it.
+    """
+    from inspect import Parameter, signature
 
     try:
-        return signature(target).parameters
+        parameters = dict(signature(target).parameters)
     except (ValueError, TypeError):
         return None
+    for name, parameter in list(parameters.items()):
+        if parameter.kind is parameter.VAR_KEYWORD and str(parameter.annotation).startswith(('Unpack[', '*')):
+            del parameters[name]
+            for key in _unpacked(target, name):
+                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None)
+    return parameters
+
+
+def _unpacked(target: Callable[..., Any], name: str) -> Sequence[str]:
+    """The keys of the TypedDict that annotates the keyword parameter `name`."""
+    from typing import get_args
+
+    from typing_extensions import get_type_hints
+
+    function = target.func if isinstance(target, functools.partial) else target
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
+    return list(get_args(hints[name])[0].__annotations__)
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
