@@ -130,8 +130,7 @@ def check_masks(model: nn.Module, metrics: Sequence[Metric]) -> None:
     detector = unwrap(model)
     needs_masks = any(metric.needs_masks for metric in metrics if isinstance(metric, DatasetMetric))
     if needs_masks and isinstance(detector, Detector) and not detector.with_mask:
-        kind = type(detector).__name__
-        raise ConfigError(f"metric 'segm' evaluates masks, and this {kind} makes boxes only", key='metric')
+        raise ConfigError("metric 'segm' evaluates masks, and this detector makes boxes only", key='metric')
 
 
 def _predict_all(
