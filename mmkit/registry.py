@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from mmkit.protocols import DenseHead, Metric, Transform
+    from mmkit.protocols import (
+        BBoxHead,
+        ClassificationHead,
+        DenseHead,
+        MaskHead,
+        Metric,
+        RoIExtractor,
+        RoIHead,
+        SemanticHead,
+        Transform,
+    )
 
 # The way of a user's class into a registry, for messages.
 _OWN_CLASS = (
@@ -159,7 +169,7 @@ def build_from_cfg(
             target = registry.get(target)
         elif not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        _check_arguments(target, arguments)
+        check_arguments(target, arguments)
         made: T = _call(target, arguments)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
@@ -217,7 +227,7 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
     if parameters is None:
@@ -289,7 +299,7 @@ def _place(target: Callable[..., Any]) -> str:
 
 BACKBONES: Registry[nn.Module] = Registry('backbone')
 NECKS: Registry[nn.Module] = Registry('neck')
-ROI_EXTRACTORS: Registry[nn.Module] = Registry('roi extractor')
+ROI_EXTRACTORS: Registry[RoIExtractor] = Registry('roi extractor')
 SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
@@ -299,11 +309,11 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
-ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
-BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
-MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
-SEMANTIC_HEADS: Registry[nn.Module] = Registry('semantic head', HEADS)
-CLS_HEADS: Registry[nn.Module] = Registry('classification head', HEADS)
+ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
+BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
+MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
+SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
+CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
