@@ -20,12 +20,23 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from mmkit.protocols import DenseHead, Metric, Transform
+    from mmkit.protocols import (
+        BBoxHead,
+        ClassificationHead,
+        DenseHead,
+        MaskHead,
+        Metric,
+        RoIExtractor,
+        RoIHead,
+        SemanticHead,
+        Transform,
+    )
 
 # The way of a user's class into a registry, for messages.
 _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
+Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -235,13 +246,33 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -
 
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
-    """The parameters of a constructor or function; None where Python cannot tell."""
-    from inspect import signature
+    """The parameters of a constructor or function; None where Python cannot tell.
+
+    `**options: Unpack[SomeTypedDict]`, with which a variant passes on arguments of its base, counts as the keys of it.
+    """
+    from inspect import Parameter, signature
 
     try:
-        return signature(target).parameters
+        parameters = dict(signature(target).parameters)
     except (ValueError, TypeError):
         return None
+    for name, parameter in list(parameters.items()):
+        if parameter.kind is parameter.VAR_KEYWORD and str(parameter.annotation).startswith(('Unpack[', '*')):
+            del parameters[name]
+            for key in _unpacked(target, name):
+                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None)
+    return parameters
+
+
+def _unpacked(target: Callable[..., Any], name: str) -> Sequence[str]:
+    """The keys of the TypedDict that annotates the keyword parameter `name`."""
+    from typing import get_args
+
+    from typing_extensions import get_type_hints
+
+    function = target.func if isinstance(target, functools.partial) else target
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
+    return list(get_args(hints[name])[0].__annotations__)
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
@@ -267,7 +298,7 @@ def _place(target: Callable[..., Any]) -> str:
 
 BACKBONES: Registry[nn.Module] = Registry('backbone')
 NECKS: Registry[nn.Module] = Registry('neck')
-ROI_EXTRACTORS: Registry[nn.Module] = Registry('roi extractor')
+ROI_EXTRACTORS: Registry[RoIExtractor] = Registry('roi extractor')
 SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
@@ -277,11 +308,11 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
-ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
-BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
-MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
-SEMANTIC_HEADS: Registry[nn.Module] = Registry('semantic head', HEADS)
-CLS_HEADS: Registry[nn.Module] = Registry('classification head', HEADS)
+ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
+BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
+MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
+SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
+CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
