@@ -1,4 +1,4 @@
-"""The leaves of a config, where each was written, and what differs between two configs."""
+"""The leaves of a config with their origins, and the differences of two configs."""
 
 from __future__ import annotations
 
