@@ -1,11 +1,13 @@
 """Typed containers that travel between the rooms: the objects or the class of an image, its meta, a sample, a batch."""
 
+from mmkit.structures.assignment import Assignment, PriorInfo, SamplingResult
 from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
 from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
 
 __all__ = [
+    'Assignment',
     'Batch',
     'BitmapMasks',
     'ClassScores',
@@ -15,6 +17,8 @@ __all__ = [
     'Masks',
     'PolygonMasks',
     'Prediction',
+    'PriorInfo',
     'Sample',
+    'SamplingResult',
     'rescaled_size',
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmkit.models.dense_heads.query.detr_head import padding_mask
+from mmkit.models.dense_heads.query.query_head import padding_mask
 from mmkit.models.detectors.single_stage import SingleStageDetector
 from mmkit.registry import DETECTORS
 from mmkit.structures import Batch, Instances

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmkit.models.dense_heads.levels import PostProcessing
+from mmkit.models.dense_heads.detections import PostProcessing
 from mmkit.models.detectors.base import Detector
 from mmkit.models.settings import warn_unknown_settings
 from mmkit.registry import DETECTORS, HEADS, build_from_cfg

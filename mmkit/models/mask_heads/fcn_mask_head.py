@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples, clip_bboxes
+from mmkit.bbox import SamplingResult, clip_bboxes
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
 from mmkit.models.mask_heads.paste import paste_masks
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
@@ -104,7 +104,7 @@ class FCNMaskHead(BaseModule):
     @torch.no_grad()
     def targets(
         self,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         gts: Sequence[Instances],
         mask_size: int | Sequence[int],
         soft: bool = False,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.layers import BaseModule
 from mmkit.models.roi_heads.region_sampling import sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
@@ -106,8 +106,8 @@ class CascadeRoIHead(BaseModule):
         return [self._train_mask_logits(stage, feats, rois) for stage in range(self.num_stages)]
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         """The regions that train the mask head of a stage; `refined` are the boxes after the stage."""
         return samples
 
@@ -132,7 +132,7 @@ class CascadeRoIHead(BaseModule):
 
     def _sample(
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
-    ) -> list[Samples]:
+    ) -> list[SamplingResult]:
         """Draw among the proposals by the rules of a stage, whose box head tells OHEM what is hard."""
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class CascadeRoIHead(BaseModule):
         self,
         stage: int,
         feats: Sequence[Tensor],
-        samples: list[Samples],
+        samples: list[SamplingResult],
         refined: list[Instances],
         batch: Batch,
     ) -> dict[str, Tensor]:
@@ -164,7 +164,7 @@ class CascadeRoIHead(BaseModule):
     def _refine_samples(
         self,
         stage: int,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         cls_score: Tensor,
         bbox_pred: Tensor,
         labels: Tensor,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
 from mmkit.registry import HEADS, ROI_EXTRACTORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -109,8 +109,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         return found
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         return self._sample(stage, feats, refined, batch) if self.interleaved else samples
 
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:

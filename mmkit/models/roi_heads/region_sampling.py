@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.structures import Batch, Instances
 
 
@@ -19,7 +19,7 @@ def sample_regions(
     proposals: Sequence[Instances],
     batch: Batch,
     hard_losses: Callable[[int, Tensor, Tensor], Tensor] | None = None,
-) -> list[Samples]:
+) -> list[SamplingResult]:
     """Match the proposals of each image with its ground truth and draw a sample.
 
     Args:

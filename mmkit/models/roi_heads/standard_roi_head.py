@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.layers import BaseModule
 from mmkit.models.roi_heads.region_sampling import sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
@@ -91,7 +91,7 @@ class StandardRoIHead(BaseModule):
             losses.update(self._mask_loss(feats, region_feats, samples, batch))
         return losses
 
-    def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[Samples]:
+    def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[SamplingResult]:
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
             return self.bbox_head.hard_losses(
@@ -101,7 +101,7 @@ class StandardRoIHead(BaseModule):
         return sample_regions(self.assigner, self.sampler, proposals, batch, hard_losses)
 
     def _mask_loss(
-        self, feats: Sequence[Tensor], region_feats: Tensor, samples: Sequence[Samples], batch: Batch
+        self, feats: Sequence[Tensor], region_feats: Tensor, samples: Sequence[SamplingResult], batch: Batch
     ) -> dict[str, Tensor]:
         assert batch.gts is not None
         if hasattr(self, 'mask_roi_extractor'):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples, multiclass_nms
+from mmkit.bbox import SamplingResult, multiclass_nms
 from mmkit.layers import BaseModule, build_linear_layer
 from mmkit.models.losses import accuracy
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, build_from_cfg
@@ -112,12 +112,12 @@ class BBoxHead(BaseModule):
     # ------------------------------------------------------------------ training
 
     @torch.no_grad()
-    def targets(self, samples: Sequence[Samples], pos_weight: float = -1) -> RoITargets:
+    def targets(self, samples: Sequence[SamplingResult], pos_weight: float = -1) -> RoITargets:
         """Targets of the sampled regions of all images, each image's positives before its negatives."""
         parts = [self._image_targets(each, pos_weight) for each in samples]
         return RoITargets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _image_targets(self, samples: Samples, pos_weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _image_targets(self, samples: SamplingResult, pos_weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_pos, num = len(samples.pos_inds), len(samples.bboxes)
         bboxes = samples.bboxes
         labels = torch.full((num,), self.num_classes, dtype=torch.long, device=bboxes.device)
