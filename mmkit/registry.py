@@ -3,89 +3,107 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from mmkit.config.config_dict import ConfigDict
+from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
 
 if TYPE_CHECKING:
     from inspect import Parameter
 
-# How a class of one's own comes into a registry, for messages.
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from mmkit.protocols import DenseHead, Metric, Transform
+
+# The way of a user's class into a registry, for messages.
 _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
+T = TypeVar('T')
+S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
-E = TypeVar('E', bound=Exception)
 
 
-class Registry:
-    """Classes and functions by the name a config uses for them.
+class Registry(Generic[T]):
+    """Classes and functions that make a T, by the name a config uses for them.
 
     Args:
         name: what it holds, in the singular, for messages: 'backbone'.
+        parent: the registry whose names this one shares: a view for those who build one kind of what it holds.
+        verbs: methods that everything built from a view must have.
     """
 
-    everything: ClassVar[list[Registry]] = []  # so that an unknown name can be looked for elsewhere
+    everything: ClassVar[list[Registry[Any]]] = []  # so that an unknown name can be looked for elsewhere
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parent: Registry[Any] | None = None, verbs: Sequence[str] = ()) -> None:
         self.name = name
-        self._modules: dict[str, Callable[..., Any]] = {}
-        Registry.everything.append(self)
+        self.verbs = tuple(verbs)
+        self._entries: dict[str, Callable[..., Any]] = parent._entries if parent is not None else {}
+        if parent is None:
+            Registry.everything.append(self)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and unscoped(name) in self._modules
+        return isinstance(name, str) and unscoped(name) in self._entries
 
     def __len__(self) -> int:
-        return len(self._modules)
+        return len(self._entries)
 
     def __repr__(self) -> str:
-        return f'Registry({self.name!r}: {", ".join(sorted(self._modules)) or "empty"})'
+        return f'Registry({self.name!r}: {", ".join(sorted(self._entries)) or "empty"})'
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
-        return sorted(self._modules)
+        return sorted(self._entries)
 
-    def get(self, name: str) -> Callable[..., Any]:
-        """What is registered as `name`, or the class at a dotted path (see mmkit.utils.imports.find_class).
+    def get(self, name: str) -> Callable[..., T]:
+        """The class or function registered as `name`, or the class at a dotted path (see mmkit.utils.imports).
 
         'mmdet.ResNet' is 'ResNet', and so are the names of the other `SCOPES`.
 
         Raises:
-            KeyError: nothing is; the message has the nearest names.
+            UnknownNameError: nothing is; the message has the nearest names.
         """
         name = unscoped(name)
-        if name in self._modules:
-            return self._modules[name]
+        if name in self._entries:
+            return self._entries[name]
         if '.' in name:
             return find_class(name)
-        raise KeyError(self._unknown(name))
+        raise UnknownNameError(self._unknown(name), key='type')
 
     def _unknown(self, name: str) -> str:
         if name in ELSEWHERE:
             return f'{name!r} is a part of mmdetection that mmkit does not have. For one of your own, {_OWN_CLASS}'
         message = f'{name!r} is not a registered {self.name}'
-        near = nearest(name, self._modules)
+        near = nearest(name, self._entries)
         if near:
             message += f'; the nearest: {", ".join(near)}'
-        elif not self._modules:
+        elif not self._entries:
             message += ' (none is registered: has the package that registers them been imported?)'
-        others = [other.name for other in Registry.everything if name in other and other is not self]
+        others = [other.name for other in Registry.everything if name in other and other._entries is not self._entries]
         if others:
             message += f'; there is a {" and a ".join(others)} of this name'
         return f'{message}. For a class of your own, {_OWN_CLASS}'
 
     def register_module(
-        self, name: str | Sequence[str] | None = None, force: bool = False, module: Target | None = None
+        self,
+        name: str | Sequence[str] | None = None,
+        force: bool = False,
+        module: Target | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Any:
         """Register a class or function: `@REG.register_module()`, or `REG.register_module(module=Class)`.
 
         Args:
             name: its name in configs, or several; by default its own.
-            force: replace what has the name.
+            force: replace the present holder of the name.
             module: the class or function, where this isn't used as a decorator.
+            defaults: other defaults of its arguments, for a variant that needs no class of its own.
 
         Raises:
             KeyError: the name is taken.
@@ -95,23 +113,25 @@ class Registry:
 
         def register(target: Target) -> Target:
             for each in [target.__name__] if name is None else [name] if isinstance(name, str) else name:
-                if each in self._modules and not force:
+                if each in self._entries and not force:
                     raise KeyError(
-                        f'{each!r} is registered twice as a {self.name}: at {_place(self._modules[each])} and at '
+                        f'{each!r} is registered twice as a {self.name}: at {_place(self._entries[each])} and at '
                         f'{_place(target)}; force=True replaces the first'
                     )
-                self._modules[each] = target
+                self._entries[each] = _with_defaults(target, each, defaults) if defaults else target
             return target
 
         return register if module is None else register(module)
 
-    def build(self, cfg: Any, **default_args: Any) -> Any:
+    def build(self, cfg: Mapping[str, Any] | T, **default_args: Any) -> T:
         """build_from_cfg with this registry."""
         return build_from_cfg(cfg, self, default_args)
 
 
-def build_from_cfg(cfg: Any, registry: Registry, default_args: Mapping[str, Any] | None = None) -> Any:
-    """Build what a config describes.
+def build_from_cfg(
+    cfg: Mapping[str, Any] | T, registry: Registry[T], default_args: Mapping[str, Any] | None = None
+) -> T:
+    """Build the object that a config describes.
 
     Args:
         cfg: a dict with `type` (a registered name, a class, or a dotted path such as 'torch.nn.GELU') and the
@@ -120,70 +140,104 @@ def build_from_cfg(cfg: Any, registry: Registry, default_args: Mapping[str, Any]
         default_args: arguments for which `cfg` has no value.
 
     Raises:
-        KeyError: `type` is missing or unknown.
-        TypeError: an argument is missing or unknown, or `cfg` is no config.
-        Exception: whatever the constructor raises, its message extended by the config key, file and line.
+        UserError: `type` is missing or unknown, an argument is missing or unknown, `cfg` is no config, or the
+            constructor raised it or a ValueError; with the path in the config, the file and the line.
+        Exception: anything else that the constructor raises, with a note of the place in the config.
     """
     if not isinstance(cfg, Mapping):
         if cfg is None or isinstance(cfg, (str, int, float, list, tuple, set)):
-            raise TypeError(f'a {registry.name} is built from a dict with `type`, or is an object; got {cfg!r}')
+            raise InvalidTypeError(f'a {registry.name} is built from a dict with `type`, or is an object; got {cfg!r}')
         return cfg
     arguments = {**(default_args or {}), **cfg}
-    try:
+    with located(cfg):
         if 'type' not in arguments:
-            raise KeyError(f'a {registry.name} needs `type`, the dict has {", ".join(arguments) or "nothing"}')
+            raise UnknownNameError(f'a {registry.name} needs `type`, the dict has {", ".join(arguments) or "nothing"}')
         target = arguments.pop('type')
         if isinstance(target, str):
             target = registry.get(target)
         elif not callable(target):
-            raise TypeError(f'`type` is a name or a class, got {target!r}')
-        _check_arguments(target, arguments, cfg)
+            raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
+        _check_arguments(target, arguments)
+        made: T = _call(target, arguments)
+        for verb in registry.verbs:
+            if not callable(getattr(made, verb, None)):
+                kind = type(made).__name__
+                raise InvalidTypeError(f'{kind} is no {registry.name}: it has no method {verb!r}', key='type')
+    return made
+
+
+def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """The object; a constructor's complaint about its arguments becomes a UserError."""
+    try:
         return target(**arguments)
-    except Exception as error:
-        _add_location(error, cfg, 'type')
+    except UserError:
         raise
+    except (ValueError, TypeError) as error:
+        for key, value in arguments.items():
+            if isinstance(value, str) and _is_number(value):
+                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {float(value)!r}'
+                raise InvalidTypeError(message, key) from error
+        if isinstance(error, ValueError):
+            raise InvalidValueError(str(error)) from error
+        if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
+            raise InvalidTypeError(f'{_name(target)}: {error}') from error
+        raise
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager
-def located(cfg: Mapping[str, Any], key: str = 'type') -> Iterator[None]:
-    """Errors inside get the place of `cfg` into their message, as those of `build_from_cfg` do.
+def located(cfg: Mapping[str, Any], key: str | None = None) -> Iterator[None]:
+    """Errors inside get the place of `cfg`: the path in the config, the file and the line.
 
     Args:
-        cfg: what is read inside; one that knows no place, as a dict made by code, changes nothing.
-        key: the one to name if the error is not about a certain argument; the first one if there is none such.
+        cfg: the config of what is done inside; one that knows no place, as a dict made by code, changes nothing.
+        key: the key that an error is about which doesn't name one itself.
     """
     try:
         yield
+    except UserError as error:
+        _locate(error, cfg, error.key if key is None or error.key in cfg else key)
+        raise
     except Exception as error:
-        argument = str(error.__dict__.get('mmkit_argument'))
-        _add_location(error, cfg, argument if argument in cfg else key)
+        place = UserError('')
+        _locate(place, cfg, key)
+        if place.is_located and sys.version_info >= (3, 11):
+            error.add_note(str(place).strip())
         raise
 
 
-def about(error: E, argument: str) -> E:
-    """The error, which `located` will say to be about this argument."""
-    error.__dict__['mmkit_argument'] = argument
-    return error
+def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
+    """Complete the key of an error to its path in the config `cfg`, and add where it was written."""
+    if not isinstance(cfg, ConfigDict) or error.is_located:
+        return
+    if not cfg._path and cfg._origins.get(key) is None:  # a dict made by code: the one around it may know more
+        return
+    error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], cfg: Mapping[str, Any]) -> None:
-    """Raise a TypeError that names the argument, before the call: one from inside the constructor is another matter."""
+def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
     if parameters is None:
         return
-    name = getattr(target, '__name__', repr(target))
+    name = _name(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     named = [key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for key in arguments:
         if key not in named and not takes_any:
             near = nearest(key, named, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'it takes {", ".join(named) or "none"}'
-            error = about(TypeError(f'{name} has no argument {key!r}; {hint}'), key)
-            _add_location(error, cfg, key)
-            raise error
+            raise InvalidTypeError(f'{name} has no argument {key!r}; {hint}', key)
     missing = [key for key in named if parameters[key].default is parameters[key].empty and key not in arguments]
     if missing:
-        raise TypeError(f'{name} needs the argument{"s" * (len(missing) > 1)} {", ".join(map(repr, missing))}')
+        raise InvalidTypeError(f'{name} needs the argument{"s" * (len(missing) > 1)} {", ".join(map(repr, missing))}')
 
 
 @functools.cache
@@ -197,70 +251,73 @@ def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
         return None
 
 
-def _add_location(error: Exception, cfg: Mapping[str, Any], key: str) -> None:
-    """Extend the message by where `key` stands, once: the innermost config that failed is the one to look at."""
-    locate = getattr(type(cfg), '_locate', None)  # of a ConfigDict, which knows its path, file and line
-    if locate is None or 'mmkit_location' in error.__dict__:
-        return
-    named = key if key in cfg else 'type' if 'type' in cfg else next(iter(cfg), 'type')
-    where = locate(cfg, named)
-    if where == 'type' or (where == named != key):  # a dict made by code: the one around it may know more
-        return
-    error.__dict__['mmkit_location'] = where
-    if len(error.args) == 1 and isinstance(error.args[0], str):
-        error.args = (f'{error.args[0]} [{where}]',)
-    elif isinstance(error, OSError) and error.strerror:
-        error.strerror = f'{error.strerror} [{where}]'
-    elif hasattr(error, 'add_note'):
-        error.add_note(f'[{where}]')
+def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    variant = functools.partial(target, **defaults)
+    vars(variant).update(__name__=name, __module__=target.__module__)
+    return variant
+
+
+def _name(target: Callable[..., Any]) -> str:
+    return str(getattr(target, '__name__', repr(target)))
 
 
 def _place(target: Callable[..., Any]) -> str:
     """File and line of a class or function."""
     from inspect import getsourcefile, getsourcelines
 
+    target = target.func if isinstance(target, functools.partial) else target
     try:
         return f'{getsourcefile(target)}:{getsourcelines(target)[1]}'
     except (OSError, TypeError):
         return f'{target.__module__}.{target.__qualname__}'
 
 
-BACKBONES = Registry('backbone')
-NECKS = Registry('neck')
-HEADS = Registry('head')
-ROI_EXTRACTORS = Registry('roi extractor')
-SHARED_HEADS = Registry('shared head')
-LOSSES = Registry('loss')
-DETECTORS = Registry('detector')
-CLASSIFIERS = Registry('classifier')
+BACKBONES: Registry[nn.Module] = Registry('backbone')
+NECKS: Registry[nn.Module] = Registry('neck')
+ROI_EXTRACTORS: Registry[nn.Module] = Registry('roi extractor')
+SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
+LOSSES: Registry[nn.Module] = Registry('loss')
+DETECTORS: Registry[nn.Module] = Registry('detector')
+CLASSIFIERS: Registry[nn.Module] = Registry('classifier')
 
-CONV_LAYERS = Registry('conv layer')
-NORM_LAYERS = Registry('norm layer')
-ACTIVATION_LAYERS = Registry('activation layer')
-PADDING_LAYERS = Registry('padding layer')
-UPSAMPLE_LAYERS = Registry('upsample layer')
-PLUGIN_LAYERS = Registry('plugin layer')
-LINEAR_LAYERS = Registry('linear layer')
-DROPOUT_LAYERS = Registry('dropout layer')
-INITIALIZERS = Registry('initializer')
-ATTENTION = Registry('attention')
-FEEDFORWARD_NETWORK = Registry('feed-forward network')
-POSITIONAL_ENCODING = Registry('positional encoding')
-TRANSFORMER = Registry('transformer')
-TRANSFORMER_LAYER = Registry('transformer layer')
-TRANSFORMER_LAYER_SEQUENCE = Registry('transformer layer sequence')
+# A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
+HEADS: Registry[nn.Module] = Registry('head')
+DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
+BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
+MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
+SEMANTIC_HEADS: Registry[nn.Module] = Registry('semantic head', HEADS)
+CLS_HEADS: Registry[nn.Module] = Registry('classification head', HEADS)
 
-PRIOR_GENERATORS = Registry('prior generator')
-BBOX_ASSIGNERS = Registry('box assigner')
-BBOX_SAMPLERS = Registry('box sampler')
-BBOX_CODERS = Registry('box coder')
-IOU_CALCULATORS = Registry('IoU calculator')
-MATCH_COSTS = Registry('match cost')
+CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
+NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
+ACTIVATION_LAYERS: Registry[nn.Module] = Registry('activation layer')
+PADDING_LAYERS: Registry[nn.Module] = Registry('padding layer')
+UPSAMPLE_LAYERS: Registry[nn.Module] = Registry('upsample layer')
+PLUGIN_LAYERS: Registry[nn.Module] = Registry('plugin layer')
+LINEAR_LAYERS: Registry[nn.Module] = Registry('linear layer')
+DROPOUT_LAYERS: Registry[nn.Module] = Registry('dropout layer')
+INITIALIZERS: Registry[Any] = Registry('initializer')
+ATTENTION: Registry[nn.Module] = Registry('attention')
+FEEDFORWARD_NETWORK: Registry[nn.Module] = Registry('feed-forward network')
+POSITIONAL_ENCODING: Registry[nn.Module] = Registry('positional encoding')
+TRANSFORMER: Registry[Any] = Registry('transformer')
+TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
+TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
-DATASETS = Registry('dataset')
-PIPELINES = Registry('pipeline step')
+PRIOR_GENERATORS: Registry[Any] = Registry('prior generator')
+BBOX_ASSIGNERS: Registry[Any] = Registry('box assigner')
+BBOX_SAMPLERS: Registry[Any] = Registry('box sampler')
+BBOX_CODERS: Registry[Any] = Registry('box coder')
+IOU_CALCULATORS: Registry[Any] = Registry('IoU calculator')
+MATCH_COSTS: Registry[Any] = Registry('match cost')
 
-HOOKS = Registry('hook')
-RUNNERS = Registry('runner')
-OPTIMIZERS = Registry('optimizer')
-OPTIMIZER_BUILDERS = Registry('optimizer builder')
+DATASETS: Registry[Any] = Registry('dataset')
+TRANSFORMS: Registry[Transform] = Registry('transform')
+PIPELINES = TRANSFORMS  # 2.x's name
+METRICS: Registry[Metric] = Registry('metric')
+
+HOOKS: Registry[Any] = Registry('hook')
+RUNNERS: Registry[Any] = Registry('runner')
+OPTIMIZERS: Registry[Optimizer] = Registry('optimizer')
+OPTIMIZER_BUILDERS: Registry[Any] = Registry('optimizer builder')

@@ -18,16 +18,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmkit.apis.test import rehearse
 from mmkit.datasets import build_dataloader, build_dataset, collate
+from mmkit.dialects.lr_config import read_lr_config, read_momentum_config
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.failures import located_in_model
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.hooks.evaluation import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
-from mmkit.engine.hooks.schedule import LrUpdaterHook, MomentumUpdaterHook
 from mmkit.engine.hooks.timer import IterTimerHook
+from mmkit.engine.hooks.updaters import LrUpdaterHook, MomentumUpdaterHook
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import Runner
-from mmkit.engine.schedules import build_lr_schedule, build_momentum_schedule
 from mmkit.engine.settings import LoaderSettings, TrainSettings, read_dataset, read_settings, warn_unread
 from mmkit.registry import HOOKS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
@@ -158,10 +158,10 @@ def register_hooks(runner: Runner, settings: TrainSettings) -> None:
     """The hooks of a training besides evaluation, which needs a dataset."""
     if settings.lr is not None:
         with located(settings.lr, 'policy'):
-            runner.register_hook(LrUpdaterHook(build_lr_schedule(settings.lr, settings.by_epoch)))
+            runner.register_hook(LrUpdaterHook(read_lr_config(settings.lr, settings.by_epoch)))
     if settings.momentum is not None:
         with located(settings.momentum, 'policy'):
-            runner.register_hook(MomentumUpdaterHook(build_momentum_schedule(settings.momentum, settings.by_epoch)))
+            runner.register_hook(MomentumUpdaterHook(read_momentum_config(settings.momentum, settings.by_epoch)))
     runner.register_hook(IterTimerHook())
     if settings.checkpoint is not None:
         with located(settings.checkpoint):

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mmkit.cli.options import make_parser
 from mmkit.config import Config, ConfigError
-from mmkit.engine.checkpoint import load_with_report
-from mmkit.engine.converters import CONVERTERS, convert_file
-from mmkit.models import build_detector
+
+ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet')  # keys of mmkit.engine.converters.CONVERTERS
 
 EXAMPLES = """examples:
   YOLOX of its authors, and does it fill our model?
@@ -25,25 +25,38 @@ EXAMPLES = """examples:
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description='Rename the tensors of a checkpoint to the names of mmkit, which are those of mmdetection.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        'Rename the tensors of a checkpoint to the names of mmkit, which are those of mmdetection.', EXAMPLES
     )
     parser.add_argument('source', help='a file, URL or scheme')
     parser.add_argument('destination', help='the .pth to write')
-    parser.add_argument('--from', dest='origin', required=True, choices=list(CONVERTERS), help='who made it')
+    parser.add_argument('--from', dest='origin', required=True, choices=ORIGINS, help='who made it')
     parser.add_argument('--config', help='load the outcome into this model and report what fitted')
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    args = build_parser().parse_args(argv)
     try:
-        found = convert_file(args.source, args.destination, args.origin)
-        print(found)
-        print(f'written to {args.destination}: {len(found.state_dict)} tensors')
-        if args.config:
-            model = build_detector(Config.fromfile(args.config).model)
-            print(load_with_report(model, args.destination)[1])
+        cfg = Config.fromfile(args.config) if args.config else None
+
+        # They import torch, which wrong arguments need not wait for.
+        from mmkit.engine.checkpoint import load_with_report
+        from mmkit.engine.converters import convert_file
+        from mmkit.models import build_detector
+
+        conversion = convert_file(args.source, args.destination, args.origin)
+        print(conversion)
+        print(f'written to {args.destination}: {len(conversion.state_dict)} tensors')
+        if cfg is not None:
+            print(load_with_report(build_detector(cfg.model), args.destination)[1])
     except (ConfigError, OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -34,7 +34,8 @@ def _is_foreseen(error: Exception) -> bool:
 
 def one_line(error: Exception) -> str:
     """The message; of an error in a worker of a loader, whose message is a whole traceback, the last line of that."""
-    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    message = str(error.args[0]) if type(error) is KeyError and error.args else str(error)
+    message = ' '.join([message, *error.__dict__.get('__notes__', [])])
     if 'Original Traceback' in message:
         message = message.strip().splitlines()[-1].removeprefix(f'{type(error).__name__}: ')
     return message or type(error).__name__

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mmkit.cli.options import add_config_options, make_parser
 from mmkit.config import Config, ConfigError
 from mmkit.config.explain import differences, leaves
-from mmkit.config.options import DictAction
 
 EXAMPLES = """examples:
   print_config configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py
@@ -19,20 +19,11 @@ EXAMPLES = """examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description='Print a config with its bases merged.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser('Print a config with its bases merged.', EXAMPLES)
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--origin', action='store_true', help='print a line for each value, with its file and line')
     parser.add_argument('--diff', metavar='OTHER', help='print what differs in the merged config OTHER')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='set values of CONFIG by dotted keys'
-    )
-    parser.add_argument(
-        '--trust-config', action='store_true', help='run configs as Python where plain expressions are not enough'
-    )
+    add_config_options(parser)
     return parser
 
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmkit.apis.train import build_train_datasets, prepare_training
 from mmkit.cli.mistakes import stop
-from mmkit.config import Config, ConfigError
+from mmkit.cli.options import add_config_options, add_device_options, make_parser
+from mmkit.config import Config
 from mmkit.config.legacy import upgrade
-from mmkit.config.options import DictAction
-from mmkit.models import build_detector
-from mmkit.utils import dist
-from mmkit.utils.env import collect_env, format_env
-from mmkit.utils.logging import get_logger, log_to_file, warn_once
-from mmkit.utils.seed import init_seed, set_random_seed
+from mmkit.utils.logging import warn_once
 
 EXAMPLES = """examples:
   train on a GPU if there is one; logs and checkpoints go to work_dirs/faster_rcnn_r50_fpn_1x_coco:
@@ -40,11 +32,7 @@ EXAMPLES = """examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description='Train a detector or an image classifier.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser('Train a detector or an image classifier.', EXAMPLES)
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--work-dir', metavar='DIR', help='for logs and checkpoints; work_dirs/<name of the config>')
     start = parser.add_argument_group('where to begin')
@@ -52,24 +40,16 @@ def build_parser() -> argparse.ArgumentParser:
     start.add_argument('--auto-resume', action='store_true', help='go on from the newest intact one in the work dir')
     start.add_argument('--load-from', metavar='CKPT', help='begin with the weights of a file, URL or scheme')
     how = parser.add_argument_group('how')
-    how.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='set values of CONFIG by dotted keys'
-    )
+    add_config_options(how)
     how.add_argument('--no-validate', action='store_true', help='do not evaluate during the training')
     how.add_argument('--auto-scale-lr', action='store_true', help='learning rate in proportion to the batch size')
     how.add_argument('--seed', type=int, help='of all random numbers; by default drawn and logged')
     how.add_argument('--diff-seed', action='store_true', help='another seed in each process (seed + rank)')
     how.add_argument('--deterministic', action='store_true', help='only algorithms that repeat their numbers; slower')
-    how.add_argument(
-        '--trust-config', action='store_true', help='run configs as Python where plain expressions are not enough'
-    )
     where = parser.add_argument_group('where')
-    where.add_argument('--device', metavar='DEVICE', help='cpu, cuda, cuda:1, ...; a GPU if there is one')
-    where.add_argument('--gpu-id', type=int, metavar='N', help='the same as --device cuda:N')
+    add_device_options(where)
     where.add_argument('--gpu-ids', type=int, nargs='+', metavar='N', help='older spelling of --gpu-id; one number')
     where.add_argument('--gpus', type=int, metavar='N', help='older spelling; only 1: more need --launcher')
-    where.add_argument('--launcher', choices=dist.LAUNCHERS, default='none', help='who started the processes')
-    where.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # of torch.distributed.launch
     return parser
 
 
@@ -82,31 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         cfg = read_config(args)
-        dist.init_dist(args.launcher, (cfg.get('dist_params') or {}).get('backend'))
-        timestamp = dist.broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
-        meta = _prepare(cfg, args, timestamp)
-        datasets = build_train_datasets(cfg)
-        model: Any = build_detector(cfg.model, train_cfg=cfg.get('train_cfg'), test_cfg=cfg.get('test_cfg'))
-        model.init_weights()
-        model.CLASSES = datasets[0].CLASSES
-        runner, run = prepare_training(
-            model, datasets, cfg, args.launcher != 'none', not args.no_validate, timestamp, meta
-        )
     except Exception as error:
         stop(parser, error)
-    signal.signal(signal.SIGTERM, _terminate)
-    start = runner.iter
-    try:
-        run()
-    except Exception as error:  # what only a sample shows
-        if runner.iter > start and not isinstance(error, (ConfigError, FloatingPointError)):
-            raise
-        stop(parser, error)
-    except KeyboardInterrupt:
-        get_logger().error('interrupted; --auto-resume goes on from the last checkpoint in %s', cfg.work_dir)
-        return 130
-    dist.leave()  # gloo's threads abort a process that ends without
-    return 0
+    from mmkit.cli.run_train import run  # imports torch, which wrong arguments need not wait for
+
+    return run(parser, args, cfg)
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -142,24 +102,6 @@ def read_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _prepare(cfg: Config, args: argparse.Namespace, timestamp: str) -> dict[str, Any]:
-    """Open the log, save the config, seed; returns what logs and checkpoints shall say."""
-    work_dir, log = Path(cfg.work_dir), get_logger()
-    env = format_env(collect_env())
-    if dist.is_main():
-        work_dir.mkdir(parents=True, exist_ok=True)
-        log_to_file(work_dir / f'{timestamp}.log')
-        cfg.dump(str(work_dir / Path(args.config).with_suffix('.py').name))
-    log.setLevel(cfg.get('log_level', 'INFO'))
-    log.info('environment:\n%s', env)
-    log.info('config:\n%s', cfg.pretty_text)
-    cfg.seed = init_seed(cfg.get('seed'))
-    own_seed = cfg.seed + (dist.get_rank() if args.diff_seed else 0)
-    set_random_seed(own_seed, bool(cfg.get('deterministic', False)))
-    log.info('seed %d%s; everything is written to %s', cfg.seed, ', deterministic' * args.deterministic, work_dir)
-    return {'env_info': env, 'seed': cfg.seed, 'exp_name': Path(args.config).name, 'config': cfg.pretty_text}
-
-
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse what makes no sense before anything is loaded."""
     if args.resume_from and args.auto_resume:
@@ -172,12 +114,6 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error('several GPUs: torchrun --nproc_per_node N tools/train.py CONFIG --launcher pytorch')
     if args.gpus is not None or args.gpu_ids is not None:
         warn_once('--gpus and --gpu-ids are older spellings of --gpu-id')
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    """A polite end leaves the training through its hooks: log files and curves are closed."""
-    get_logger().error('terminated; --auto-resume goes on from the last checkpoint')
-    raise SystemExit(128 + signum)
 
 
 if __name__ == '__main__':

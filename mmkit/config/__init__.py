@@ -2,6 +2,6 @@
 
 from mmkit.config.config import Config
 from mmkit.config.config_dict import ConfigDict, Origin
-from mmkit.config.errors import ConfigError, UnsafeConfigError
+from mmkit.errors import ConfigError, UnsafeConfigError
 
 __all__ = ['Config', 'ConfigDict', 'ConfigError', 'Origin', 'UnsafeConfigError']

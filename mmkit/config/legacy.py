@@ -6,7 +6,7 @@ import warnings
 from typing import Any, TypeVar
 
 from mmkit.config.config_dict import ConfigDict, convert
-from mmkit.config.errors import ConfigError
+from mmkit.errors import ConfigError
 
 AnyConfig = TypeVar('AnyConfig', bound=ConfigDict)
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from mmkit.config.errors import ConfigError
+from mmkit.errors import ConfigError
 from mmkit.utils.imports import admit
 from mmkit.utils.names import SCOPES
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmkit.config import ConfigError
-from mmkit.registry import about
+from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import nearest
 
 
@@ -39,7 +39,7 @@ def check_evaluation(dataset: Any, arguments: Mapping[str, Any], others: Iterabl
         if name not in parameters and not takes_any:
             near = nearest(name, [*parameters, *others], 1)
             hint = f', did you mean {near[0]!r}?' if near else f': it takes {", ".join(list(parameters)[1:])}'
-            raise about(TypeError(f'{type(dataset).__name__}.evaluate has no argument {name!r}{hint}'), name)
+            raise InvalidTypeError(f'{type(dataset).__name__}.evaluate has no argument {name!r}{hint}', name)
     owner = next(each for each in type(dataset).__mro__ if 'evaluate' in vars(each))
     names: list[str] | None = dataset.check_evaluation(**arguments) if 'check_evaluation' in vars(owner) else None
     return names

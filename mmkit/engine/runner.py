@@ -28,9 +28,9 @@ from mmkit.engine.losses import sum_losses, to_numbers
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
-from mmkit.engine.schedules import Clock
 from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import RUNNERS
+from mmkit.schedules import Clock
 from mmkit.structures import Batch
 from mmkit.utils.dist import all_gather_object, get_rank, get_world_size, is_main
 from mmkit.utils.weights import read_weights, resolve
@@ -140,6 +140,12 @@ class Runner:
     @property
     def iters_per_epoch(self) -> int:
         return len(self.train_loader)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's."""
+        assert self.optimizer is not None
+        return self.optimizer.param_groups
 
     @property
     def clock(self) -> Clock:

@@ -101,7 +101,7 @@ def test_windows(files, monkeypatch, capsys):
     assert '--show: there is no screen' in fails(capsys, [*files, '--show'])
     monkeypatch.setattr('matplotlib.get_backend', lambda: 'tkagg')
     shown = []
-    monkeypatch.setattr('mmkit.cli.test.show_result_pyplot', lambda *args, title: shown.append(title))
+    monkeypatch.setattr('mmkit.cli.run_test.show_result_pyplot', lambda *args, title: shown.append(title))
     assert main([*files, '--show', '--device', 'cpu']) == 0
     assert shown == ['0.png', '1.png', '2.png']
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
 def test_what_only_the_evaluation_would_refuse_is_refused_before_the_test(
     files, tiny, tmp_path, capsys, monkeypatch, flags, message
 ):
-    monkeypatch.setattr('mmkit.cli.test.test_detector', lambda *args: pytest.fail('the test has begun'))
+    monkeypatch.setattr('mmkit.cli.run_test.test_detector', lambda *args: pytest.fail('the test has begun'))
     if 'data.test.type=CustomDataset' in flags:
         middle = [dict(filename='0.png', width=64, height=64, ann=dict(bboxes=[[0, 0, 9, 9]], labels=[0]))]
         (tmp_path / 'middle.json').write_text(json.dumps(middle))

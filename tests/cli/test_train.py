@@ -207,7 +207,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'optimizer.type=SDG'], "'SDG' is not a registered optimizer; the nearest: SGD"),
         (['--cfg-options', 'optimizer.lrr=1'], "'lrr'; the nearest is 'lr' [optimizer.lrr at --cfg-options]"),
         (['--cfg-options', 'lr_config.policy=stepp'], '[lr_config.policy at --cfg-options]'),
-        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.policy at '),
+        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.warmup_iters at --cfg-options]'),
         (['--cfg-options', 'lr_config.min_lrr=1'], "argument 'min_lrr'; the nearest is 'min_lr' [lr_config.min_lrr at"),
         (['--cfg-options', 'lr_config.warmup_iter=1'], "the nearest is 'warmup_iters' [lr_config.warmup_iter at --cfg"),
         (['--cfg-options', 'checkpoint_config.interval=x'], "interval is 'x', expected a whole number"),
@@ -238,7 +238,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val at '),
         (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "nms has no argument 'iou_thrs'"),
         (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
-        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck.'),
+        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck at '),
     ],
 )
 def test_mistakes_are_explained_in_one_line(config, tmp_path, capsys, monkeypatch, flags, message):

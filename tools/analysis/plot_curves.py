@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from mmkit.visualization import plot_curves
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -17,6 +15,8 @@ def main() -> None:
     parser.add_argument('--out', default='curves.png', help='picture to write (default: %(default)s)')
     parser.add_argument('--keys', nargs='+', help='what to draw (default: every loss and every AP)')
     args = parser.parse_args()
+    from mmkit.visualization import plot_curves  # imports torch, which `--help` need not wait for
+
     print(plot_curves(args.log, args.out, args.keys))
 
 

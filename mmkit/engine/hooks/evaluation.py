@@ -16,7 +16,7 @@ from mmkit.engine.hook import Hook, Record
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import multi_gpu_test, single_gpu_test
 from mmkit.engine.runner import Runner
-from mmkit.registry import HOOKS, about
+from mmkit.registry import HOOKS
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
@@ -188,7 +188,7 @@ class DistEvalHook(EvalHook):
 def _unknown_metric(key: str, names: Iterable[str]) -> ConfigError:
     near = nearest(key, names, 1) or [next(iter(names))]
     message = f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?'
-    return about(ConfigError(message), 'save_best')
+    return ConfigError(message, key='save_best')
 
 
 def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkit.config import ConfigError
 from mmkit.layers import BaseModule, Sequential
@@ -47,7 +47,7 @@ class Detector(BaseModule):
             backbone.pop('pretrained', None)
         self.backbone = build_from_cfg(backbone, BACKBONES)
         if isinstance(neck, Sequence):
-            self.neck = Sequential(*(build_from_cfg(part, NECKS) for part in neck))
+            self.neck: nn.Module = Sequential(*(build_from_cfg(part, NECKS) for part in neck))
         elif neck is not None:
             self.neck = build_from_cfg(neck, NECKS)
 

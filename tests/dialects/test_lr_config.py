@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from mmkit.engine.schedules import Clock, build_lr_schedule, build_momentum_schedule, lr_curve
+from mmkit.dialects.lr_config import lr_curve, read_lr_config, read_momentum_config
+from mmkit.errors import UserError
+from mmkit.schedules import Clock
 
 
 def curve(epochs=4, iters=2, base=1.0, by_epoch_runner=True, **config):
@@ -80,10 +82,10 @@ def test_yolox_grows_with_the_square_and_ends_flat():
 
 
 def test_momentum_falls_where_the_rate_rises():
-    schedule = build_momentum_schedule({'policy': 'OneCycle', 'pct_start': 0.5, 'anneal_strategy': 'linear'})
+    schedule = read_momentum_config({'policy': 'OneCycle', 'pct_start': 0.5, 'anneal_strategy': 'linear'})
     values = [schedule.values([0.9], Clock(0, i, 1, 4, 4))[0] for i in range(4)]
     assert values == pytest.approx([0.95, 0.85, 0.9, 0.95])
-    warm = build_momentum_schedule({'policy': 'step', 'step': 1, 'warmup': 'constant', 'warmup_iters': 1})
+    warm = read_momentum_config({'policy': 'step', 'step': 1, 'warmup': 'constant', 'warmup_iters': 1})
     assert [warm.values([0.8], Clock(e, e, 3, 3, 1))[0] for e in range(3)] == pytest.approx([8, 0.4, 0.2])
 
 
@@ -108,8 +110,9 @@ def test_momentum_falls_where_the_rate_rises():
     ],
 )
 def test_wrong_configs_are_explained(config, error, message):
-    with pytest.raises(error, match=message):
-        build_lr_schedule(config)
+    with pytest.raises(error, match=message) as caught:
+        read_lr_config(config)
+    assert isinstance(caught.value, UserError)
 
 
 def test_curves_that_do_not_fit_the_training_are_explained():
@@ -124,3 +127,32 @@ def test_curves_that_do_not_fit_the_training_are_explained():
 def test_names_of_mmcv_hooks_work_too():
     assert curve(2, 1, type='StepLrUpdaterHook', step=[1]) == pytest.approx([1, 0.1])
     assert curve(2, 1, policy='cosineannealing', min_lr=0) == pytest.approx([1, 0.5])
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        {'policy': 'poly', 'power': 0.9, 'min_lr': 0.1},
+        {'policy': 'CosineAnnealing', 'min_lr': 0.1},
+        {'policy': 'LinearAnnealing', 'min_lr': 0.1},
+        {'policy': 'FlatCosineAnnealing', 'start_percent': 0.5, 'min_lr': 0.1},
+        {'policy': 'CosineRestart', 'periods': [4], 'min_lr': 0.1},
+        {'policy': 'YOLOX', 'num_last_epochs': 1, 'min_lr': 0.1},
+    ],
+)
+def test_after_the_end_a_rate_stays_at_its_end(config):
+    schedule = read_lr_config(config)
+    for done in range(4, 12):
+        assert schedule.values([1.0], Clock(done, 2 * done, 4, 8, 2)) == pytest.approx([0.1])
+
+
+def test_a_cycle_whose_rise_is_a_single_iteration():
+    assert curve(4, 1, policy='OneCycle', max_lr=5, div_factor=5, pct_start=0.25)[:2] == pytest.approx(
+        [5, 3.75], rel=1e-3
+    )
+
+
+def test_yolox_may_count_epochs_and_warm_up_in_iterations():
+    config = {'policy': 'YOLOX', 'num_last_epochs': 1, 'min_lr_ratio': 0.0, 'warmup': 'exp', 'warmup_iters': 3}
+    values = curve(5, 2, **config, warmup_ratio=1)
+    assert values == pytest.approx([1 / 9, 4 / 9, 1, 1, 0.5, 0.5, 0, 0, 0, 0], abs=1e-6)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
-from mmkit.config.budget import Budget
 from mmkit.config.config_dict import ConfigDict, Origin
-from mmkit.config.errors import ConfigError, UnsafeConfigError
-from mmkit.config.operations import METHODS, Operations
+from mmkit.config.interpreter.budget import Budget
+from mmkit.config.interpreter.operations import METHODS, Operations
+from mmkit.config.source import Source, fill_refs
+from mmkit.errors import ConfigError, UnsafeConfigError
 from mmkit.utils.names import nearest
 
 WAY_OUT = (
@@ -20,20 +20,6 @@ WAY_OUT = (
     '--trust-config runs it as Python.'
 )
 _CONVERSIONS = {115: 's', 114: 'r', 97: 'a'}
-
-
-@dataclass
-class Source:
-    """The text of one config file."""
-
-    file: str  # as messages show it
-    text: str
-    refs: Mapping[str, str] = field(default_factory=dict)  # stand-in -> dotted key of `{{_base_.key}}`
-
-    def at(self, line: int) -> str:
-        lines = self.text.splitlines()
-        shown = lines[line - 1].strip() if 0 < line <= len(lines) else ''
-        return f'{self.file}:{line}: {shown}'
 
 
 class Expressions:
@@ -182,12 +168,14 @@ class Expressions:
         if not isinstance(value, ConfigDict):
             raise TypeError(f'** needs a dict, got {type(value).__name__}')
         self.budget.spend(len(value))
-        made.update(value)
+        made._overlay(value)
 
     def make_dict(self, args: Sequence[Any], keywords: Sequence[ast.keyword]) -> ConfigDict:
         """`dict(...)`."""
         self.budget.spend_on(args)
-        made = ConfigDict(*args)
+        made = ConfigDict()
+        for items in args:
+            made._overlay(items if isinstance(items, ConfigDict) else dict(items))
         for keyword in keywords:
             if keyword.arg is None:
                 self.spread(made, keyword.value)
@@ -292,7 +280,7 @@ class Expressions:
             raise self.refusal(f'method {func.attr!r} of {type(owner).__name__} is out of reach', node)
         args = self.sequence(node.args)
         if isinstance(owner, ConfigDict) and func.attr == 'update':
-            owner.update(self.make_dict(args, node.keywords))
+            owner._overlay(self.make_dict(args, node.keywords))
             return None
         return self.operations.method(owner, func.attr, args, self.make_dict((), node.keywords))
 
@@ -307,16 +295,6 @@ class Expressions:
             self.budget.spend_on(value)
             return deepcopy(value)
         return self.operations.functions[name](*args, **self.make_dict((), node.keywords))
-
-
-def fill_refs(text: str, refs: Mapping[str, str], base_value: Callable[[str], Any]) -> Any:
-    """`text` with the stand-ins of `{{_base_.key}}` replaced; where it is nothing else, the value in its own type."""
-    for stand_in, key in refs.items():
-        if text == stand_in:
-            return base_value(key)
-        if stand_in in text:
-            text = text.replace(stand_in, str(base_value(key)))
-    return text
 
 
 def described(node: ast.AST) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
-from mmkit.config.budget import MAX_BITS, Budget, Refused, checked_int
 from mmkit.config.config_dict import ConfigDict
+from mmkit.config.interpreter.budget import MAX_BITS, Budget, Refused, checked_int
 
 METHODS: dict[type, frozenset[str]] = {
     ConfigDict: frozenset('clear copy get items keys pop popitem setdefault update values'.split()),
@@ -38,7 +38,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
     ast.LShift: operator.lshift,
     ast.RShift: operator.rshift,
-    ast.BitOr: operator.or_,
+    ast.BitOr: lambda left, right: _united(left, right) if isinstance(left, ConfigDict) else left | right,
     ast.BitAnd: operator.and_,
     ast.BitXor: operator.xor,
 }
@@ -61,6 +61,15 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.Not: operator.not_,
     ast.Invert: operator.invert,
 }
+
+
+def _united(left: ConfigDict, right: Any) -> ConfigDict:
+    """`left | right` of plain dicts; that of ConfigDicts merges dicts in dicts."""
+    if not isinstance(right, ConfigDict):
+        raise TypeError(f'| needs two dicts, got a dict and {right!r}')
+    united = left.copy()
+    united._overlay(right)
+    return united
 
 
 class Operations:

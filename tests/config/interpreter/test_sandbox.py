@@ -64,6 +64,7 @@ ESCAPES = {
     'augment an attribute': 'x = dict(a=1)\nx.a += 1',
     'loop over an attribute': 'x = dict(a=1)\nfor x.a in [1]:\n    pass',
     'private helper': 'x = dict(a=1)._locate("a")',
+    'method of addict': 'x = dict(a=1).freeze()',
     'init': 'x = dict(a=1)\nx.__init__(b=2)',
     'setstate': 'x = dict(a=1)\nx.__setstate__(dict(update=1))',
     'fromkeys': 'x = dict().fromkeys([1])',

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from mmkit.config.budget import Refused
 from mmkit.config.config_dict import ConfigDict
-from mmkit.config.errors import ConfigError
-from mmkit.config.expressions import Expressions, described
+from mmkit.config.interpreter.budget import Refused
+from mmkit.config.interpreter.expressions import Expressions, described
+from mmkit.errors import ConfigError
 
 
 class _Break(Exception):
@@ -20,7 +20,7 @@ class _Continue(Exception):
     pass
 
 
-class Evaluator(Expressions):
+class Interpreter(Expressions):
     """Runs the statements of one config file; each kind has its method, `run_For` for ast.For, others are refused.
 
     Raises:
@@ -90,7 +90,7 @@ class Evaluator(Expressions):
             return old
         if isinstance(old, ConfigDict) and isinstance(op, ast.BitOr):
             self.budget.spend_on(value)
-            old.update(value)
+            old._overlay(self.make_dict([value], ()))
             return old
         return self.operations.binary(type(op), old, value)
 

@@ -48,6 +48,8 @@ def read(text):
         'for a, b in dict(x=1).items():\n  c = a, b',
         '_private = 1\n__hidden = 2',
         'l = [1]\nl *= 2\nt = (1,)\nt += (2,)\ns = "a"\ns += "b"',
+        'x = dict(a=dict(b=1)); y = dict(a=dict(c=2)); z = x | y; w = {**x, **y}; x.update(y); x |= z',
+        'x = dict(a=dict(b=1)); x |= [("a", dict(c=2))]; y = dict([("a", dict(b=1)), ("a", dict(c=2))])',
     ],
 )
 def test_same_as_python(text):
@@ -63,7 +65,10 @@ def test_same_as_python(text):
     [
         ('alpha = 1\nx = alpa', r"2: x = alpa\n  NameError: name 'alpa' is not defined; the nearest: alpha"),
         ('x = [1][5]', r'1: x = \[1\]\[5\]\n  IndexError: list index out of range'),
-        ('m = dict(\n  depth=5)\nx = m["deph"]', "3: .*\n  KeyError: no key 'deph' in this config; the nearest: depth"),
+        (
+            'm = dict(\n  depth=5)\nx = m["deph"]',
+            "3: .*\n  MissingKeyError: no key 'deph' .*; the nearest: depth",
+        ),
         ('x = 1 + "a"', 'TypeError: unsupported operand'),
         ('x = 1 / 0', 'ZeroDivisionError'),
         ('x = len(5)', 'TypeError'),
@@ -75,6 +80,8 @@ def test_same_as_python(text):
         ('break', 'outside a loop'),
         ('x = (1', 'not valid Python'),
         ('x = 1 @ 2', 'operator MatMult is not one of a config'),
+        ('x = dict() + [1]', 'TypeError: unsupported operand'),
+        ('x = dict() | [1]', 'needs two dicts'),
     ],
 )
 def test_wrong_configs_show_line_and_source(text, message):
