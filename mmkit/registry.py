@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
 
 from mmkit.config.config_dict import ConfigDict
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from mmkit.protocols import DenseHead, Metric, Transform
+    from mmkit.protocols import (
+        Assigner,
+        BoxCoder,
+        BoxSampler,
+        DenseHead,
+        IoUCalculator,
+        MatchCost,
+        Metric,
+        PriorGenerator,
+        Transform,
+    )
 
 # The way of a user's class into a registry, for messages.
 _OWN_CLASS = (
@@ -242,13 +252,23 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -
 
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
-    """The parameters of a constructor or function; None where Python cannot tell."""
-    from inspect import signature
+    """The parameters of a constructor or function; None where Python cannot tell.
+
+    `**kwargs: Unpack[SomeTypedDict]` stands for the keys of the dict.
+    """
+    from inspect import Parameter, signature
 
     try:
-        return signature(target).parameters
+        parameters = signature(target).parameters
     except (ValueError, TypeError):
         return None
+    expanded = {key: each for key, each in parameters.items() if 'Unpack[' not in str(each.annotation)}
+    for key in parameters.keys() - expanded.keys():
+        function = target.func if isinstance(target, functools.partial) else target
+        constructor = function.__init__ if isinstance(function, type) else function
+        (unpacked,) = get_args(get_type_hints(constructor, include_extras=True)[key])
+        expanded |= {name: Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in unpacked.__annotations__}
+    return expanded
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
@@ -282,7 +302,7 @@ CLASSIFIERS: Registry[nn.Module] = Registry('classifier')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
-DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
 ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
 BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
 MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
@@ -305,12 +325,12 @@ TRANSFORMER: Registry[Any] = Registry('transformer')
 TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
 TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
-PRIOR_GENERATORS: Registry[Any] = Registry('prior generator')
-BBOX_ASSIGNERS: Registry[Any] = Registry('box assigner')
-BBOX_SAMPLERS: Registry[Any] = Registry('box sampler')
-BBOX_CODERS: Registry[Any] = Registry('box coder')
-IOU_CALCULATORS: Registry[Any] = Registry('IoU calculator')
-MATCH_COSTS: Registry[Any] = Registry('match cost')
+PRIOR_GENERATORS: Registry[PriorGenerator] = Registry('prior generator')
+BBOX_ASSIGNERS: Registry[Assigner] = Registry('box assigner')
+BBOX_SAMPLERS: Registry[BoxSampler] = Registry('box sampler')
+BBOX_CODERS: Registry[BoxCoder] = Registry('box coder')
+IOU_CALCULATORS: Registry[IoUCalculator] = Registry('IoU calculator')
+MATCH_COSTS: Registry[MatchCost] = Registry('match cost')
 
 DATASETS: Registry[Any] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')

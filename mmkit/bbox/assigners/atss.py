@@ -84,7 +84,7 @@ class ATSSAssigner(BaseAssigner):
     def _nearest(self, distances: Tensor, num_level_bboxes: Sequence[int]) -> Tensor:
         """(M, K) indices of the candidates of each ground truth."""
         candidates, start = [], 0
-        for level in distances.split(list(num_level_bboxes)):
+        for level in torch.split(distances, list(num_level_bboxes)):
             candidates.append(level.topk(min(self.topk, len(level)), dim=0, largest=False).indices + start)
             start += len(level)
         return torch.cat(candidates)

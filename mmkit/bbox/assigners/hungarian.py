@@ -61,7 +61,7 @@ class HungarianAssigner(BaseAssigner):
         on_host = torch.cat([cost.flatten() for cost in costs]).cpu()  # the one transfer from the device
         num_layers, _, num_query = cls_scores.shape[:3]
         matched = torch.full(cls_scores.shape[:3], BACKGROUND, dtype=torch.long)
-        for i, image_costs in enumerate(on_host.split([cost.numel() for cost in costs])):
+        for i, image_costs in enumerate(torch.split(on_host, [cost.numel() for cost in costs])):
             for layer, cost in enumerate(image_costs.view(num_layers, num_query, len(gts[i]))):
                 queries, objects = linear_sum_assignment(cost.numpy())
                 matched[layer, i, torch.from_numpy(queries)] = torch.from_numpy(objects)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkit.bbox.samplers.base import BaseSampler, SamplingContext, random_choice
 from mmkit.bbox.samplers.random import RandomSampler
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import BBOX_SAMPLERS
 
 
@@ -22,7 +23,7 @@ class InstanceBalancedPosSampler(RandomSampler):
         if len(positive) <= num:
             return positive
         gt_inds = context.assignment.gt_inds[positive]
-        with_priors = gt_inds.unique()
+        with_priors: Tensor = torch.unique(gt_inds)
         per_gt = round(num / len(with_priors)) + 1
         chosen = torch.cat([random_choice(positive[gt_inds == gt], per_gt) for gt in with_priors])
         return _fill_up(random_choice(chosen, num), positive, num)
@@ -55,11 +56,11 @@ class IoUBalancedNegSampler(RandomSampler):
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if not (floor_thr >= 0 or floor_thr == -1):
-            raise ValueError(f'floor_thr must be -1, or 0 or above, got {floor_thr}')
+            raise InvalidValueError(f'floor_thr must be -1, or 0 or above, got {floor_thr}', key='floor_thr')
         if not 0 <= floor_fraction <= 1:
-            raise ValueError(f'floor_fraction must be within 0 .. 1, got {floor_fraction}')
+            raise InvalidValueError(f'floor_fraction must be within 0 .. 1, got {floor_fraction}', key='floor_fraction')
         if num_bins < 1:
-            raise ValueError(f'num_bins must be at least 1, got {num_bins}')
+            raise InvalidValueError(f'num_bins must be at least 1, got {num_bins}', key='num_bins')
         self.floor_thr = floor_thr
         self.floor_fraction = floor_fraction
         self.num_bins = num_bins
@@ -114,8 +115,8 @@ class CombinedSampler(BaseSampler):
         add_gt_as_proposals: bool = True,
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
-        self.pos_sampler: BaseSampler = BBOX_SAMPLERS.build(pos_sampler, num=num, pos_fraction=pos_fraction)
-        self.neg_sampler: BaseSampler = BBOX_SAMPLERS.build(neg_sampler, num=num, pos_fraction=pos_fraction)
+        self.pos_sampler = _build_part(pos_sampler, num, pos_fraction)
+        self.neg_sampler = _build_part(neg_sampler, num, pos_fraction)
         self.needs_hard_losses = self.pos_sampler.needs_hard_losses or self.neg_sampler.needs_hard_losses
 
     def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
@@ -123,6 +124,14 @@ class CombinedSampler(BaseSampler):
 
     def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
         return self.neg_sampler.choose_neg(context, num)
+
+
+def _build_part(cfg: Mapping[str, Any] | BaseSampler, num: int, pos_fraction: float) -> BaseSampler:
+    """A sampler that can choose positives and negatives separately."""
+    sampler = BBOX_SAMPLERS.build(cfg, num=num, pos_fraction=pos_fraction)
+    if not isinstance(sampler, BaseSampler):
+        raise InvalidTypeError(f'CombinedSampler combines samplers that choose, {type(sampler).__name__} takes all')
+    return sampler
 
 
 def _fill_up(chosen: Tensor, gallery: Tensor, num: int) -> Tensor:

@@ -11,10 +11,8 @@ from mmkit.models.settings import known_settings
 from mmkit.protocols import Assigner, BoxSampler
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, build_from_cfg
 
-Cfg = Mapping[str, Any]
 
-
-def build_assigner(cfg: Cfg, head: str, known: Collection[str] = ()) -> Assigner:
+def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
     """Assigner of the head of this name.
 
     Args:
@@ -33,7 +31,7 @@ def build_assigner(cfg: Cfg, head: str, known: Collection[str] = ()) -> Assigner
     return assigner
 
 
-def build_sampler(cfg: Cfg | None, head: str) -> BoxSampler:
+def build_sampler(cfg: Mapping[str, Any] | None, head: str) -> BoxSampler:
     """Sampler of the head of this name; without a config, one that takes all priors.
 
     Raises:
@@ -49,7 +47,7 @@ def build_sampler(cfg: Cfg | None, head: str) -> BoxSampler:
     return sampler
 
 
-def refuse_sampler(cfg: Cfg | None, head: str) -> None:
+def refuse_sampler(cfg: Mapping[str, Any] | None, head: str) -> None:
     """Raise a ValueError if `cfg` asks the head of this name, whose loss sees all priors, for a sample."""
     sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
     if not sampler.takes_all:
@@ -69,7 +67,7 @@ class UnsampledTraining:
     sampler: None = None
 
     @classmethod
-    def from_cfg(cls, cfg: Cfg, head: str, known: Collection[str]) -> UnsampledTraining:
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str, known: Collection[str]) -> UnsampledTraining:
         """Read a config for the head of this name, which fills in the `known` fields of `PriorInfo`."""
         settings = known_settings(cfg, cls, 'train_cfg')
         refuse_sampler(settings.get('sampler'), head)

@@ -25,13 +25,9 @@ def test_only_responsible_priors_are_positive() -> None:
 
 
 def test_the_best_responsible_prior_serves_below_the_threshold() -> None:
-    found = GridAssigner(0.9, 0.5).assign(
-        PRIORS, GTS, info=flags(0, 1, 1, 1)
-    )
+    found = GridAssigner(0.9, 0.5).assign(PRIORS, GTS, info=flags(0, 1, 1, 1))
     assert found.gt_inds.tolist() == [-2, 0, 1, -1]
-    strict = GridAssigner(0.9, 0.5, min_pos_iou=0.8).assign(
-        PRIORS, GTS, info=flags(1, 1, 1, 1)
-    )
+    strict = GridAssigner(0.9, 0.5, min_pos_iou=0.8).assign(PRIORS, GTS, info=flags(1, 1, 1, 1))
     assert strict.gt_inds.tolist() == [0, -2, -2, -1]
 
 
@@ -57,7 +53,5 @@ def test_negatives_within_two_bounds() -> None:
 
 def test_nothing_to_assign() -> None:
     none = flags(0, 0, 0, 0)
-    assert (
-        GridAssigner(0.5, 0.5).assign(PRIORS, GTS[:0], info=none).gt_inds.tolist() == [-1] * 4
-    )
+    assert GridAssigner(0.5, 0.5).assign(PRIORS, GTS[:0], info=none).gt_inds.tolist() == [-1] * 4
     assert GridAssigner(0.5, 0.5).assign(PRIORS[:0], GTS, info=flags()).gt_inds.shape == (0,)

@@ -5,15 +5,15 @@ import torch
 
 from mmkit.bbox.samplers import PseudoSampler, RandomSampler
 from mmkit.models.dense_heads import ATSSHead, GFLHead, RetinaHead, YOLOXHead
-from mmkit.models.dense_heads.training_settings import dense_sampler
+from mmkit.models.dense_heads.training_settings import build_sampler
 from tests.models.scenes import batch_of, truth
 
 RANDOM = dict(type='RandomSampler', num=8, pos_fraction=0.5)
 
 
 def test_all_priors_unless_asked_for_less():
-    assert isinstance(dense_sampler({}, 'a head'), PseudoSampler)
-    assert isinstance(dense_sampler(dict(sampler=dict(RANDOM, add_gt_as_proposals=False)), 'a head'), RandomSampler)
+    assert isinstance(build_sampler(None, 'a head'), PseudoSampler)
+    assert isinstance(build_sampler(dict(RANDOM, add_gt_as_proposals=False), 'a head'), RandomSampler)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_all_priors_unless_asked_for_less():
 def test_what_needs_a_second_stage_is_refused(sampler, message):
     """An added ground truth would shift the indices of all priors by one."""
     with pytest.raises(ValueError, match=message):
-        dense_sampler(dict(sampler=sampler), 'a head')
+        build_sampler(sampler, 'a head')
 
 
 BY_IOU = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -38,10 +38,10 @@ SIM_OTA, GRID = dict(type='SimOTAAssigner'), dict(type='GridAssigner', pos_iou_t
 @pytest.mark.parametrize(
     ('head', 'assigner', 'message'),
     [
-        (RetinaHead, SIM_OTA, 'RetinaHead cannot train with SimOTAAssigner, which assigns by priors, scores: .* boxes'),
-        (GFLHead, GRID, 'GFLHead cannot train with GridAssigner, which assigns by responsible'),
-        (YOLOXHead, BY_IOU, 'YOLOXHead cannot train with MaxIoUAssigner, which assigns by IoU: .* priors, scores only'),
-        (YOLOXHead, GRID, 'YOLOXHead cannot train with GridAssigner'),
+        (RetinaHead, SIM_OTA, 'RetinaHead cannot train with SimOTAAssigner, which needs points, scores: .* boxes'),
+        (GFLHead, GRID, 'GFLHead cannot train with GridAssigner, which needs responsible'),
+        (YOLOXHead, GRID, 'YOLOXHead cannot train with GridAssigner, .* boxes, points, scores'),
+        (ATSSHead, dict(type='ATSSAssigner', topk=9, alpha=0.8), 'ATSSAssigner, which needs bbox_preds, scores'),
     ],
 )
 def test_an_assigner_that_needs_what_the_head_has_not_is_refused(head, assigner, message):
@@ -65,7 +65,7 @@ def test_losses_that_see_all_priors_say_that_the_sampler_plays_no_part():
     cfg = dict(assigner=BY_IOU, sampler=dict(RANDOM, add_gt_as_proposals=False))
     with pytest.warns(UserWarning, match='RetinaHead: FocalLoss sees all priors'):
         head = RetinaHead(2, 4, feat_channels=4, loss_cls=dict(type='FocalLoss', use_sigmoid=True), train_cfg=cfg)
-    assert isinstance(head.sampler, PseudoSampler) and not head.sampling
+    assert isinstance(head.train_cfg.sampler, PseudoSampler)
 
 
 @pytest.mark.parametrize(('head', 'assigner'), [(ATSSHead, BY_IOU), (GFLHead, BY_IOU), (YOLOXHead, SIM_OTA)])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmkit.bbox.samplers import PseudoSampler
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.dense_head import DenseHead, OutsT
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead, OutsT
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, probabilities
 from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler, refuse_sampler
@@ -24,20 +24,18 @@ from mmkit.protocols import Assigner, BoxCoder, BoxSampler, PriorGenerator
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
-Cfg = Mapping[str, Any]
-
 
 class AnchorHeadArgs(TypedDict, total=False):
     """Arguments that every head with anchors takes besides those of its own; see `BaseAnchorHead`."""
 
     feat_channels: int
-    anchor_generator: Cfg
-    bbox_coder: Cfg
+    anchor_generator: Mapping[str, Any]
+    bbox_coder: Mapping[str, Any]
     reg_decoded_bbox: bool
-    loss_cls: Cfg
-    loss_bbox: Cfg
-    train_cfg: Cfg | None
-    test_cfg: Cfg | None
+    loss_cls: Mapping[str, Any]
+    loss_bbox: Mapping[str, Any]
+    train_cfg: Mapping[str, Any] | None
+    test_cfg: Mapping[str, Any] | None
     init_cfg: InitCfg
 
 
@@ -86,7 +84,7 @@ def inside_image(anchors: Tensor, valid: Tensor, img_shape: tuple[int, int], all
     return valid & low & high
 
 
-class BaseAnchorHead(DenseHead[OutsT], BaseModule):
+class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
     """Base of heads with anchors: their construction, their targets, their decoding.
 
     Args:
@@ -114,18 +112,20 @@ class BaseAnchorHead(DenseHead[OutsT], BaseModule):
         num_classes: int,
         in_channels: int | Sequence[int],
         feat_channels: int = 256,
-        anchor_generator: Cfg = dict(
+        anchor_generator: Mapping[str, Any] = dict(
             type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
         ),
-        bbox_coder: Cfg = dict(
+        bbox_coder: Mapping[str, Any] = dict(
             type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
         ),
         reg_decoded_bbox: bool = False,
-        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox: Cfg = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        init_cfg: InitCfg = dict(type='Normal', layer='Conv2d', std=0.01),
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Normal', layer='Conv2d', std=0.01
+        ),
     ) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
@@ -143,7 +143,7 @@ class BaseAnchorHead(DenseHead[OutsT], BaseModule):
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         self._init_layers()
 
-    def _read_train_cfg(self, cfg: Cfg) -> AnchorTraining:
+    def _read_train_cfg(self, cfg: Mapping[str, Any]) -> AnchorTraining:
         settings, head = known_settings(cfg, self.training_settings, 'train_cfg'), type(self).__name__
         if not self.takes_sampler:
             refuse_sampler(settings.pop('sampler', None), head)
@@ -202,7 +202,7 @@ class BaseAnchorHead(DenseHead[OutsT], BaseModule):
         candidates = anchors[inside_inds]
         info = PriorInfo()
         if 'num_level_bboxes' in settings.assigner.needs:
-            levels = inside.split([len(level) for level in valid])
+            levels = torch.split(inside, [len(level) for level in valid])
             info = PriorInfo(num_level_bboxes=[int(level.sum()) for level in levels])
         if self.num_classes == 1 and gts.labels is not None:  # class-agnostic
             gts = Instances(bboxes=gts.bboxes, labels=torch.zeros_like(gts.labels))
@@ -249,13 +249,8 @@ class BaseAnchorHead(DenseHead[OutsT], BaseModule):
     ) -> list[LevelPredictions]:
         """Predictions of each level, from raw scores and deltas."""
         deltas = [flatten_level(each.detach().float(), 4) for each in bbox_preds]
-        levels = zip(
-            self.class_probabilities(cls_scores),
-            deltas,
-            self.anchors(cls_scores),
-            factors or [None] * len(deltas),
-            strict=True,
-        )
+        level_factors: Sequence[Tensor | None] = factors or [None] * len(deltas)
+        levels = zip(self.class_probabilities(cls_scores), deltas, self.anchors(cls_scores), level_factors, strict=True)
         return [LevelPredictions(*level) for level in levels]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from mmkit.bbox import bbox2distance
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead, Cfg
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import (
     centerness,
@@ -66,9 +66,9 @@ class ATSSHead(BaseAnchorHead[ATSSOuts]):
         in_channels: int,
         pred_kernel_size: int = 3,
         stacked_convs: int = 4,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
-        loss_centerness: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
+        loss_centerness: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         self.pred_kernel_size = pred_kernel_size

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from mmkit.bbox import bbox_overlaps
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead, Cfg
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import centers_of, featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
@@ -44,7 +44,8 @@ class Integral(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """(..., 4 * (reg_max + 1)) logits -> (..., 4) means."""
         # Not a matrix product, which autocast would take to half precision.
-        return (logits.unflatten(-1, (4, self.reg_max + 1)).softmax(dim=-1) * self.project).sum(dim=-1)
+        distributions = logits.reshape(*logits.shape[:-1], 4, self.reg_max + 1).softmax(dim=-1)
+        return (distributions * self.project).sum(dim=-1)
 
 
 @HEADS.register_module()
@@ -83,9 +84,9 @@ class GFLHead(BaseAnchorHead[GFLOuts]):
         num_classes: int,
         in_channels: int,
         stacked_convs: int = 4,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
-        loss_dfl: Cfg = dict(type='DistributionFocalLoss', loss_weight=0.25),
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
+        loss_dfl: Mapping[str, Any] = dict(type='DistributionFocalLoss', loss_weight=0.25),
         reg_max: int = 16,
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
@@ -138,10 +139,10 @@ class GFLHead(BaseAnchorHead[GFLOuts]):
         logits = flatten_levels(distance_logits, 4 * (self.reg_max + 1))  # (B, N, 4 * (reg_max + 1))
 
         positive = targets.labels < self.num_classes  # (B, N) with P positives
-        points, strides = torch.cat(self.points(levels)).expand(*positive.shape, 4)[positive].split(2, dim=1)
+        pos_points = torch.cat(self.points(levels)).expand(*positive.shape, 4)[positive]  # (P, 4)
         # From here on the unit is the stride of the level.
-        points = points / strides  # (P, 2)
-        pos_gts = targets.bbox_targets[positive] / strides[:, :1]  # (P, 4)
+        points = pos_points[:, :2] / pos_points[:, 2:]  # (P, 2)
+        pos_gts = targets.bbox_targets[positive] / pos_points[:, 2:3]  # (P, 4)
         boxes = self.bbox_coder.decode(points, self.integral(logits[positive]))
         distances = self.bbox_coder.encode(points, pos_gts).clamp(0, self.reg_max - 0.1)  # (P, 4)
         quality = torch.zeros_like(targets.label_weights)  # (B, N)

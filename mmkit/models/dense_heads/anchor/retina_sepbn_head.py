@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmkit.layers import bias_init_with_prob, normal_init
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts, Cfg
+from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 
@@ -32,8 +33,8 @@ class RetinaSepBNHead(AnchorHead):
         num_ins: int,
         in_channels: int,
         stacked_convs: int = 4,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = None,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         if kwargs.setdefault('init_cfg', None) is not None:
@@ -52,9 +53,9 @@ class RetinaSepBNHead(AnchorHead):
 
     def _towers(self) -> nn.ModuleList:
         """A tower for each level; all have the convolutions of the first."""
-        kinds = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
         towers = [
-            conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, **kinds) for _ in range(self.num_ins)
+            conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+            for _ in range(self.num_ins)
         ]
         for tower in towers[1:]:
             for own, shared in zip(tower, towers[0], strict=True):
@@ -63,16 +64,16 @@ class RetinaSepBNHead(AnchorHead):
 
     def init_weights(self) -> None:
         super().init_weights()
-        for convs in (self.cls_convs, self.reg_convs):
-            for layer in convs[0].children():
-                normal_init(layer.conv, std=0.01)
+        for layer in [*self.cls_convs[0].children(), *self.reg_convs[0].children()]:
+            assert isinstance(layer, ConvModule)
+            normal_init(layer.conv, std=0.01)
         normal_init(self.retina_cls, std=0.01, bias=bias_init_with_prob(0.01))
         normal_init(self.retina_reg, std=0.01)
 
     def forward(self, feats: Sequence[Tensor]) -> AnchorOuts:
         """As `AnchorHead.forward`; the towers belong to the levels by their order."""
-        cls_feats = [apply_convs(tower, feat) for tower, feat in zip(self.cls_convs, feats, strict=True)]
-        reg_feats = [apply_convs(tower, feat) for tower, feat in zip(self.reg_convs, feats, strict=True)]
+        cls_feats = [apply_convs(tower.children(), feat) for tower, feat in zip(self.cls_convs, feats, strict=True)]
+        reg_feats = [apply_convs(tower.children(), feat) for tower, feat in zip(self.reg_convs, feats, strict=True)]
         return AnchorOuts(
             cls_scores=[self.retina_cls(feat) for feat in cls_feats],
             bbox_preds=[self.retina_reg(feat) for feat in reg_feats],

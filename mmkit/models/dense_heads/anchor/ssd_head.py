@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
-from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts, AnchorTraining, BaseAnchorHead, Cfg
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts, AnchorTraining, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.registry import HEADS
@@ -58,10 +58,10 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
         stacked_convs: int = 0,
         feat_channels: int = 256,
         use_depthwise: bool = False,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = None,
-        act_cfg: Cfg | None = None,
-        anchor_generator: Cfg = dict(
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        act_cfg: Mapping[str, Any] | None = None,
+        anchor_generator: Mapping[str, Any] = dict(
             type='SSDAnchorGenerator',
             scale_major=False,
             input_size=300,
@@ -69,13 +69,15 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
             ratios=([2], [2, 3], [2, 3], [2, 3], [2], [2]),
             basesize_ratio_range=(0.1, 0.9),
         ),
-        bbox_coder: Cfg = dict(
+        bbox_coder: Mapping[str, Any] = dict(
             type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
         ),
         reg_decoded_bbox: bool = False,
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        init_cfg: InitCfg = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Xavier', layer='Conv2d', distribution='uniform', bias=0
+        ),
     ) -> None:
         self.stacked_convs = stacked_convs
         self.use_depthwise = use_depthwise
@@ -107,7 +109,7 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
         self.reg_convs = nn.ModuleList(self._branch(a, n * 4) for a, n in levels)
 
     def _branch(self, channels: int, out_channels: int) -> nn.Sequential:
-        kinds = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        kinds: dict[str, Any] = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
         block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
         layers: list[nn.Module] = []
         for _ in range(self.stacked_convs):

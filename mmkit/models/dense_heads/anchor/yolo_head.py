@@ -14,8 +14,7 @@ from mmkit.bbox.coders import YOLOBBoxCoder
 from mmkit.bbox.priors import YOLOAnchorGenerator
 from mmkit.bbox.samplers import PseudoSampler
 from mmkit.layers import BaseModule, ConvModule
-from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.dense_head import DenseHead
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
 from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler
@@ -23,8 +22,6 @@ from mmkit.models.settings import known_settings
 from mmkit.protocols import Assigner, BoxSampler
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
-
-Cfg = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,14 @@ class YOLOTraining:
     sampler: BoxSampler = field(default_factory=PseudoSampler)
 
     @classmethod
-    def from_cfg(cls, cfg: Cfg, head: str) -> YOLOTraining:
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> YOLOTraining:
         settings = known_settings(cfg, cls, 'train_cfg')
         assigner = build_assigner(settings['assigner'], head, known=['responsible'])
         return cls(assigner, build_sampler(settings.get('sampler'), head))
 
 
 @HEADS.register_module()
-class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
+class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
     """Centre within the cell, size, objectness and class scores of each anchor.
 
     Args:
@@ -76,7 +73,7 @@ class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
         num_classes: int,
         in_channels: Sequence[int],
         out_channels: Sequence[int] = (1024, 512, 256),
-        anchor_generator: Cfg = dict(
+        anchor_generator: Mapping[str, Any] = dict(
             type='YOLOAnchorGenerator',
             base_sizes=[
                 [(116, 90), (156, 198), (373, 326)],
@@ -85,19 +82,21 @@ class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
             ],
             strides=[32, 16, 8],
         ),
-        bbox_coder: Cfg = dict(type='YOLOBBoxCoder'),
+        bbox_coder: Mapping[str, Any] = dict(type='YOLOBBoxCoder'),
         featmap_strides: Sequence[int] = (32, 16, 8),
         one_hot_smoother: float = 0.0,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = dict(type='BN', requires_grad=True),
-        act_cfg: Cfg | None = dict(type='LeakyReLU', negative_slope=0.1),
-        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_conf: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_xy: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_wh: Cfg = dict(type='MSELoss', loss_weight=1.0),
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        init_cfg: InitCfg = dict(type='Normal', std=0.01, override=dict(name='convs_pred')),
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = dict(type='BN', requires_grad=True),
+        act_cfg: Mapping[str, Any] | None = dict(type='LeakyReLU', negative_slope=0.1),
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_conf: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_xy: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_wh: Mapping[str, Any] = dict(type='MSELoss', loss_weight=1.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Normal', std=0.01, override=dict(name='convs_pred')
+        ),
     ) -> None:
         super().__init__(init_cfg)
         if not len(in_channels) == len(out_channels) == len(featmap_strides):
@@ -112,7 +111,9 @@ class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
         if not isinstance(coder, YOLOBBoxCoder):
             raise TypeError(f'YOLOV3Head: bbox_coder must be a YOLOBBoxCoder, got {type(coder).__name__}')
         if not isinstance(generator, YOLOAnchorGenerator):
-            raise TypeError(f'YOLOV3Head: anchor_generator must be a YOLOAnchorGenerator, got {type(generator).__name__}')
+            raise TypeError(
+                f'YOLOV3Head: anchor_generator must be a YOLOAnchorGenerator, got {type(generator).__name__}'
+            )
         self.bbox_coder, self.prior_generator = coder, generator
         self.num_base_priors = generator.num_base_priors[0]
         self.loss_cls: nn.Module = build_from_cfg(loss_cls, LOSSES)
@@ -121,9 +122,9 @@ class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
         self.loss_wh: nn.Module = build_from_cfg(loss_wh, LOSSES)
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
         self.train_cfg = YOLOTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
-        kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.convs_bridge = nn.ModuleList(
-            ConvModule(a, b, 3, padding=1, **kinds) for a, b in zip(in_channels, out_channels)
+            ConvModule(a, b, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+            for a, b in zip(in_channels, out_channels)
         )
         self.convs_pred = nn.ModuleList(
             nn.Conv2d(b, self.num_base_priors * self.num_attributes, 1) for b in out_channels
@@ -161,8 +162,8 @@ class YOLOV3Head(DenseHead[list[Tensor]], BaseModule):
         anchors = torch.cat(levels)  # (N, 4)
         strides = torch.cat([a.new_full((len(a),), s) for a, s in zip(levels, self.featmap_strides)])
         pairs = [self.targets(anchors, strides, featmap_sizes(outs), gts) for gts in batch.gts]
-        targets = torch.stack([target for target, _ in pairs]).split(sizes, dim=1)
-        negatives = torch.stack([negative for _, negative in pairs]).split(sizes, dim=1)
+        targets = torch.split(torch.stack([target for target, _ in pairs]), sizes, dim=1)
+        negatives = torch.split(torch.stack([negative for _, negative in pairs]), sizes, dim=1)
 
         losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_conf=[], loss_xy=[], loss_wh=[])
         for out, target, negative in zip(outs, targets, negatives):

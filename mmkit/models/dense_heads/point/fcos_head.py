@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from mmkit.bbox import bbox2distance
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.layers import BaseModule, Scale
-from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.dense_head import DenseHead
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import (
     centerness,
@@ -29,8 +28,6 @@ from mmkit.protocols import BoxCoder
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, Instances
 
-Cfg = Mapping[str, Any]
-
 
 class FCOSOuts(NamedTuple):
     """Predictions of each level: scores (B, C, H, W), distances (B, 4, H, W) and centerness logits (B, 1, H, W).
@@ -44,7 +41,7 @@ class FCOSOuts(NamedTuple):
 
 
 @HEADS.register_module()
-class FCOSHead(DenseHead[FCOSOuts], BaseModule):
+class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
     """Class scores of the points of every level, and distances to the sides of the object around them.
 
     Args:
@@ -74,11 +71,11 @@ class FCOSHead(DenseHead[FCOSOuts], BaseModule):
         center_sample_radius: float = 1.5,
         norm_on_bbox: bool = False,
         centerness_on_reg: bool = False,
-        loss_cls: Cfg = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox: Cfg = dict(type='IoULoss', loss_weight=1.0),
-        loss_centerness: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
-        init_cfg: InitCfg = dict(
+        loss_cls: Mapping[str, Any] = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox: Mapping[str, Any] = dict(type='IoULoss', loss_weight=1.0),
+        loss_centerness: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
             type='Normal',
             layer='Conv2d',
             std=0.01,
@@ -89,10 +86,10 @@ class FCOSHead(DenseHead[FCOSOuts], BaseModule):
         strides: Sequence[int] = (4, 8, 16, 32, 64),
         dcn_on_last_conv: bool = False,
         conv_bias: bool | str = 'auto',
-        bbox_coder: Cfg = dict(type='DistancePointBBoxCoder'),
-        conv_cfg: Cfg | None = None,
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
+        bbox_coder: Mapping[str, Any] = dict(type='DistancePointBBoxCoder'),
+        conv_cfg: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if len(regress_ranges) != len(strides):

@@ -14,15 +14,12 @@ from torch.nn import functional as F
 from mmkit.bbox import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, bias_init_with_prob
-from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.dense_head import DenseHead
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, finish_predictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.training_settings import UnsampledTraining
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
-
-Cfg = Mapping[str, Any]
 
 
 class YOLOXOuts(NamedTuple):
@@ -44,7 +41,7 @@ class YOLOXTargets:
 
 
 @HEADS.register_module()
-class YOLOXHead(DenseHead[YOLOXOuts], BaseModule):
+class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
     """Two branches for each level; one box for each cell, scored by class times objectness.
 
     Args:
@@ -76,16 +73,16 @@ class YOLOXHead(DenseHead[YOLOXOuts], BaseModule):
         use_depthwise: bool = False,
         dcn_on_last_conv: bool = False,
         conv_bias: bool | str = 'auto',
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: Cfg | None = dict(type='Swish'),
-        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
-        loss_bbox: Cfg = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
-        loss_obj: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
-        loss_l1: Cfg = dict(type='L1Loss', reduction='sum', loss_weight=1.0),
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        init_cfg: InitCfg = dict(
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: Mapping[str, Any] | None = dict(type='Swish'),
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
+        loss_bbox: Mapping[str, Any] = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
+        loss_obj: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
+        loss_l1: Mapping[str, Any] = dict(type='L1Loss', reduction='sum', loss_weight=1.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
             type='Kaiming',
             layer='Conv2d',
             a=math.sqrt(5),
@@ -104,12 +101,12 @@ class YOLOXHead(DenseHead[YOLOXOuts], BaseModule):
         self.loss_l1: nn.Module = build_from_cfg(loss_l1, LOSSES)
         self.prior_generator = MlvlPointGenerator(self.strides, offset=0)
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
-        self.train_cfg = (
-            UnsampledTraining.from_cfg(train_cfg, type(self).__name__, known=['scores', 'points']) if train_cfg else None
-        )
+        self.train_cfg = None
+        if train_cfg:
+            self.train_cfg = UnsampledTraining.from_cfg(train_cfg, type(self).__name__, known=['scores', 'points'])
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule
-        kinds = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, bias=conv_bias)
+        kinds: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, bias=conv_bias)
 
         def branch() -> nn.Sequential:
             layers = []

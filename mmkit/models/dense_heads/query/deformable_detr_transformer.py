@@ -13,7 +13,8 @@ from mmkit.layers import BaseModule, xavier_init
 from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, Sampling
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
-from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
+from mmkit.models.dense_heads.query.detr_transformer import build_sequence
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
@@ -76,7 +77,7 @@ class DeformableDetrTransformerDecoder(TransformerLayerSequence):
         super().__init__(transformerlayers, num_layers, init_cfg)
         self.return_intermediate = return_intermediate
 
-    def forward(
+    def forward(  # type: ignore[override]  # another contract: it needs and returns references
         self,
         query: Tensor,
         value: Tensor,
@@ -130,8 +131,8 @@ class DeformableDetrTransformer(BaseModule):
         super().__init__(init_cfg)
         self.as_two_stage = as_two_stage
         self.two_stage_num_proposals = two_stage_num_proposals
-        self.encoder = build_from_cfg(encoder, TRANSFORMER_LAYER_SEQUENCE)
-        self.decoder = build_from_cfg(decoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.encoder = build_sequence(encoder, 'encoder')
+        self.decoder = build_sequence(decoder, 'decoder')
         self.embed_dims = dims = self.encoder.embed_dims
         self.level_embeds = nn.Parameter(torch.zeros(num_feature_levels, dims))
         if as_two_stage:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -11,7 +11,6 @@ from typing_extensions import Unpack
 from mmkit.layers.transformer import FFN
 from mmkit.models.dense_heads.query.detr_transformer import Transformer
 from mmkit.models.dense_heads.query.query_head import (
-    Cfg,
     QueryHead,
     QueryHeadArgs,
     QueryOuts,
@@ -52,9 +51,9 @@ class DETRHead(QueryHead[QueryOuts]):
         in_channels: int,
         num_query: int = 100,
         num_reg_fcs: int = 2,
-        transformer: Cfg | None = None,
-        positional_encoding: Cfg = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
-        loss_cls: Cfg = dict(
+        transformer: Mapping[str, Any] | None = None,
+        positional_encoding: Mapping[str, Any] = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
+        loss_cls: Mapping[str, Any] = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
         **kwargs: Unpack[QueryHeadArgs],

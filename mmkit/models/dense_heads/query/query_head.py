@@ -23,8 +23,6 @@ from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
-Cfg = Mapping[str, Any]
-
 
 class QueryOuts(NamedTuple):
     """Class logits (L, B, Q, C or C+1) and boxes (L, B, Q, 4), normalised cx cy w h, of L decoder layers."""
@@ -50,10 +48,10 @@ class QueryHeadArgs(TypedDict, total=False):
     """Arguments that every head with queries takes besides those of its own; see `QueryHead`."""
 
     sync_cls_avg_factor: bool
-    loss_bbox: Cfg
-    loss_iou: Cfg
-    train_cfg: Cfg | None
-    test_cfg: Cfg | None
+    loss_bbox: Mapping[str, Any]
+    loss_iou: Mapping[str, Any]
+    train_cfg: Mapping[str, Any] | None
+    test_cfg: Mapping[str, Any] | None
     init_cfg: InitCfg
 
 
@@ -70,7 +68,7 @@ class QueryTraining:
     sampler: None = None
 
     @classmethod
-    def from_cfg(cls, cfg: Cfg, head: str) -> QueryTraining:
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> QueryTraining:
         settings = known_settings(cfg, cls, 'train_cfg')
         refuse_sampler(settings.get('sampler'), head)
         assigner = build_assigner(settings['assigner'], head, known=['cls_scores', 'img_shape'])
@@ -120,18 +118,17 @@ def resize_mask(mask: Tensor | None, feat: Tensor) -> Tensor:
     return functional.interpolate(mask[:, None].float(), size=feat.shape[-2:])[:, 0].bool()
 
 
-def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
+def build_encoding(cfg: Mapping[str, Any], embed_dims: int) -> nn.Module:
     """Positional encoding of cells for a transformer of width `embed_dims`.
 
     Raises:
         ValueError: if the encoding has another width.
     """
     encoding: nn.Module = build_from_cfg(cfg, POSITIONAL_ENCODING)
-    known = isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding))
-    if known and encoding.num_feats * 2 != embed_dims:
-        raise ValueError(
-            f'positional_encoding.num_feats must be half of the embed_dims {embed_dims}, got {encoding.num_feats}'
-        )
+    if isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding)):
+        width = encoding.num_feats
+        if width * 2 != embed_dims:
+            raise ValueError(f'positional_encoding.num_feats must be half of the embed_dims {embed_dims}, got {width}')
     return encoding
 
 
@@ -156,13 +153,13 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self,
         num_classes: int,
         num_query: int,
-        loss_cls: Cfg,
+        loss_cls: Mapping[str, Any],
         bg_cls_weight: float = 0.0,
         sync_cls_avg_factor: bool = False,
-        loss_bbox: Cfg = dict(type='L1Loss', loss_weight=5.0),
-        loss_iou: Cfg = dict(type='GIoULoss', loss_weight=2.0),
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = dict(max_per_img=100),
+        loss_bbox: Mapping[str, Any] = dict(type='L1Loss', loss_weight=5.0),
+        loss_iou: Mapping[str, Any] = dict(type='GIoULoss', loss_weight=2.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = dict(max_per_img=100),
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -256,7 +253,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self,
         outs: OutsT,
         metas: Sequence[ImageMeta],
-        cfg: Cfg | None = None,
+        cfg: Mapping[str, Any] | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; `cfg` overrides the head's `test_cfg`."""

@@ -15,7 +15,7 @@ from mmkit.structures import Batch, ImageMeta, Instances
 OutsT = TypeVar('OutsT')
 
 
-class DenseHead(Generic[OutsT]):
+class BaseDenseHead(Generic[OutsT]):
     """The four verbs of a dense head: `forward`, `loss`, `decode` and `predict`.
 
     A head adds this class to the bases of its module, and defines `forward`, `loss`, `level_predictions` and
@@ -56,9 +56,7 @@ class DenseHead(Generic[OutsT]):
         levels = self.level_predictions(outs)
         priors = torch.cat([level.priors for level in levels])  # (N, P)
         box_preds = torch.cat([level.box_preds for level in levels], dim=1)  # (B, N, K)
-        boxes = [
-            self.decode_boxes(priors, preds, meta.img_shape) for preds, meta in zip(box_preds, metas, strict=True)
-        ]
+        boxes = [self.decode_boxes(priors, preds, meta.img_shape) for preds, meta in zip(box_preds, metas, strict=True)]
         return torch.stack(boxes), torch.cat([level.final_scores for level in levels], dim=1)
 
     def predict(
