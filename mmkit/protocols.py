@@ -108,7 +108,7 @@ class Assigner(Protocol):
 class Matcher(Assigner, Protocol):
     """An assigner that pairs predictions one to one with objects, for a whole batch at once."""
 
-    def match(
+    def match_batch(
         self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], img_shapes: Sequence[Sequence[int]]
     ) -> Tensor:
         """(L, B, Q) index of the object in its image, -1: background; as many objects in each of the L layers.
@@ -152,7 +152,7 @@ class BoxCoder(Protocol):
         """(N, 4) targets that lead from priors (N, 2 or 4) to boxes (N, 4)."""
         ...
 
-    def decode(self, priors: Tensor, preds: Tensor, max_shape: Sequence[int] | None = None, /) -> Tensor:
+    def decode(self, priors: Tensor, preds: Tensor, /, max_shape: Sequence[int] | None = None) -> Tensor:
         """(..., 4) boxes, clipped to `max_shape` (height, width) where the coder does so."""
         ...
 

@@ -265,8 +265,9 @@ def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
     expanded = {key: each for key, each in parameters.items() if 'Unpack[' not in str(each.annotation)}
     for key in parameters.keys() - expanded.keys():
         function = target.func if isinstance(target, functools.partial) else target
-        constructor = function.__init__ if isinstance(function, type) else function
-        (unpacked,) = get_args(get_type_hints(constructor, include_extras=True)[key])
+        if isinstance(function, type):  # the constructor may be inherited
+            function = next(vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base))
+        (unpacked,) = get_args(get_type_hints(function, include_extras=True)[key])
         expanded |= {name: Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in unpacked.__annotations__}
     return expanded
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.assigners.max_iou import neg_range, take_latest
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND, IGNORED
@@ -38,7 +39,7 @@ class GridAssigner(BaseAssigner):
         neg_iou_thr: float | Sequence[float],
         min_pos_iou: float = 0.0,
         gt_max_assign_all: bool = True,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
     ) -> None:
         self.pos_iou_thr = pos_iou_thr
         # Without a lower bound, a prior that overlaps nothing is background, too.

@@ -40,7 +40,7 @@ class HungarianAssigner(BaseAssigner):
         self.iou_cost = IoUCost() if iou_cost is None else MATCH_COSTS.build(iou_cost)
 
     @torch.no_grad()
-    def match(
+    def match_batch(
         self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], img_shapes: Sequence[Sequence[int]]
     ) -> Tensor:
         """Match the queries of B images with their objects, for L decoder layers independently.
@@ -88,5 +88,5 @@ class HungarianAssigner(BaseAssigner):
             info: `cls_scores` and `img_shape`.
         """
         cls_scores, img_shape = required(info.cls_scores, 'cls_scores'), required(info.img_shape, 'img_shape')
-        matched = self.match(cls_scores[None, None], bboxes[None, None], [gts], [img_shape])
+        matched = self.match_batch(cls_scores[None, None], bboxes[None, None], [gts], [img_shape])
         return Assignment.from_gt_inds(matched[0, 0], bboxes.new_zeros(len(bboxes), dtype=torch.float32), gts)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
 
@@ -37,7 +38,7 @@ class TaskAlignedAssigner(BaseAssigner):
 
     needs = frozenset({'scores', 'bbox_preds'})
 
-    def __init__(self, topk: int, iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None) -> None:
+    def __init__(self, topk: int, iou_calculator: Mapping[str, Any] | IoUCalculator | None = None) -> None:
         if topk < 1:
             raise ValueError(f'topk of TaskAlignedAssigner must be at least 1, got {topk}')
         self.topk = topk

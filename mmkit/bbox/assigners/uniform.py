@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.boxes import xyxy_to_cxcywh
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import IGNORED
@@ -50,7 +51,7 @@ class UniformAssigner(BaseAssigner):
         pos_ignore_thr: float,
         neg_ignore_thr: float,
         match_times: int = 4,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
     ) -> None:
         self.pos_ignore_thr = pos_ignore_thr
         self.neg_ignore_thr = neg_ignore_thr

@@ -50,7 +50,7 @@ def test_a_batch_of_layers_is_matched_with_one_transfer(monkeypatch) -> None:
     transfers = []
     to_host = torch.Tensor.cpu
     monkeypatch.setattr(torch.Tensor, 'cpu', lambda tensor: transfers.append(tensor.shape) or to_host(tensor))
-    matched = assigner.match(scores, boxes, gts, shapes)
+    matched = assigner.match_batch(scores, boxes, gts, shapes)
     assert transfers == [(2 * 4 * (2 + 0 + 1),)]
     assert matched.tolist() == [[each.gt_inds.tolist() for each in layer] for layer in alone]
     assert (matched >= 0).sum(-1).tolist() == [[2, 0, 1]] * 2

@@ -107,7 +107,8 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         self.num_classes = num_classes
         self.featmap_strides = list(featmap_strides)
         self.one_hot_smoother = one_hot_smoother
-        coder, generator = build_from_cfg(bbox_coder, BBOX_CODERS), build_from_cfg(anchor_generator, PRIOR_GENERATORS)
+        coder: object = build_from_cfg(bbox_coder, BBOX_CODERS)
+        generator: object = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
         if not isinstance(coder, YOLOBBoxCoder):
             raise TypeError(f'YOLOV3Head: bbox_coder must be a YOLOBBoxCoder, got {type(coder).__name__}')
         if not isinstance(generator, YOLOAnchorGenerator):

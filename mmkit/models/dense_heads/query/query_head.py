@@ -225,7 +225,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         """Targets of logits (L, B, Q, C) and boxes (L, B, Q, 4), matched once for all images and layers."""
         if self.train_cfg is None:
             raise ValueError(f'training needs a train_cfg, and this {type(self).__name__} was built without one')
-        matched = self.train_cfg.assigner.match(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
+        matched = self.train_cfg.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
         positive = matched >= 0  # (L, B, Q)
         counts = [len(each) for each in gts]
         starts = matched.new_tensor([sum(counts[:i]) for i in range(len(counts))])  # (B,) first object of each image
