@@ -300,6 +300,7 @@ SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
 CLASSIFIERS: Registry[nn.Module] = Registry('classifier')
+DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')

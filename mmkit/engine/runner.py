@@ -282,7 +282,7 @@ class Runner:
             count = 0
             for count, self.batch in enumerate(batches, 1):  # noqa: B007
                 self.call('before_val_iter')
-                _, values = sum_losses(self.module.loss(self.batch.to(self.device)))
+                _, values = sum_losses(self.module.loss(self.module.preprocess(self.batch.to(self.device))))
                 averages.update(to_numbers(values), len(self.batch))
                 self.call('after_val_iter')
             self.call('after_val_epoch')

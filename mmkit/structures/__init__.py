@@ -5,6 +5,7 @@ from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
 from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
+from mmkit.structures.pytree import register_node
 
 __all__ = [
     'Assignment',
@@ -20,5 +21,6 @@ __all__ = [
     'PriorInfo',
     'Sample',
     'SamplingResult',
+    'register_node',
     'rescaled_size',
 ]

@@ -90,7 +90,7 @@ class Transpose:
 
 @TRANSFORMS.register_module()
 class ToDataContainer:
-    """Checks that fields are there. How each is put into a batch is decided by its kind, so nothing needs wrapping.
+    """Checks that fields exist. The kind of a field decides how it is put into a batch, so nothing needs wrapping.
 
     Args:
         fields: dict(key=, stack=) each; `stack` must say what happens anyway: images and semantic maps are stacked,
@@ -130,7 +130,7 @@ class DefaultFormatBundle:
 
     Args:
         img_to_float: uint8 images become float32.
-        pad_val: dict(img=, seg=), what smaller images and maps of a batch are filled up with. Masks are not stacked,
+        pad_val: dict(img=, seg=), values that pad smaller images and maps in a batch. Masks are not stacked,
             so `masks` is 0.
 
     Raises:
@@ -165,7 +165,7 @@ class Collect:
 
     Args:
         keys: some of img, gt_bboxes, gt_labels, gt_masks, gt_bboxes_ignore, gt_semantic_seg, gt_label, proposals.
-        meta_keys: what the model is to know about the image: fields of `ImageMeta`, which always has all of its fields;
+        meta_keys: what the model will know about the image: fields of `ImageMeta`, which always has all of its fields;
             naming one that the transforms have not set is an error only for fields without a default.
 
     Raises:
@@ -209,7 +209,7 @@ class Collect:
 
 
 def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
-    """What happened to the image. Steps that did not happen have left no trace in `sample`: no flip, scale 1."""
+    """The history of the image. Steps that did not happen have left no trace in `sample`: no flip, scale 1."""
     size = tuple(img.shape[-2:])
     factor = sample.get('scale_factor', 1.0)
     return ImageMeta(
@@ -223,6 +223,7 @@ def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
         flip=bool(sample.get('flip', False)),
         flip_direction=sample.get('flip_direction') if sample.get('flip', False) else None,
         img_norm_cfg=sample.get('img_norm_cfg'),
+        norm_shape=sample.get('norm_shape'),
     )
 
 
