@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mmkit.config.config_dict import ConfigDict
 from mmkit.config.explain import spells_number
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
+Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -247,22 +248,31 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -
 def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
     """The parameters of a constructor or function; None where Python cannot tell.
 
-    `**kwargs: Unpack[SomeTypedDict]` stands for the keys of the dict.
+    `**options: Unpack[SomeTypedDict]`, with which a variant passes on arguments of its base, counts as the keys of it.
     """
     from inspect import Parameter, signature
 
     try:
-        parameters = signature(target).parameters
+        parameters = dict(signature(target).parameters)
     except (ValueError, TypeError):
         return None
-    expanded = {key: each for key, each in parameters.items() if 'Unpack[' not in str(each.annotation)}
-    for key in parameters.keys() - expanded.keys():
-        function = target.func if isinstance(target, functools.partial) else target
-        if isinstance(function, type):  # the constructor may be inherited
-            function = next(vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base))
-        (unpacked,) = get_args(get_type_hints(function, include_extras=True)[key])
-        expanded |= {name: Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in unpacked.__annotations__}
-    return expanded
+    for name, parameter in list(parameters.items()):
+        if parameter.kind is parameter.VAR_KEYWORD and str(parameter.annotation).startswith(('Unpack[', '*')):
+            del parameters[name]
+            for key in _unpacked(target, name):
+                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None)
+    return parameters
+
+
+def _unpacked(target: Callable[..., Any], name: str) -> Sequence[str]:
+    """The keys of the TypedDict that annotates the keyword parameter `name`."""
+    from typing import get_args
+
+    from typing_extensions import get_type_hints
+
+    function = target.func if isinstance(target, functools.partial) else target
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
+    return list(get_args(hints[name])[0].__annotations__)
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmkit.layers import BaseModule, xavier_init
-from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, Sampling
+from mmkit.layers import BaseModule, MultiScaleDeformableAttention, Sampling, xavier_init
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
 from mmkit.models.dense_heads.query.detr_transformer import build_sequence
