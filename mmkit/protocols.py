@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from mmkit.structures import (
         Assignment,
         Batch,
+        ClassScores,
         ImageMeta,
         Instances,
+        Masks,
         Prediction,
         PriorInfo,
         Sample,
@@ -38,6 +40,22 @@ class Progress:
     max_epochs: int
     iter: int
     max_iters: int
+
+
+@runtime_checkable
+class TracksProgress(Protocol):
+    """A model whose training depends on how far it is, such as YOLOX with its image sizes."""
+
+    def set_progress(self, progress: Progress) -> None:
+        """Called before every training iteration."""
+
+
+@runtime_checkable
+class HasExtraLosses(Protocol):
+    """A model with losses for the last epochs only."""
+
+    def use_extra_losses(self) -> None:
+        """Add them from now on."""
 
 
 class Transform(Protocol):
@@ -69,6 +87,11 @@ class DenseHead(Protocol[OutsT]):
     `OutsT` is the output of its `forward`: tensors, in a tuple or a list of a type of its own.
     """
 
+    @property
+    def test_cfg(self) -> NMSSettings | None:
+        """Settings of `predict`; None if the head was built without them, or has no NMS."""
+        ...
+
     def __call__(self, feats: Sequence[Tensor]) -> OutsT: ...
 
     def loss(self, outs: OutsT, batch: Batch) -> dict[str, Tensor]:
@@ -80,9 +103,212 @@ class DenseHead(Protocol[OutsT]):
         ...
 
     def predict(
-        self, outs: OutsT, metas: Sequence[ImageMeta], cfg: Mapping[str, Any] | None = None, rescale: bool = True
+        self,
+        outs: OutsT,
+        metas: Sequence[ImageMeta],
+        cfg: Mapping[str, Any] | NMSSettings | None = None,
+        rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, in pixels of the original image with `rescale`."""
+        ...
+
+
+class NMSSettings(Protocol):
+    """The way from scored boxes to detections, as a `test_cfg` has it."""
+
+    @property
+    def score_thr(self) -> float:
+        """Detections score above this."""
+        ...
+
+    @property
+    def nms(self) -> Mapping[str, Any]:
+        """Arguments of `mmkit.ops.batched_nms`."""
+        ...
+
+    @property
+    def max_per_img(self) -> int:
+        """Detections kept per image; negative: all."""
+        ...
+
+
+@dataclass
+class RoITargets:
+    """Training targets of R regions; background has the label `num_classes`."""
+
+    labels: Tensor  # (R,) int64
+    label_weights: Tensor  # (R,)
+    bbox_targets: Tensor  # (R, 4)
+    bbox_weights: Tensor  # (R, 4)
+
+
+@runtime_checkable
+class ScoringLoss(Protocol):
+    """A classification loss with its own number of logits, activation and accuracy, as `SeesawLoss`."""
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Logits that a head for `num_classes` must give."""
+        ...
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Logits (N, ...) -> probabilities (N, C + 1), background last."""
+        ...
+
+    def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Figures to log, by name."""
+        ...
+
+
+class RoIExtractor(Protocol):
+    """Region features from feature maps."""
+
+    @property
+    def num_inputs(self) -> int:
+        """Levels that it reads, from the finest."""
+        ...
+
+    def __call__(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Levels (B, C, H_l, W_l) and regions (R, 5) (index of the image, x1, y1, x2, y2) -> (R, C, h, w)."""
+        ...
+
+
+class BBoxHead(Protocol):
+    """A head that classifies regions and refines their boxes."""
+
+    num_classes: int
+
+    def __call__(self, feats: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """(R, C, h, w) -> class scores (R, C + 1) and deltas (R, 4 or 4C); None for an output that it doesn't have."""
+        ...
+
+    def targets(self, samples: Sequence[SamplingResult], pos_weight: float = -1) -> RoITargets:
+        """Targets of the sampled regions of all images, each image's positives before its negatives."""
+        ...
+
+    def loss(
+        self, cls_score: Tensor | None, bbox_pred: Tensor | None, rois: Tensor, targets: RoITargets
+    ) -> dict[str, Tensor]:
+        """Losses by name; those with "loss" in the name are summed."""
+        ...
+
+    def hard_losses(self, feats: Tensor, labels: Tensor) -> Tensor:
+        """Losses (R,) by which OHEM ranks the regions (R, C, h, w); a label of -1 is background."""
+        ...
+
+    def probabilities(self, cls_score: Tensor | None) -> Tensor:
+        """Class scores -> probabilities (R, C + 1), background last."""
+        ...
+
+    def decode(self, rois: Tensor, bbox_pred: Tensor | None, meta: ImageMeta) -> Tensor:
+        """Regions (R, 5) of one image -> their boxes (R, 4 or 4C), in pixels of the network's input."""
+        ...
+
+    def predict(
+        self,
+        rois: Tensor,
+        scores: Tensor,
+        bbox_pred: Tensor | None,
+        meta: ImageMeta,
+        cfg: NMSSettings,
+        rescale: bool = True,
+    ) -> Instances:
+        """Detections of one image, in pixels of the original image with `rescale`."""
+        ...
+
+    def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
+        """Boxes (R, 4) moved by the deltas of their labels (R,)."""
+        ...
+
+
+class MaskHead(Protocol):
+    """A head that segments the object of a region."""
+
+    def __call__(self, feats: Tensor) -> Tensor:
+        """(R, C, h, w) -> logits (R, num_classes or 1, h', w')."""
+        ...
+
+    def targets(
+        self,
+        samples: Sequence[SamplingResult],
+        gts: Sequence[Instances],
+        mask_size: int | Sequence[int],
+        soft: bool = False,
+    ) -> Tensor:
+        """(P, h, w): the ground truth inside the positive boxes of all images."""
+        ...
+
+    def loss(self, logits: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses by name, of the P positive regions."""
+        ...
+
+    def decode(self, stages: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Logits of one or several stages and classes (N,) -> probabilities (N, h, w)."""
+        ...
+
+    def predict(
+        self,
+        stages: Sequence[Tensor],
+        detections: Instances,
+        meta: ImageMeta,
+        threshold: float = 0.5,
+        rescale: bool = True,
+    ) -> Masks:
+        """Masks of the detections in one image, in pixels of the original image with `rescale`."""
+        ...
+
+
+class SemanticHead(Protocol):
+    """A head that predicts a semantic segmentation."""
+
+    def __call__(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Levels -> logits (B, num_classes, h, w) and features (B, C, h, w)."""
+        ...
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of the logits against the map (B, 1, h, w)."""
+        ...
+
+
+class RoIHead(Protocol):
+    """The second stage of a detector."""
+
+    needs: tuple[str, ...]  # fields of the ground truth to learn from, besides boxes and labels
+
+    @property
+    def test_cfg(self) -> NMSSettings | None: ...
+
+    def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
+        """Losses by name; `proposals` are in pixels of the network's input."""
+        ...
+
+    def decode(
+        self, feats: Sequence[Tensor], proposals: Tensor, metas: Sequence[ImageMeta]
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
+        """Proposals (B, P, 4) -> boxes (B, P, 4), scores (B, P, C) and perhaps masks (B, P, h, w), before NMS."""
+        ...
+
+    def predict(
+        self,
+        feats: Sequence[Tensor],
+        proposals: Sequence[Instances],
+        metas: Sequence[ImageMeta],
+        rescale: bool = True,
+    ) -> list[Instances]:
+        """Detections of each image, in pixels of the original image with `rescale`."""
+        ...
+
+
+class ClassificationHead(Protocol):
+    """A head that classifies whole images. `outs` is of a type of its own per head."""
+
+    def __call__(self, feats: tuple[Tensor, ...]) -> Any: ...
+
+    def loss(self, outs: Any, batch: Batch) -> dict[str, Tensor]:
+        """Losses by name; those with "loss" in the name are summed."""
+        ...
+
+    def predict(self, outs: Any, metas: Sequence[ImageMeta]) -> list[ClassScores]:
+        """The scores of each image."""
         ...
 
 

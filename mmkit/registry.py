@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
     from mmkit.protocols import (
         Assigner,
+        BBoxHead,
         BoxCoder,
         BoxSampler,
+        ClassificationHead,
         DenseHead,
         IoUCalculator,
+        MaskHead,
         MatchCost,
         Metric,
         PriorGenerator,
+        RoIExtractor,
+        RoIHead,
+        SemanticHead,
         Transform,
     )
 
@@ -298,7 +304,7 @@ def _place(target: Callable[..., Any]) -> str:
 
 BACKBONES: Registry[nn.Module] = Registry('backbone')
 NECKS: Registry[nn.Module] = Registry('neck')
-ROI_EXTRACTORS: Registry[nn.Module] = Registry('roi extractor')
+ROI_EXTRACTORS: Registry[RoIExtractor] = Registry('roi extractor')
 SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
@@ -308,11 +314,11 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
-ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
-BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
-MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
-SEMANTIC_HEADS: Registry[nn.Module] = Registry('semantic head', HEADS)
-CLS_HEADS: Registry[nn.Module] = Registry('classification head', HEADS)
+ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
+BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
+MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
+SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
+CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')

@@ -49,4 +49,4 @@ def check_masks(model: Any, metric: Any) -> None:
     """Raises a ConfigError if masks are to be evaluated and the model has none."""
     if metric is not None and 'segm' in ([metric] if isinstance(metric, str) else metric):
         if not getattr(model, 'with_mask', True):
-            raise ConfigError(f"metric 'segm' evaluates masks, and this {type(model).__name__} makes boxes only")
+            raise ConfigError("metric 'segm' evaluates masks, and this detector makes boxes only")

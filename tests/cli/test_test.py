@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
     ('flags', 'message'),
     [
         (['--eval', 'bbx'], "unknown metric 'bbx', did you mean 'bbox'? there are: bbox, segm"),
-        (['--eval', 'segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes only"),
+        (['--eval', 'segm'], "metric 'segm' evaluates masks, and this detector makes boxes only"),
         (['--eval', 'bbox', '--eval-options', 'clas_wise=True'], "no argument 'clas_wise', did you mean 'classwise'?"),
         (['--eval', 'bbox', '--eval-options', 'engine=coco'], "unknown engine 'coco'"),
         (['--eval', 'bbox', '--eval-options', 'metric_items=mAP_5'], "unknown metric item 'mAP_5', did you mean 'mAP_"),

@@ -215,7 +215,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'checkpoint_config.intervall=1'], '[checkpoint_config.intervall at --cfg-options]'),
         (['--cfg-options', 'evaluation.metric=bbx'], "did you mean 'bbox'? there are: bbox"),
         (['--cfg-options', 'evaluation.metric=bbx'], '[evaluation.metric at --cfg-options]'),
-        (['--cfg-options', 'evaluation.metric=segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes"),
+        (['--cfg-options', 'evaluation.metric=segm'], "metric 'segm' evaluates masks, and this detector makes boxes"),
         (['--cfg-options', 'evaluation.class_wise=1'], "did you mean 'classwise'? [evaluation.class_wise at --cfg"),
         (['--cfg-options', 'evaluation.save_best=bbox_map'], "did you mean 'bbox_mAP'? [evaluation.save_best at --cfg"),
         (['--cfg-options', 'evaluation.metric_items=mAP50'], "'mAP50', did you mean 'mAP_50'? there are: "),

@@ -17,7 +17,7 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
 from mmkit.models.dense_heads.training_settings import build_assigner, refuse_sampler
 from mmkit.models.losses import uses_sigmoid
-from mmkit.models.settings import known_settings
+from mmkit.models.settings import known_settings, warn_unknown_settings
 from mmkit.protocols import Matcher
 from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -77,13 +77,6 @@ class QueryTraining:
         return cls(assigner)
 
 
-@dataclass(frozen=True)
-class QueryPrediction:
-    """`test_cfg` of a head with queries. `max_per_img`: detections kept per image; None: as many as queries."""
-
-    max_per_img: int | None = None
-
-
 class QueryTargets(NamedTuple):
     """Training targets of Q queries in L layers and B images; each layer has P positives.
 
@@ -141,9 +134,12 @@ class QueryHead(BaseModule, Generic[OutsT]):
         loss_cls, loss_bbox, loss_iou: configs or built objects.
         bg_cls_weight: weight of background in the divisor of softmax losses.
         sync_cls_avg_factor: average the divisor of the classification loss over processes.
-        train_cfg: see `QueryTraining`; `test_cfg`: see `QueryPrediction`.
+        train_cfg: see `QueryTraining`.
+        test_cfg: `max_per_img`, detections kept per image; by default as many as queries.
         init_cfg: initialisation of the weights.
     """
+
+    test_cfg = None  # there is no NMS
 
     if TYPE_CHECKING:  # that of nn.Module promises nothing
 
@@ -172,7 +168,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self.loss_iou: nn.Module = build_from_cfg(loss_iou, LOSSES)
         self.use_sigmoid_cls = uses_sigmoid(self.loss_cls)
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
-        self.test_cfg = QueryPrediction(**known_settings(test_cfg or {}, QueryPrediction, 'test_cfg'))
+        self.max_per_img = self._limit(test_cfg or {})
         self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
 
     @abstractmethod
@@ -183,6 +179,11 @@ class QueryHead(BaseModule, Generic[OutsT]):
             feats: (B, in_channels, h, w) of each level.
             mask: (B, H, W) bool, True where the images are padded; None: nowhere.
         """
+
+    def _limit(self, test_cfg: Mapping[str, Any]) -> int:
+        """Detections kept per image."""
+        warn_unknown_settings(test_cfg, ['max_per_img'], 'test_cfg')
+        return int(test_cfg.get('max_per_img', self.num_query))
 
     # ------------------------------------------------------------------ training
 
@@ -257,10 +258,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; `cfg` overrides the head's `test_cfg`."""
-        settings = self.test_cfg
-        if cfg is not None:
-            settings = QueryPrediction(**known_settings(cfg, QueryPrediction, 'test_cfg'))
-        limit = self.num_query if settings.max_per_img is None else settings.max_per_img
+        limit = self.max_per_img if cfg is None else self._limit(cfg)
         all_bboxes, all_scores = self.decode(outs, metas)
         detections = []
         for bboxes, scores, meta in zip(all_bboxes, all_scores, metas, strict=True):
