@@ -175,7 +175,7 @@ def build_from_cfg(
             target = registry.get(target)
         elif not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        _check_arguments(target, arguments)
+        check_arguments(target, arguments)
         made: T = _call(target, arguments)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
@@ -232,7 +232,7 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
     if parameters is None:
