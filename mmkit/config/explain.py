@@ -1,4 +1,4 @@
-"""The leaves of a config, where each was written, and what differs between two configs."""
+"""The leaves of a config with their origins, and the differences of two configs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def texts_for_numbers(value: ConfigDict) -> Iterator[Leaf]:
 
 
 def spells_number(text: str) -> bool:
-    """Whether a text could be a number."""
+    """Tell if a text could be a number."""
     try:
         float(text)
     except ValueError:
