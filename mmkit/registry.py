@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from mmkit.protocols import (
+        Assigner,
         BBoxHead,
+        BoxCoder,
+        BoxSampler,
         ClassificationHead,
         DenseHead,
+        IoUCalculator,
         MaskHead,
+        MatchCost,
         Metric,
+        PriorGenerator,
         RoIExtractor,
         RoIHead,
         SemanticHead,
@@ -308,7 +314,7 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
-DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
 ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
 BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
@@ -331,12 +337,12 @@ TRANSFORMER: Registry[Any] = Registry('transformer')
 TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
 TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
-PRIOR_GENERATORS: Registry[Any] = Registry('prior generator')
-BBOX_ASSIGNERS: Registry[Any] = Registry('box assigner')
-BBOX_SAMPLERS: Registry[Any] = Registry('box sampler')
-BBOX_CODERS: Registry[Any] = Registry('box coder')
-IOU_CALCULATORS: Registry[Any] = Registry('IoU calculator')
-MATCH_COSTS: Registry[Any] = Registry('match cost')
+PRIOR_GENERATORS: Registry[PriorGenerator] = Registry('prior generator')
+BBOX_ASSIGNERS: Registry[Assigner] = Registry('box assigner')
+BBOX_SAMPLERS: Registry[BoxSampler] = Registry('box sampler')
+BBOX_CODERS: Registry[BoxCoder] = Registry('box coder')
+IOU_CALCULATORS: Registry[IoUCalculator] = Registry('IoU calculator')
+MATCH_COSTS: Registry[MatchCost] = Registry('match cost')
 
 DATASETS: Registry[Any] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')
