@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mmkit.config.config_dict import ConfigDict
-from mmkit.config.explain import spells_number
+from mmkit.config.explain import spelled_number
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
@@ -192,8 +192,9 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         raise
     except (ValueError, TypeError) as error:
         for key, value in arguments.items():
-            if isinstance(value, str) and spells_number(value):
-                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {float(value)!r}'
+            number = spelled_number(value)
+            if number is not None:
+                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
                 raise InvalidTypeError(message, key) from error
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
