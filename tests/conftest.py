@@ -25,9 +25,8 @@ LASTING_VARIABLES = ('LD_LIBRARY_PATH', 'QT_QPA_FONTDIR', 'TORCHINDUCTOR_CACHE_D
 @pytest.fixture(autouse=True)
 def _nothing_leaks():
     """Fail a test that leaves threads, processes, environment variables or process-wide settings behind."""
-    before = settings()
-    threads = set(threading.enumerate())
-    processes = children()
+    before, logs = settings(), log_files()
+    threads, processes = set(threading.enumerate()), children()
     yield
     for thread in set(threading.enumerate()) - threads:
         thread.join(GRACE)
@@ -42,6 +41,7 @@ def _nothing_leaks():
         if not any(name in type(thread).__module__ for name in LASTING_THREADS)
     ]
     leaked += [f'process {pid}' for pid in children() - processes]
+    leaked += [f'open log {path}' for path in log_files() - logs]
     assert not leaked, 'the test leaves behind: ' + '; '.join(leaked)
 
 
@@ -60,12 +60,6 @@ def settings() -> dict[str, Any]:
             or multiprocessing.get_all_start_methods()[0],
             'handler of SIGTERM': signal.getsignal(signal.SIGTERM),
             'handler of SIGINT': signal.getsignal(signal.SIGINT),
-            'log files': [
-                handler
-                for logger in (logging.getLogger(), logging.getLogger('mmkit'))
-                for handler in logger.handlers
-                if isinstance(handler, logging.FileHandler) and handler.baseFilename != os.devnull
-            ],
         }
     )
     torch = sys.modules.get('torch')
@@ -81,6 +75,12 @@ def settings() -> dict[str, Any]:
             }
         )
     return state
+
+
+def log_files() -> set[str]:
+    """Files that the loggers write to."""
+    handlers = [*logging.getLogger().handlers, *logging.getLogger('mmkit').handlers]
+    return {handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)}
 
 
 def children() -> set[int]:
