@@ -14,6 +14,7 @@ from mmkit.datasets.packed import PackedList
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
+from mmkit.errors import MissingFileError
 from mmkit.evaluation import DetectionTruth
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
@@ -81,7 +82,7 @@ class CustomDataset(SeededDataset):
         self.CLASSES = read_classes(classes, type(self).CLASSES)
         self.pipeline = Compose(pipeline)  # before the annotations, whose reading may take a minute
         if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(f'no annotation file {self.ann_file} ({type(self).__name__}.ann_file)')
+            raise MissingFileError(f'no annotation file {self.ann_file}', key='ann_file')
 
         images = self.load_annotations(self.ann_file)
         if self.proposal_file is not None:
