@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mmkit.config.config_dict import ConfigDict
+from mmkit.config.explain import spells_number
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
@@ -174,7 +175,7 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         raise
     except (ValueError, TypeError) as error:
         for key, value in arguments.items():
-            if isinstance(value, str) and _is_number(value):
+            if isinstance(value, str) and spells_number(value):
                 message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {float(value)!r}'
                 raise InvalidTypeError(message, key) from error
         if isinstance(error, ValueError):
@@ -182,14 +183,6 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
             raise InvalidTypeError(f'{_name(target)}: {error}') from error
         raise
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.dialects.recipe import LossScale, StepSettings
 from mmkit.engine.checkpoint import load_state_dict, save_checkpoint, unwrap
 from mmkit.engine.ema import ModelEma
 from mmkit.engine.hook import Hook, Record, priority_value
@@ -28,7 +29,6 @@ from mmkit.engine.losses import sum_losses, to_numbers
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
-from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import RUNNERS
 from mmkit.schedules import Clock
 from mmkit.structures import Batch

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from mmkit.apis import train_detector
+from mmkit.dialects.recipe import LossScale, StepSettings
 from mmkit.engine.hook import Hook, Record, priority_value
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner, IterBasedRunner
-from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import HOOKS
 from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
 

@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from mmkit.config import Config, ConfigError
-from mmkit.config.legacy import upgrade
+from mmkit.dialects.legacy import upgrade
 
 OLD = """
 model = dict(
