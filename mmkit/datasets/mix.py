@@ -52,7 +52,7 @@ class MultiImageMixDataset(SeededDataset):
         self,
         dataset: Mapping[str, Any] | SeededDataset,
         pipeline: Sequence[Mapping[str, Any] | Transform],
-        dynamic_scale: Any = None,
+        dynamic_scale: object = None,
         skip_type_keys: Sequence[str] | None = None,
         max_refetch: int = 15,
     ) -> None:
@@ -93,13 +93,15 @@ class MultiImageMixDataset(SeededDataset):
         return self.dataset.get_cat_ids(index)
 
     def get(self, index: int, rng: np.random.Generator) -> Any:
-        sample = self.dataset.get(index, rng)
+        sample: Any = self.dataset.get(index, rng)
         for transform, choose, skipped in zip(self.transforms, self._choosers, self._skipped.tolist()):
             if not skipped:
                 sample = self._apply(transform, choose, sample, rng)
         return sample
 
-    def _apply(self, transform: Transform, choose: Choose | None, sample: Any, rng: np.random.Generator) -> Any:
+    def _apply(
+        self, transform: Transform, choose: Choose | None, sample: dict[str, Any], rng: np.random.Generator
+    ) -> Any:
         for _ in range(self.max_refetch):
             attempt = copy.deepcopy(sample, {id(rng): rng})  # the generator goes on, it is not copied
             if choose is not None:
