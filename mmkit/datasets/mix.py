@@ -70,7 +70,7 @@ class MultiImageMixDataset(SeededDataset):
         self._choosers = [_chooser(step) if isinstance(step, MixTransform) else None for step in self.transforms]
         # shared memory, so that a change reaches workers that are already running
         self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
-        self._skipped.share_memory_()  # type: ignore[no-untyped-call]  # torch's stubs
+        self._skipped.share_memory_()
         self.update_skip_type_keys(skip_type_keys or ())
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:

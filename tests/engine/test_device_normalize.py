@@ -80,7 +80,7 @@ def test_what_a_caller_has_built_is_not_changed(cfg):
     from mmkit.models import build_detector
 
     dataset = build_dataset(cfg.data.train)
-    runner, (loader,) = assemble(read_recipe(cfg), build_detector(cfg.model), [dataset])
+    _, (loader,) = assemble(read_recipe(cfg), build_detector(cfg.model), [dataset])
     assert next(iter(loader)).imgs.dtype == torch.float32
 
 
