@@ -15,6 +15,7 @@ from mmkit.datasets import build_metrics
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import check_masks, run_metrics
+from mmkit.engine.state import Best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.metrics import DatasetMetric, compute_metrics
 from mmkit.metrics.base import as_dataset_metric
@@ -198,12 +199,13 @@ class EvalHook(Hook):
         """The best of the epochs until the resumed one: the last checkpoint was written before its evaluation."""
         for path in output_directory(runner, self.out_dir).glob('best_*.pth'):
             try:
-                best = read_weights(path)['runner']['best']
+                best: Best = read_weights(path)['runner']['best']
             except (ValueError, KeyError):
                 runner.logger.warning('%s is broken and is not compared with', path)
                 continue
             if runner.best.get('iter', 0) < best['iter'] <= runner.iter:
-                runner.best = {**best, 'path': str(path)}
+                best['path'] = str(path)  # it may have been moved
+                runner.best = best
 
 
 @HOOKS.register_module()
