@@ -29,7 +29,7 @@ def collect_env() -> dict[str, str]:
         env[f'GPU {index}'] = torch.cuda.get_device_name(index)
     if torch.cuda.is_available():
         env['CUDA'] = str(torch.version.cuda)
-        env['cuDNN'] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        env['cuDNN'] = str(torch.backends.cudnn.version())
     for title, module in [('PyTorch', 'torch'), ('TorchVision', 'torchvision'), ('NumPy', 'numpy'), ('OpenCV', 'cv2')]:
         try:
             env[title] = str(importlib.import_module(module).__version__)
