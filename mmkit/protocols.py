@@ -38,6 +38,13 @@ class TracksProgress(Protocol):
 
 
 @runtime_checkable
+class FreezesNorms(Protocol):
+    """A backbone that can keep its batch norms in evaluation mode while training."""
+
+    norm_eval: bool
+
+
+@runtime_checkable
 class HasExtraLosses(Protocol):
     """A model with losses for the last epochs only."""
 

@@ -76,7 +76,7 @@ class Detector(BaseModule):
         return None
 
     def set_progress(self, progress: Progress) -> None:
-        """Told before every training iteration how far the training is; most detectors don't care."""
+        """Called before every training iteration; a detector whose training depends on it overrides this."""
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
