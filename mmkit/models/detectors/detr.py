@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor
 
-from mmkit.models.dense_heads.query.detr_head import QueryOutputs, padding_mask
+from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask
 from mmkit.models.detectors.single_stage import SingleStageDetector
 from mmkit.protocols import NMSSettings
 from mmkit.registry import DETECTORS
@@ -22,6 +22,6 @@ class DETR(SingleStageDetector):
     def nms_settings(self) -> NMSSettings | None:
         return None
 
-    def _outs(self, batch: Batch) -> QueryOutputs:
-        head = cast(Callable[[tuple[Tensor, ...], Tensor], QueryOutputs], self.bbox_head)
+    def _outs(self, batch: Batch) -> QueryOuts:
+        head = cast(Callable[[tuple[Tensor, ...], Tensor], QueryOuts], self.bbox_head)
         return head(self.extract_feat(batch.imgs), padding_mask(batch.imgs, batch.metas))

@@ -41,7 +41,7 @@ class RPN(Detector):
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
         warn_unknown_settings(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
         warn_unknown_settings(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
-        self.rpn_head: DenseHead = DENSE_HEADS.build(
+        self.rpn_head: DenseHead[Any] = DENSE_HEADS.build(
             rpn_head, train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn')
         )
 

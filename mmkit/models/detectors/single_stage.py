@@ -34,7 +34,7 @@ class SingleStageDetector(Detector):
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(backbone, neck, pretrained, init_cfg)
-        self.bbox_head: DenseHead = DENSE_HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
+        self.bbox_head: DenseHead[Any] = DENSE_HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
 
     @property
     def nms_settings(self) -> NMSSettings | None:

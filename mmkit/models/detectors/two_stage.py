@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.levels import PostProcessing
+from mmkit.models.dense_heads.detections import PostProcessing
 from mmkit.models.detectors.base import Detector
 from mmkit.models.settings import warn_unknown_settings
 from mmkit.protocols import DenseHead, NMSSettings, RoIHead
@@ -50,7 +50,7 @@ class TwoStageDetector(Detector):
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
         warn_unknown_settings(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
         warn_unknown_settings(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
-        self.rpn_head: DenseHead | None = None
+        self.rpn_head: DenseHead[Any] | None = None
         if rpn_head is not None:
             self.rpn_head = DENSE_HEADS.build(rpn_head, train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn'))
         proposal_cfg = train_cfg.get('rpn_proposal', test_cfg.get('rpn'))

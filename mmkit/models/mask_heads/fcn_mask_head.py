@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.bbox import clip_bboxes
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
 from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads.paste import paste_masks
 from mmkit.registry import HEADS, LOSSES
-from mmkit.structures import EncodedMasks, ImageMeta, Instances
+from mmkit.structures import EncodedMasks, ImageMeta, Instances, SamplingResult
 
 UPSAMPLE_KINDS = (None, 'deconv', 'nearest', 'bilinear', 'carafe')
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
@@ -18,7 +17,7 @@ from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
 from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
-from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
 Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 

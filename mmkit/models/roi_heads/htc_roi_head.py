@@ -8,14 +8,13 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads import HTCMaskHead
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead, Cfgs
 from mmkit.protocols import RoIExtractor, SemanticHead
 from mmkit.registry import HEADS, ROI_EXTRACTORS, SEMANTIC_HEADS
-from mmkit.structures import Batch, Instances
+from mmkit.structures import Batch, Instances, SamplingResult
 
 
 @HEADS.register_module()

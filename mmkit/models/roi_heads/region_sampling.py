@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
-from mmkit.structures import Batch, Instances
+from mmkit.structures import Batch, Instances, SamplingResult
 
 
 @torch.no_grad()

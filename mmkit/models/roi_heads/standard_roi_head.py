@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.errors import InvalidValueError
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
@@ -17,7 +16,7 @@ from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED_HEADS
-from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
 
 @HEADS.register_module()

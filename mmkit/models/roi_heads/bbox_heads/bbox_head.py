@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples as SamplingResult
 from mmkit.bbox import multiclass_nms
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_linear_layer
@@ -18,7 +17,7 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
 from mmkit.protocols import NMSSettings, RoITargets, ScoringLoss
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES
-from mmkit.structures import ImageMeta, Instances
+from mmkit.structures import ImageMeta, Instances, SamplingResult
 
 
 @HEADS.register_module(['BBoxHead', 'ConvFCBBoxHead'])
