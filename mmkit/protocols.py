@@ -120,6 +120,14 @@ class DenseHead(Protocol[OutsT]):
         ...
 
 
+class ProposalHead(DenseHead[OutsT], Protocol):
+    """A dense head that proposes regions for a second stage."""
+
+    def decode_proposals(self, outs: OutsT, metas: Sequence[ImageMeta]) -> Tensor:
+        """Proposals (B, P, 4) in pixels of the network's input, where P doesn't depend on the image."""
+        ...
+
+
 class NMSSettings(Protocol):
     """The way from scored boxes to detections, as a `test_cfg` has it."""
 
