@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mmkit.config.config_dict import ConfigDict
+from mmkit.config.explain import spells_number
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
+Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -174,7 +176,7 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         raise
     except (ValueError, TypeError) as error:
         for key, value in arguments.items():
-            if isinstance(value, str) and _is_number(value):
+            if isinstance(value, str) and spells_number(value):
                 message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {float(value)!r}'
                 raise InvalidTypeError(message, key) from error
         if isinstance(error, ValueError):
@@ -182,14 +184,6 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
             raise InvalidTypeError(f'{_name(target)}: {error}') from error
         raise
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager
@@ -217,23 +211,9 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     """Complete the key of an error to its path in the config `cfg`, and add where it was written."""
     if not isinstance(cfg, ConfigDict) or error.is_located:
         return
-    path = cfg._path_of(key) if key is not None else cfg._path
-    origin = cfg._origins.get(key) if key is not None and key in cfg else None
-    if not cfg._path and origin is None:  # a dict made by code: the one around it may know more
+    if not cfg._path and cfg._origins.get(key) is None:  # a dict made by code: the one around it may know more
         return
-    error.locate(path, origin if origin is not None else _origin_of_all(cfg))
-
-
-def _origin_of_all(cfg: ConfigDict) -> str | None:
-    """Where the keys of a config were written: 'a.py:3, b.py:7-12'."""
-    lines: dict[str, list[int]] = {}
-    for origin in (cfg._origins[key] for key in cfg if key in cfg._origins):
-        lines.setdefault(origin.file, []).append(origin.line)
-    places = []
-    for file, numbers in lines.items():
-        first, last = min(numbers), max(numbers)
-        places.append(file if not last else f'{file}:{first}' if first == last else f'{file}:{first}-{last}')
-    return ', '.join(places) or None
+    error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
 def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -256,13 +236,33 @@ def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -
 
 @functools.cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
-    """The parameters of a constructor or function; None where Python cannot tell."""
-    from inspect import signature
+    """The parameters of a constructor or function; None where Python cannot tell.
+
+    `**options: Unpack[SomeTypedDict]`, with which a variant passes on arguments of its base, counts as the keys of it.
+    """
+    from inspect import Parameter, signature
 
     try:
-        return signature(target).parameters
+        parameters = dict(signature(target).parameters)
     except (ValueError, TypeError):
         return None
+    for name, parameter in list(parameters.items()):
+        if parameter.kind is parameter.VAR_KEYWORD and str(parameter.annotation).startswith(('Unpack[', '*')):
+            del parameters[name]
+            for key in _unpacked(target, name):
+                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None)
+    return parameters
+
+
+def _unpacked(target: Callable[..., Any], name: str) -> Sequence[str]:
+    """The keys of the TypedDict that annotates the keyword parameter `name`."""
+    from typing import get_args
+
+    from typing_extensions import get_type_hints
+
+    function = target.func if isinstance(target, functools.partial) else target
+    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
+    return list(get_args(hints[name])[0].__annotations__)
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
@@ -293,6 +293,7 @@ SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
 CLASSIFIERS: Registry[nn.Module] = Registry('classifier')
+DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')

@@ -4,6 +4,7 @@ import sys
 import traceback
 
 import pytest
+from typing_extensions import TypedDict, Unpack
 
 from mmkit.config import Config
 from mmkit.errors import InvalidValueError, UserError
@@ -205,6 +206,27 @@ def test_variants_are_registered_with_defaults():
         registry.build(dict(type='Wide', in_channels=1, out_chanels=7))
 
 
+class NeckOptions(TypedDict, total=False):
+    out_channels: int
+    num_outs: int
+
+
+def test_options_that_a_variant_passes_on_are_checked_by_name():
+    registry = Registry('test variant')
+
+    @registry.register_module()
+    class WideNeck(Neck):
+        def __init__(self, in_channels, **options: 'Unpack[NeckOptions]'):
+            super().__init__(in_channels, **{'out_channels': 512, **options})
+
+    assert registry.build(dict(type='WideNeck', in_channels=1)).out_channels == 512
+    assert registry.build(dict(type='WideNeck', in_channels=1, out_channels=2)).out_channels == 2
+    with pytest.raises(TypeError, match="WideNeck has no argument 'out_chanels'; the nearest is 'out_channels'"):
+        registry.build(dict(type='WideNeck', in_channels=1, out_chanels=2))
+    with pytest.raises(TypeError, match="WideNeck needs the argument 'in_channels'"):
+        registry.build(dict(type='WideNeck'))
+
+
 def test_views_share_the_names_and_insist_on_their_verbs():
     view = Registry('test speaker', PARTS, verbs=['speak'])
     assert 'Neck' in view and view not in Registry.everything
@@ -222,7 +244,7 @@ def test_a_part_made_by_code_is_located_by_what_is_around_it():
     cfg = model_cfg()
     cfg['neck'] = Neck  # callable, but no object of a part
     cfg.neck = dict(type='Neck', in_channels=1, num_outs=-1)
-    with pytest.raises(ValueError, match=r'\[model.neck\]'):
+    with pytest.raises(ValueError, match=r'\[model.neck at <code>\]'):
         PARTS.build(cfg)
 
 

@@ -1,4 +1,4 @@
-"""What scripts and notebooks call."""
+"""The functions that scripts and notebooks call."""
 
 from mmkit.apis.inference import inference_detector, init_detector, show_result, show_result_pyplot
 from mmkit.apis.test import test_detector
@@ -15,6 +15,5 @@ __all__ = [
     'show_result_pyplot',
     'single_gpu_test',
     'test_detector',
-    'train_detector',
     'train_detector',
 ]

@@ -13,10 +13,14 @@ import torch
 from torch import nn
 
 from mmkit.config import Config
-from mmkit.datasets import collate
+from mmkit.datasets import SeededDataset, collate
 from mmkit.datasets.custom import read_classes
+from mmkit.dialects import Recipe, read_recipe
+from mmkit.dialects.recipe import DatasetConfig
+from mmkit.engine.assemble import require_model, set_classes
 from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.predict import evaluating, predict_views
+from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.models import build_detector
 from mmkit.registry import DATASETS
 from mmkit.structures import ClassScores, Prediction
@@ -48,18 +52,20 @@ def init_detector(
         from the config; None if neither knows) and `PALETTE` (RGB by label, or None).
 
     Raises:
-        TypeError: if `config` is something else. FileNotFoundError, ValueError: see `load_checkpoint`.
+        InvalidTypeError: if `config` is something else.
+        UserError: if it does not describe a model, or the checkpoint cannot be read.
     """
     cfg = as_config(config)
     cfg.merge_from_dict(dict(cfg_options or {}), source='cfg_options')
-    model: Any = build_detector(cfg.model, train_cfg=cfg.get('train_cfg'), test_cfg=cfg.get('test_cfg'))
+    recipe = read_recipe(cfg, training=False)
+    model = build_detector(require_model(recipe))
     meta: Mapping[str, Any] = {}
     if checkpoint is not None:
         meta = load_checkpoint(model, checkpoint).get('meta') or {}
-    model.cfg = cfg
-    model.CLASSES = _names(meta.get('CLASSES')) or _configured_classes(cfg)
-    model.PALETTE = meta.get('PALETTE')
-    if model.CLASSES is None:
+    classes = _names(meta.get('CLASSES')) or _configured_classes(recipe)
+    set_classes(model, classes, meta.get('PALETTE'))
+    vars(model)['cfg'] = cfg
+    if classes is None:
         get_logger().warning('neither the checkpoint nor the config names the classes: labels are shown as numbers')
     return model.to(resolve_device(device)).eval()
 
@@ -70,11 +76,13 @@ def as_config(config: str | os.PathLike[str] | Config) -> Config:
         return Config(config, filename=config.filename, text=config.text)
     if isinstance(config, (str, os.PathLike)):
         return Config.fromfile(config)
-    raise TypeError(f'config is a {type(config).__name__}, expected a path or a Config')
+    raise InvalidTypeError(f'config is a {type(config).__name__}, expected a path or a Config')
 
 
-def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_size: int = 1) -> Any:
-    """What a detector finds on images, or how a classifier judges them.
+def inference_detector(
+    model: nn.Module, imgs: Image | Sequence[Image], batch_size: int = 1
+) -> Prediction | list[Prediction]:
+    """Detections, or class scores, of single images.
 
     Args:
         model: from `init_detector`, or any model with the attribute `cfg`.
@@ -85,41 +93,41 @@ def inference_detector(model: nn.Module, imgs: Image | Sequence[Image], batch_si
         `Instances` in pixels of the image, the best first, or `ClassScores`; on the CPU; for a list, a list of them.
 
     Raises:
-        ValueError: if an array isn't an image, or the model has no `cfg`.
+        InvalidValueError: if an array isn't an image, or the model has no `cfg`.
     """
-    cfg: Any = getattr(model, 'cfg', None)
+    cfg = getattr(model, 'cfg', None)  # of a model that somebody else may have built
     if cfg is None:
-        raise ValueError('the model has no config: make it with init_detector, or set model.cfg = cfg')
+        raise InvalidValueError('the model has no config: make it with init_detector, or set model.cfg = cfg')
+    single = isinstance(imgs, (str, os.PathLike, np.ndarray))
     images = [imgs] if isinstance(imgs, (str, os.PathLike, np.ndarray)) else list(imgs)
-    steps = inference_pipeline(cfg)
+    steps = inference_pipeline(read_recipe(cfg, training=False).test.dataset)
     pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
-    found: list[Prediction] = []
+    predictions: list[Prediction] = []
     with evaluating(model):
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
-            samples = [pipelines[isinstance(img, np.ndarray)](_unread(img)) for img in chunk]
-            found.extend(predict_views(model, collate(samples)))
-    return found if isinstance(imgs, Sequence) and not isinstance(imgs, str) else found[0]
+            samples = [pipelines[isinstance(img, np.ndarray)](_raw_sample(img)) for img in chunk]
+            predictions.extend(predict_views(model, collate(samples)))
+    return predictions[0] if single else predictions
 
 
-def inference_pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
+def inference_pipeline(dataset: DatasetConfig | None) -> list[dict[str, Any]]:
     """The transforms of the test dataset, of the first one if there are several.
 
     Raises:
-        ValueError: if the config has none that starts by loading an image.
+        ConfigError: if it has none that starts by loading an image.
     """
-    dataset: Any = (cfg.get('data') or {}).get('test')
     while dataset:
-        if isinstance(dataset, Sequence):
+        if not isinstance(dataset, Mapping):
             dataset = dataset[0]
         elif dataset.get('pipeline'):
             steps = [dict(step) for step in dataset['pipeline']]
             if steps[0]['type'] in ('LoadImageFromFile', 'LoadImageFromWebcam'):
                 return [{**steps[0], 'type': 'LoadImageFromFile'}, *steps[1:]]
-            raise ValueError(f'data.test.pipeline starts with {steps[0]["type"]}, expected LoadImageFromFile')
+            raise ConfigError(f'data.test.pipeline starts with {steps[0]["type"]}, expected LoadImageFromFile')
         else:
             dataset = dataset.get('dataset', dataset.get('datasets'))
-    raise ValueError('the config has no data.test.pipeline, which says how images are prepared')
+    raise ConfigError('the config has no data.test.pipeline, which says how images are prepared')
 
 
 def show_result(
@@ -184,14 +192,14 @@ def check_image(img: np.ndarray) -> np.ndarray:
     """The array, if it is an image.
 
     Raises:
-        ValueError: otherwise.
+        InvalidValueError: otherwise.
     """
     if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8 or 0 in img.shape:
-        raise ValueError(f'an image must be (H, W, 3) uint8 BGR, got {img.shape} {img.dtype}')
+        raise InvalidValueError(f'an image must be (H, W, 3) uint8 BGR, got {img.shape} {img.dtype}')
     return img
 
 
-def _unread(img: Image) -> dict[str, Any]:
+def _raw_sample(img: Image) -> dict[str, Any]:
     """A sample as a dataset hands it to its pipeline."""
     fields: dict[str, Any] = {'img_prefix': None, 'bbox_fields': [], 'mask_fields': [], 'seg_fields': []}
     if isinstance(img, np.ndarray):
@@ -199,21 +207,20 @@ def _unread(img: Image) -> dict[str, Any]:
     return {**fields, 'img_info': {'id': 0, 'filename': os.fspath(img)}}
 
 
-def _names(classes: Any) -> tuple[str, ...] | None:
+def _names(classes: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """CLASSES of a checkpoint; a single name was stored as text by some versions."""
     return None if not classes else (classes,) if isinstance(classes, str) else tuple(classes)
 
 
-def _configured_classes(cfg: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _configured_classes(recipe: Recipe) -> tuple[str, ...] | None:
     """`classes` of a dataset in the config, or the fixed names of its kind of dataset."""
-    data = cfg.get('data') or {}
-    for dataset in (data.get('test'), data.get('train')):
+    for dataset in (recipe.test.dataset, recipe.train.dataset):
         while isinstance(dataset, Mapping) and 'dataset' in dataset:
             dataset = dataset['dataset']
         if not isinstance(dataset, Mapping):
             continue
-        kind = dataset.get('type')
-        fixed = getattr(DATASETS.get(str(kind)), 'CLASSES', None) if kind in DATASETS else None
+        kind = DATASETS.get(str(dataset.get('type'))) if dataset.get('type') in DATASETS else None
+        fixed = kind.CLASSES if isinstance(kind, type) and issubclass(kind, SeededDataset) else None
         try:
             names = read_classes(dataset.get('classes'), fixed)
         except FileNotFoundError:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mmkit.cli.errors import errors_in_one_line
 from mmkit.cli.options import make_parser
-from mmkit.config import Config, ConfigError
+from mmkit.config import Config
 
 ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet')  # keys of mmkit.engine.converters.CONVERTERS
 
@@ -38,8 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    args = build_parser().parse_args(argv)
-    try:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    with errors_in_one_line(parser):
         cfg = Config.fromfile(args.config) if args.config else None
 
         # They import torch, which wrong arguments need not wait for.
@@ -52,9 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'written to {args.destination}: {len(conversion.state_dict)} tensors')
         if cfg is not None:
             print(load_with_report(build_detector(cfg.model), args.destination)[1])
-    except (ConfigError, OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
     return 0
 
 

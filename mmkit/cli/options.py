@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from mmkit.config import Config
 from mmkit.config.options import DictAction
+from mmkit.errors import ConfigError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')  # as in mmkit.utils.dist, whose import takes seconds
 
@@ -22,6 +24,20 @@ def add_config_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--trust-config', action='store_true', help='run configs as Python where plain expressions are not enough'
     )
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The config that `args.config` names, with `--cfg-options`.
+
+    Raises:
+        UserError, FileNotFoundError: if it cannot be read, or an option leads nowhere.
+    """
+    cfg = Config.fromfile(args.config, trust=args.trust_config)
+    try:
+        cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
+    except (IndexError, TypeError) as error:
+        raise ConfigError(str(error), origin='--cfg-options') from None
+    return cfg
 
 
 def add_key_values(parser: argparse._ActionsContainer, flag: str, text: str) -> None:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmkit.cli.options import add_config_options, make_parser
-from mmkit.config import Config, ConfigError
+from mmkit.cli.errors import errors_in_one_line
+from mmkit.cli.options import add_config_options, make_parser, read_config
+from mmkit.config import Config
 from mmkit.config.explain import differences, leaves
 
 EXAMPLES = """examples:
@@ -31,12 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    try:
-        cfg = Config.fromfile(args.config, trust=args.trust_config)
-        cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
+    with errors_in_one_line(parser):
+        cfg = read_config(args)
         other = Config.fromfile(args.diff, trust=args.trust_config) if args.diff else None
-    except (ConfigError, OSError, IndexError, TypeError) as error:
-        parser.exit(2, f'{parser.prog}: {error}\n')
     if other is not None:
         text = compared(cfg, other, args.origin)
     elif args.origin:

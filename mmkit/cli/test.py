@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmkit.cli.mistakes import stop
-from mmkit.cli.options import add_config_options, add_device_options, add_key_values, make_parser
-from mmkit.config import Config
-from mmkit.config.legacy import upgrade
+from mmkit.cli.errors import errors_in_one_line
+from mmkit.cli.options import add_config_options, add_device_options, add_key_values, make_parser, read_config
+from mmkit.dialects import read_recipe
 from mmkit.utils.logging import get_logger
 
 EXAMPLES = """examples:
@@ -74,24 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(parser, args)
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
-        cfg = read_config(args)
-    except Exception as error:
-        stop(parser, error)
-    from mmkit.cli.run_test import run  # imports torch, which wrong arguments need not wait for
+    with errors_in_one_line(parser):
+        recipe = read_recipe(read_config(args), training=False)
+        from mmkit.cli.run_test import run  # imports torch, which wrong arguments need not wait for
 
-    return run(parser, args, cfg)
-
-
-def read_config(args: argparse.Namespace) -> Config:
-    """The config with what the command line says about it.
-
-    Raises:
-        ConfigError: if it cannot be read.
-    """
-    cfg = Config.fromfile(args.config, trust=args.trust_config)
-    cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
-    return upgrade(cfg)
+        return run(args, recipe)
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

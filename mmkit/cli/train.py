@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mmkit.cli.mistakes import stop
-from mmkit.cli.options import add_config_options, add_device_options, make_parser
+from mmkit.cli.errors import errors_in_one_line
+from mmkit.cli.options import add_config_options, add_device_options, make_parser, read_config
 from mmkit.config import Config
-from mmkit.config.legacy import upgrade
+from mmkit.dialects import Overrides, override, read_recipe
 from mmkit.utils.logging import warn_once
 
 EXAMPLES = """examples:
@@ -60,45 +61,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(parser, args)
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
-        cfg = read_config(args)
-    except Exception as error:
-        stop(parser, error)
-    from mmkit.cli.run_train import run  # imports torch, which wrong arguments need not wait for
+    with errors_in_one_line(parser):
+        recipe = read_recipe(overridden_config(args))
+        if args.no_validate:
+            recipe = replace(recipe, evaluation=None)
+        from mmkit.cli.run_train import run  # imports torch, which wrong arguments need not wait for
 
-    return run(parser, args, cfg)
+        return run(args, recipe)
 
 
-def read_config(args: argparse.Namespace) -> Config:
+def overridden_config(args: argparse.Namespace) -> Config:
     """The config with what the command line says about it.
 
     Raises:
-        ConfigError: if it cannot be read.
-        KeyError: with --auto-scale-lr, if it doesn't say for which batch size its learning rate is.
+        UserError: if it cannot be read, or lacks what an option needs.
     """
-    cfg = Config.fromfile(args.config, trust=args.trust_config)
-    cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
-    cfg = upgrade(cfg)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
-    for key in ('resume_from', 'load_from', 'seed', 'device'):
-        if getattr(args, key) is not None:
-            cfg[key] = getattr(args, key)
-    for key in ('auto_resume', 'deterministic'):
-        if getattr(args, key):
-            cfg[key] = True
-    gpu_ids = [args.gpu_id] if args.gpu_id is not None else args.gpu_ids
-    if gpu_ids:
-        cfg.device = f'cuda:{gpu_ids[0]}'
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise KeyError(
-                f'--auto-scale-lr: {args.config} does not say for which batch size its learning rate is, '
-                'add auto_scale_lr=dict(enable=False, base_batch_size=16)'
-            )
-        cfg.auto_scale_lr.enable = True
+    cfg = read_config(args)
+    work_dir = None if cfg.get('work_dir') else str(Path('work_dirs') / Path(args.config).stem)
+    gpu_ids = args.gpu_ids if args.gpu_id is None else [args.gpu_id]
+    overrides = Overrides(
+        work_dir=args.work_dir or work_dir,
+        load_from=args.load_from,
+        resume_from=args.resume_from,
+        auto_resume=args.auto_resume,
+        auto_scale_lr=args.auto_scale_lr,
+        seed=args.seed,
+        deterministic=args.deterministic,
+        device=f'cuda:{gpu_ids[0]}' if gpu_ids else args.device,
+    )
+    override(cfg, overrides)
     return cfg
 
 

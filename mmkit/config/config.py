@@ -67,10 +67,16 @@ class Config(ConfigDict):
         """The texts of its file and of its bases, bases first."""
         return self._text
 
-    def origin(self, path: str) -> Origin | None:
-        """Where the value at a dotted key (`model.neck.type`) was written, if that is known."""
-        parent, key = find(self, path)
-        return parent._origins.get(key) if isinstance(parent, ConfigDict) else None
+    def origin(self, path: str) -> Origin | str | None:
+        """The place where the value at a dotted key (`model.neck.type`) was written, None if that is not known.
+
+        An item of a list has the place of the list; `str()` of a place is a file and a line.
+
+        Raises:
+            UserError: the key leads nowhere; a KeyError, an IndexError or a TypeError too.
+        """
+        find(self, path)
+        return self._origin_of(path)
 
     # ------------------------------------------------------------------ change and write
 

@@ -34,6 +34,20 @@ def leaves(value: Any, path: str = '', origin: Origin | None = None) -> Iterator
         yield Leaf(path, value, origin)
 
 
+def texts_for_numbers(value: ConfigDict) -> Iterator[Leaf]:
+    """The leaves that are texts and look like numbers: YAML reads `1e-4` as text, and `1.0e-4` as a number."""
+    return (leaf for leaf in leaves(value, value._path) if isinstance(leaf.value, str) and spells_number(leaf.value))
+
+
+def spells_number(text: str) -> bool:
+    """Whether a text could be a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def differences(first: ConfigDict, second: ConfigDict) -> Iterator[tuple[Leaf | None, Leaf | None]]:
     """The leaves that only one of two configs has, or that differ: (of the first, of the second)."""
     ours = {leaf.path: leaf for leaf in leaves(first)}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert
-from mmkit.config.expressions import Source, fill_refs
+from mmkit.config.source import Source, fill_refs
 from mmkit.errors import ConfigError
 
 
@@ -48,13 +48,13 @@ def read_json(source: Source) -> ConfigDict:
         raise ConfigError(f'{source.at(error.lineno)}\n  not valid JSON: {error.msg}') from None
     except RecursionError:
         raise ConfigError(f'{source.file}: not valid JSON: nested too deeply') from None
-    values = _mapping(convert(values), source)
+    values = _mapping(convert(values, origin=Origin(source.file)), source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # "\/" is right in JSON, not in Python
             tree = ast.parse(source.text.strip(), mode='eval')
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return values  # JSON that is not Python too: without lines
+        return values  # JSON that is not Python too: the file without lines
     skipped = source.text[: len(source.text) - len(source.text.lstrip())].count('\n')
     annotate(values, tree.body, source.file, skipped)
     return values
@@ -85,9 +85,10 @@ def run_python(
         unwanted = isinstance(value, (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type))
         if name.startswith('__') or name in source.refs or unwanted:
             continue
-        value = fill(convert(value), source.refs, base_value)
         node = assigned.get(name)
-        values._put(name, value, Origin(source.file, node.lineno) if node else None)
+        origin = Origin(source.file, node.lineno if node else 0)
+        value = fill(convert(value, origin=origin), source.refs, base_value)
+        values._put(name, value, origin)
         if node:
             annotate(value, node.value, source.file)
     return values

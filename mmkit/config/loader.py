@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmkit.config.budget import Budget, Refused
 from mmkit.config.config_dict import ConfigDict, merge, untangle
-from mmkit.config.evaluator import Evaluator
-from mmkit.config.expressions import Source
 from mmkit.config.formats import fill, read_json, read_yaml, run_python
-from mmkit.errors import ConfigError, UnsafeConfigError
+from mmkit.config.interpreter import Budget, Interpreter, Refused
+from mmkit.config.source import Source
+from mmkit.errors import ConfigError, MissingFileError, UnsafeConfigError
 from mmkit.utils.names import nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -46,7 +45,7 @@ def load(filename: str, trust: bool = False, text: str | None = None) -> Loaded:
         text: read this instead of the file.
 
     Raises:
-        FileNotFoundError: the file or a base doesn't exist.
+        MissingFileError: the file or a base doesn't exist.
         ConfigError: the config is wrong, or (UnsafeConfigError) does what a config may not.
     """
     return _File(os.path.abspath(filename), trust, (), Budget()).load(text)
@@ -85,7 +84,7 @@ class _File:
             folder, name = os.path.split(self.path)
             near = nearest(name, os.listdir(folder)) if os.path.isdir(folder) else []
             hint = f'the nearest in its folder: {", ".join(near)}' if near else 'nothing alike is in its folder'
-            raise FileNotFoundError(f'config file {self.file} does not exist{self.origin()}; {hint}') from None
+            raise MissingFileError(f'config file {self.file} does not exist{self.origin()}; {hint}') from None
         except UnicodeDecodeError as error:
             raise ConfigError(f'{self.file} is not UTF-8 text: {error}') from None
 
@@ -123,7 +122,7 @@ class _File:
         except (ValueError, RecursionError, MemoryError) as error:
             raise ConfigError(f'{self.file}: not a config that Python can parse: {error}') from None
         try:
-            values = Evaluator(source, self.load_bases, self.base_value, self.budget).run(tree.body)
+            values = Interpreter(source, self.load_bases, self.base_value, self.budget).run(tree.body)
         except UnsafeConfigError:
             if not self.trust:
                 raise

@@ -10,7 +10,11 @@ from mmkit.config.config_dict import ConfigDict, Origin, convert, merge, untangl
 
 
 def find(cfg: ConfigDict, path: str) -> tuple[Any, Any]:
-    """The container and the key or index that a dotted key leads to; KeyError or IndexError if it leads nowhere."""
+    """The container and the key or index that a dotted key leads to.
+
+    Raises:
+        UserError: it leads nowhere; a KeyError, an IndexError or a TypeError too.
+    """
     container: Any = None
     key: Any = None
     value: Any = cfg
@@ -42,19 +46,20 @@ def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str
     elif isinstance(container, ConfigDict):
         key = first
         if rest and container.get(key) is None:
-            container._put(key, convert({}, container._path_of(key)), origin)
+            container._put(key, convert({}, container._path_of(key), origin), origin)
     else:
         raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
     if rest:
         new = _set(container[key], rest, value, origin, path)
-        origin = container._origins.get(key, origin) if isinstance(container, ConfigDict) else origin
     else:
         old = container[key] if isinstance(container, list) else container.get(key)
-        new = untangle(_over(old, _marked(value, origin)), path)
+        new = untangle(_over(old, convert(deepcopy(value), origin=origin)), path, origin)
     if isinstance(container, list):
         container[key] = new
-    else:
+    elif all(map(_is_index, rest)):  # the value of this key itself is changed, or its list
         container._put(key, new, origin)
+    else:
+        dict.__setitem__(container, key, new)
     return container
 
 
@@ -69,20 +74,6 @@ def _over(old: Any, new: Any) -> Any:
             items[index] = _over(items[index], value)
         return type(old)(items)
     return new
-
-
-def _marked(value: Any, origin: Origin) -> Any:
-    """A copy of `value` in which every key has this origin."""
-    value = convert(deepcopy(value))
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, ConfigDict):
-            item._origins.update(dict.fromkeys(item, origin))
-            stack.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            stack.extend(item)
-    return value
 
 
 def _is_index(part: Any) -> bool:

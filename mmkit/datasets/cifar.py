@@ -10,8 +10,8 @@ import numpy as np
 
 from mmkit.datasets.annotations import read_classes
 from mmkit.datasets.classification import ClassificationDataset
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.compose import Transform
 from mmkit.utils.pickles import load_arrays
 
 

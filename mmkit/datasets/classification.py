@@ -11,8 +11,9 @@ from mmkit.datasets.box_metrics import check_num_outputs
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import evaluate_scores, format_pairs
+from mmkit.protocols import Transform
 from mmkit.structures import ClassScores
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.compose import Compose
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

@@ -9,30 +9,36 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.structures import Batch, Sample
 
 
-def collate(samples: Sequence[Sample] | Sequence[list[Sample]]) -> Batch | list[Batch]:
-    """Puts samples into a batch; images are filled up at the right and at the bottom to the largest of them.
+def collate(samples: Sequence[Any]) -> Batch | list[Batch]:
+    """Puts samples into a batch; images are padded at the right and at the bottom to the largest of them.
 
     Several views of each image (test-time augmentation) give a batch for each view.
 
+    Args:
+        samples: of type `Sample`, or a list of them for each image.
+
     Raises:
-        TypeError: if a pipeline gave something else than samples.
-        ValueError: if only some of the samples have a field.
+        InvalidTypeError: if a pipeline gave something else.
+        InvalidValueError: if only some of the samples have a field, or images have different numbers of views.
     """
-    if all(isinstance(sample, list) for sample in samples):
-        num_views = {len(views) for views in samples}  # type: ignore[arg-type]
-        if len(num_views) != 1:
-            raise ValueError(f'images with different numbers of views: {sorted(num_views)}')
-        return [_collate([views[i] for views in samples]) for i in range(num_views.pop())]  # type: ignore[index]
-    return _collate(samples)
+    if not all(isinstance(sample, list) for sample in samples):
+        return _collate(samples)
+    num_views = {len(views) for views in samples}
+    if len(num_views) != 1:
+        raise InvalidValueError(f'images with different numbers of views: {sorted(num_views)}')
+    return [_collate(views) for views in zip(*samples)]
 
 
 def _collate(samples: Sequence[Any]) -> Batch:
     for sample in samples:
         if not isinstance(sample, Sample):
-            raise TypeError(f'a pipeline must end with Collect, which gives a Sample; this one gave a {type(sample)}')
+            raise InvalidTypeError(
+                f'a pipeline must end with Collect, which gives a Sample; this one gave a {type(sample)}'
+            )
     segs = _all_or_none(samples, 'gt_semantic_seg')
     gt_labels = _all_or_none(samples, 'gt_label')
     return Batch(
@@ -50,11 +56,11 @@ def _all_or_none(samples: Sequence[Sample], name: str) -> list[Any] | None:
     values = [getattr(sample, name) for sample in samples]
     missing = sum(value is None for value in values)
     if missing and missing < len(values):
-        raise ValueError(f'{missing} of {len(values)} samples of a batch have no {name}')
+        raise InvalidValueError(f'{missing} of {len(values)} samples of a batch have no {name}')
     return None if missing else values
 
 
 def _stack(images: Sequence[Tensor], value: float) -> Tensor:
-    """(C, H_i, W_i) each to (B, C, H, W)."""
+    """(C, H_i, W_i) each to (B, C, H, W), of the common type if some are uint8 and some are float."""
     height, width = max(img.shape[-2] for img in images), max(img.shape[-1] for img in images)
     return torch.stack([pad(img, (0, width - img.shape[-1], 0, height - img.shape[-2]), value=value) for img in images])

@@ -16,10 +16,11 @@ from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.evaluation import Boxes
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.structures import Instances
-from mmkit.transforms.compose import Compose, Transform
-from mmkit.transforms.images import check_disk
+from mmkit.transforms.checks import check_disk
+from mmkit.transforms.compose import Compose
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

@@ -12,9 +12,9 @@ import numpy as np
 from mmkit.datasets.annotations import read_classes
 from mmkit.datasets.classification import ClassificationDataset
 from mmkit.datasets.packed import PackedList
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.compose import Transform
-from mmkit.transforms.images import check_disk
+from mmkit.transforms.checks import check_disk
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 

@@ -12,8 +12,9 @@ import torch
 
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import as_dataset
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS, PIPELINES
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.compose import Compose
 
 
 @DATASETS.register_module()

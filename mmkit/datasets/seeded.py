@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ class SeededDataset(Dataset[Any]):
 
     Attributes:
         CLASSES: names of the labels 0..C-1.
+        PALETTE: RGB of each label, for drawings; None leaves the choice to them.
         flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch.
     """
 
     CLASSES: tuple[str, ...] | None = None
+    PALETTE: Sequence[Sequence[int]] | None = None
     flag: np.ndarray
 
     def __init__(self) -> None:

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmkit.datasets.custom import CustomDataset
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.compose import Transform
 from mmkit.transforms.images import read_image
 
 VOC_CLASSES = (

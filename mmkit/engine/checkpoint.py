@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.errors import InvalidValueError
 from mmkit.utils import env
 from mmkit.utils.files import atomic_write
 from mmkit.utils.logging import get_logger
@@ -58,8 +59,8 @@ def load_checkpoint(
         The content of the file; `meta` holds what the training wrote into it.
 
     Raises:
-        FileNotFoundError: see `resolve`.
-        ValueError: if the file is broken or holds no weights, or if less than half of the backbone matches.
+        MissingFileError: see `resolve`.
+        InvalidValueError: if the file is broken or holds no weights, or if less than half of the backbone matches.
         RuntimeError: with `strict`, if something doesn't fit.
     """
     return load_with_report(model, filename, map_location, strict, revise_keys)[0]
@@ -162,7 +163,9 @@ def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str,
             checkpoint = checkpoint[name]
             break
     if not any(isinstance(value, Tensor) for value in checkpoint.values()):
-        raise ValueError(f'{filename} holds no weights, only {", ".join(map(str, list(checkpoint)[:10])) or "nothing"}')
+        raise InvalidValueError(
+            f'{filename} holds no weights, only {", ".join(map(str, list(checkpoint)[:10])) or "nothing"}'
+        )
     return checkpoint
 
 
@@ -175,7 +178,7 @@ def _require_match(model: nn.Module, report: LoadReport, filename: object, state
         part = type(model).__name__
     if 2 * matched < wanted:
         examples = [', '.join(list(names)[:3]) for names in (model.state_dict(), state_dict)]
-        raise ValueError(
+        raise InvalidValueError(
             f'{filename} is not a checkpoint of this model: {matched} of {wanted} tensors of the {part} match. '
             f'The names in the model begin with {examples[0]}, those in the file with {examples[1]}.\n{report}'
         )

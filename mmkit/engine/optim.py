@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS, build_from_cfg
@@ -21,6 +22,8 @@ for _name, _optimizer in vars(torch.optim).items():
         OPTIMIZERS.register_module(name=_name, module=_optimizer)
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)  # those that have `fused`
+_IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
 _PARAMWISE_KEYS = (
     'bias_lr_mult',
     'bias_decay_mult',
@@ -100,8 +103,15 @@ class DefaultOptimizerConstructor:
         params: Any = self.groups(module) if self.paramwise else [p for p in module.parameters() if p.requires_grad]
         if not params:
             raise ValueError(f'{type(module).__name__} has no trainable parameter')
-        optimizer: Optimizer = build_from_cfg(self.optimizer_cfg, OPTIMIZERS, {'params': params})
-        return optimizer
+        return build_from_cfg(self.optimizer_cfg, OPTIMIZERS, {'params': params, **self._implementation(module)})
+
+    def _implementation(self, model: nn.Module) -> dict[str, bool]:
+        """On a GPU, the optimizer's fused kernels: no step waits there for the check of its gradient."""
+        kind = self.optimizer_cfg.get('type')
+        made_by = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+        on_gpu = all(param.is_cuda and param.is_floating_point() for param in model.parameters())
+        is_chosen = any(key in self.optimizer_cfg for key in _IMPLEMENTATION)
+        return {'fused': True} if made_by in _FUSED and on_gpu and not is_chosen else {}
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """One parameter group for each trainable parameter, in the order of the modules."""
@@ -184,6 +194,36 @@ def _walk(
     return found
 
 
+def clip_gradient(optimizer: Optimizer, grad_clip: Mapping[str, Any] | None) -> Tensor:
+    """Scale down a long gradient of the optimizer's parameters; others, which are frozen or unknown to it, don't count.
+
+    Args:
+        grad_clip: arguments of `torch.nn.utils.clip_grad_norm_`, such as max_norm; None leaves the gradient.
+
+    Returns:
+        The norm before.
+    """
+    params = [param for group in optimizer.param_groups for param in group['params'] if param.grad is not None]
+    arguments = {'max_norm': math.inf, **(grad_clip or {}), 'error_if_nonfinite': False}
+    return nn.utils.clip_grad_norm_(params, **arguments)
+
+
+def step_if(condition: Tensor, optimizer: Optimizer) -> bool | None:
+    """A step of the optimizer if the condition, a boolean on the device, is true.
+
+    Returns:
+        True if the step was taken; None if the device decides, without waiting, as with torch's fused optimizers.
+    """
+    if isinstance(optimizer, _FUSED) and all(group.get('fused') for group in optimizer.param_groups):
+        vars(optimizer)['found_inf'] = (~condition).float()  # as torch's GradScaler tells them of an overflow
+        optimizer.step()
+        del vars(optimizer)['found_inf']
+        return None
+    if condition:
+        optimizer.step()
+    return bool(condition)
+
+
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: nn.Module) -> None:
     """Continue with the state in a checkpoint.
 
@@ -201,4 +241,6 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: 
         for group in groups:
             group['params'] = [index for index in group['params'] if index in kept]
         groups = [group for group in groups if group['params']]
+    for group, own in zip(groups, optimizer.param_groups):
+        group.update({key: own[key] for key in _IMPLEMENTATION if key in own})
     optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})

@@ -73,13 +73,13 @@ def predict_views(model: nn.Module, views: Batch | Sequence[Batch]) -> list[Pred
     detector: Any = unwrap(model)
     device = next(detector.parameters()).device
     if isinstance(views, Batch):
-        return [found.to('cpu') for found in detector.predict(views.to(device))]
+        return [found.to('cpu') for found in detector.predict(detector.preprocess(views.to(device)))]
     if len(views) == 1:
         return predict_views(model, views[0])
     merging = Merging.of(detector)
     per_view = []
     for view in views:
-        predicted = [found.to('cpu') for found in detector.predict(view.to(device))]
+        predicted = [found.to('cpu') for found in detector.predict(detector.preprocess(view.to(device)))]
         per_view.append([flip_back(found, meta) for found, meta in zip(predicted, view.metas, strict=True)])
     return [merge_views(found, merging) for found in zip(*per_view, strict=True)]
 

@@ -14,23 +14,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.dialects.recipe import LossScale, StepSettings
 from mmkit.engine.checkpoint import load_state_dict, save_checkpoint, unwrap
 from mmkit.engine.ema import ModelEma
 from mmkit.engine.hook import Hook, Record, priority_value
 from mmkit.engine.loading import set_epoch, without_first
-from mmkit.engine.losses import sum_losses, to_numbers
+from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
-from mmkit.engine.optim import load_optimizer_state
+from mmkit.engine.optim import clip_gradient, load_optimizer_state, step_if
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
-from mmkit.engine.schedules import Clock
-from mmkit.engine.settings import LossScale, StepSettings
 from mmkit.registry import RUNNERS
+from mmkit.schedules import Clock
 from mmkit.structures import Batch
 from mmkit.utils.dist import all_gather_object, get_rank, get_world_size, is_main
 from mmkit.utils.weights import read_weights, resolve
@@ -58,8 +58,8 @@ class Runner:
         epoch, iter, inner_iter: completed epochs, iterations, and iterations of the current epoch.
         mode: 'train' or 'val'.
         loader: of the current pass; `train_loader` of the training.
-        batch: the current one; `losses` the numbers that its step gave.
-        meters: averages of losses and times.
+        batch: the current one.
+        meters: averages of times, and of losses as far as `read_losses` has read them.
         best: key, score and path of the best evaluation so far.
         ema: averaged weights, if a hook keeps them.
     """
@@ -90,14 +90,15 @@ class Runner:
         self.device = torch.device(device) if device is not None else next(self.module.parameters()).device
         self.timestamp = timestamp or time.strftime('%Y%m%d_%H%M%S')
         self.scaler = _make_scaler(self.step.fp16, self.device)
+        self._fixed_scale = self.step.fp16.init_scale if self.step.fp16 and not self.step.fp16.dynamic else None
         self.epoch = self.iter = self.inner_iter = 0
         self.max_epochs, self.max_iters = self._length(max_epochs, max_iters)
         self.mode = 'train'
         self.loader: Any = None
         self.train_loader: Any = None
         self.batch: Batch | None = None
-        self.losses: dict[str, float] = {}
         self.meters = Meters()
+        self._pending = PendingLosses()
         self.best: dict[str, Any] = {}
         self.ema: ModelEma | None = None
         self.restored_average: dict[str, Tensor] = {}
@@ -142,6 +143,12 @@ class Runner:
         return len(self.train_loader)
 
     @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's."""
+        assert self.optimizer is not None
+        return self.optimizer.param_groups
+
+    @property
     def clock(self) -> Clock:
         return Clock(self.epoch, self.iter, self.max_epochs, self.max_iters, self.iters_per_epoch)
 
@@ -154,7 +161,7 @@ class Runner:
 
         Raises:
             ValueError: if the loaders don't fit the workflow or the training loader is empty.
-            FloatingPointError: if a loss is not finite.
+            NonFiniteError: a loss or the gradient is not finite.
         """
         if len(loaders) != len(workflow):
             raise ValueError(
@@ -169,6 +176,7 @@ class Runner:
                 at_end.callback(hook.after_run, self)
             self.call('before_run')
             self._loop(loaders, workflow)
+            self.read_losses()
 
     def _set_length(self) -> None:
         """Now that the length of an epoch is known."""
@@ -204,26 +212,51 @@ class Runner:
         self.call('after_train_iter')
 
     def train_step(self, batch: Batch) -> None:
-        """From a batch to changed weights."""
+        """From a batch to changed weights, without waiting for the device.
+
+        A step whose losses or gradient are not finite changes nothing; `read_losses` raises the error.
+        """
         assert self.optimizer is not None
         with self.precision():
             losses = self.model(batch.to(self.device, non_blocking=True))
         total, values = sum_losses(losses)
-        self.losses = to_numbers(values)
-        if not all(math.isfinite(value) for value in self.losses.values()):
-            self._raise_not_finite(batch)
+        finite = total.detach().isfinite()
+        # An infinite loss may have a finite gradient: multiplied by nan, it stops the step in all processes.
+        total = total * torch.where(finite, 1.0, math.nan)
         self.scaler.scale(total / self._iters_in_step()).backward()
         if self.step.detect_anomalous_params and self.iter == 0:
             self._log_params_without_grad()
+        taken: bool | None = None
         if self._step_is_due():
             self.scaler.unscale_(self.optimizer)
+            norm = clip_gradient(self.optimizer, self.step.grad_clip)
             if self.step.grad_clip:
-                params = [p for p in self.model.parameters() if p.grad is not None]
-                self.losses['grad_norm'] = float(nn.utils.clip_grad_norm_(params, **self.step.grad_clip))
-            self.scaler.step(self.optimizer)
-            self.scaler.update(None if not self.step.fp16 or self.step.fp16.dynamic else self.step.fp16.init_scale)
-            self.optimizer.zero_grad(set_to_none=True)
-        self.meters.update(self.losses, len(batch))
+                values['grad_norm'] = norm
+            if self.scaler.is_enabled():  # it skips steps that overflow, and so finds its scale
+                self.scaler.step(self.optimizer)
+                self.scaler.update(self._fixed_scale)
+            else:
+                finite = finite & norm.isfinite()
+                taken = step_if(finite, self.optimizer)
+            self.model.zero_grad(set_to_none=True)
+        place = f'in iteration {self.iter + 1} (epoch {self.epoch + 1})'
+        self._pending.add(values, [meta.filename for meta in batch.metas], finite, place)
+        if taken is False or len(self._pending) >= self.meters.window:
+            self.read_losses()
+
+    def read_losses(self) -> None:
+        """Bring the losses of the latest steps from the device into `meters`; all processes must call it.
+
+        Raises:
+            NonFiniteError: one of the steps was not finite; the message names its images.
+        """
+        for values, count in self._pending.read():
+            self.meters.update(values, count)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Losses of the latest step in this process; reading them waits for the device."""
+        return self._pending.latest()
 
     def precision(self) -> AbstractContextManager[Any]:
         """Mixed precision if the settings say so: float16 on a GPU, bfloat16 on the CPU."""
@@ -233,20 +266,13 @@ class Runner:
         return torch.autocast(self.device.type, dtype=dtype)
 
     def _iters_in_step(self) -> int:
-        """How many iterations share the coming step of the optimizer: at the end there may be fewer."""
-        whole = self.max_iters - self.max_iters % self.step.cumulative_iters
-        return self.step.cumulative_iters if self.iter < whole else self.max_iters - whole
+        """Iterations that share the coming step of the optimizer; in the last one there may be fewer."""
+        group = self.step.cumulative_iters
+        left = self.max_iters - self.iter // group * group
+        return min(group, left) if left > 0 else group
 
     def _step_is_due(self) -> bool:
         return (self.iter + 1) % self.step.cumulative_iters == 0 or self.iter + 1 == self.max_iters
-
-    def _raise_not_finite(self, batch: Batch) -> NoReturn:
-        bad = ', '.join(f'{name} = {value}' for name, value in self.losses.items() if not math.isfinite(value))
-        files = ', '.join(meta.filename for meta in batch.metas)
-        raise FloatingPointError(
-            f'{bad} in iteration {self.iter + 1} (epoch {self.epoch + 1}) for {files}. Earlier checkpoints are intact. '
-            'Usual reasons: a learning rate that is too high (auto_scale_lr, warmup, grad_clip) or broken annotations'
-        )
 
     def _log_params_without_grad(self) -> None:
         for name, param in self.module.named_parameters():
@@ -256,7 +282,7 @@ class Runner:
     # ------------------------------------------------------------------ validation
 
     @contextmanager
-    def evaluating(self) -> Iterator[nn.Module]:
+    def evaluation_mode(self) -> Iterator[nn.Module]:
         """The model for evaluation, with averaged weights if there are any; the training doesn't notice."""
         was_training = self.model.training
         averaged = self.ema.in_use(self.module) if self.ema else nullcontext()
@@ -270,16 +296,18 @@ class Runner:
     def _val_pass(self, loader: Any, batches: Iterator[Batch]) -> None:
         """Log the losses on validation data; nothing is learnt."""
         self.mode, self.loader = 'val', loader
-        averages = Meters(window=10**9)
-        with self.evaluating():
+        pending, averages = PendingLosses(), Meters(window=10**9)
+        with self.evaluation_mode():
             self.call('before_val_epoch')
-            count = 0
-            for count, self.batch in enumerate(batches, 1):  # noqa: B007
+            for self.batch in batches:
                 self.call('before_val_iter')
-                _, values = sum_losses(self.module.loss(self.batch.to(self.device)))
-                averages.update(to_numbers(values), len(self.batch))
+                _, values = sum_losses(self.module.loss(self.module.preprocess(self.batch.to(self.device))))
+                pending.add(values, [meta.filename for meta in self.batch.metas])
                 self.call('after_val_iter')
             self.call('after_val_epoch')
+        count = len(pending)
+        for numbers, images in pending.read():
+            averages.update(numbers, images)
         self.mode = 'train'
         self.publish(Record('val', max(self.epoch, 1), count, dict(averages.averages())))
 
@@ -289,7 +317,11 @@ class Runner:
         """Everything besides the weights, the optimizer and `meta` that a resumed training needs.
 
         All processes must call it: the random state of each of them is collected.
+
+        Raises:
+            NonFiniteError: one of the latest steps was not finite.
         """
+        self.read_losses()
         state: dict[str, Any] = {
             'epoch': self.epoch,
             'iter': self.iter,
@@ -406,6 +438,7 @@ class EpochBasedRunner(Runner):
 
     def _train_epoch(self, loader: Any) -> None:
         if not self.inner_iter:
+            self.read_losses()
             self.meters.clear()
         for batch in self._begin_epoch(loader):
             self._train_iter(batch)

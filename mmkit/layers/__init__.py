@@ -1,15 +1,17 @@
-"""Layers, blocks and their initialisation, shared by every model."""
+"""Layers and blocks that models share, and their initialisation."""
 
 from mmkit.layers.activation import build_activation_layer
+from mmkit.layers.attention import Attention, MultiheadAttention, Sampling
 from mmkit.layers.base_module import BaseModule, ModuleList, Sequential, init_children
 from mmkit.layers.context_block import ContextBlock
-from mmkit.layers.conv import build_conv_layer
-from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule
-from mmkit.layers.deform_conv import DeformConv2dPack, ModulatedDeformConv2dPack
+from mmkit.layers.conv import build_conv_layer, build_padding_layer
+from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule, LayerCfgs
+from mmkit.layers.deform_conv import DeformConv, DeformConv2dPack, ModulatedDeformConv2dPack
 from mmkit.layers.deformable_attention import MultiScaleDeformableAttention
 from mmkit.layers.drop import DropBlock, Dropout, DropPath, build_dropout
 from mmkit.layers.generalized_attention import GeneralizedAttention
 from mmkit.layers.init import (
+    InitCfg,
     bias_init_with_prob,
     caffe2_xavier_init,
     constant_init,
@@ -20,28 +22,30 @@ from mmkit.layers.init import (
     uniform_init,
     xavier_init,
 )
-from mmkit.layers.linear import NormedConv2d, NormedLinear, build_linear_layer
+from mmkit.layers.linear import NormedConv2d, NormedLinear, Scale, build_linear_layer
 from mmkit.layers.non_local import NonLocal2d
 from mmkit.layers.norm import build_norm_layer, freeze, freeze_batch_norm
-from mmkit.layers.padding import build_padding_layer
 from mmkit.layers.plugin import build_plugin_layer
 from mmkit.layers.positional_encoding import LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.pretrained import load_matching
-from mmkit.layers.scale import Scale
-from mmkit.layers.transformer import FFN, BaseTransformerLayer, MultiheadAttention, TransformerLayerSequence
+from mmkit.layers.transformer import FFN, BaseTransformerLayer, TransformerLayerSequence
 from mmkit.layers.upsample import build_upsample_layer
 
 __all__ = [
     'FFN',
+    'Attention',
     'BaseModule',
     'BaseTransformerLayer',
     'ContextBlock',
     'ConvModule',
+    'DeformConv',
     'DeformConv2dPack',
     'DepthwiseSeparableConvModule',
     'DropBlock',
     'DropPath',
     'Dropout',
+    'InitCfg',
+    'LayerCfgs',
     'LearnedPositionalEncoding',
     'ModulatedDeformConv2dPack',
     'ModuleList',
@@ -50,6 +54,7 @@ __all__ = [
     'NonLocal2d',
     'NormedConv2d',
     'NormedLinear',
+    'Sampling',
     'Scale',
     'Sequential',
     'SinePositionalEncoding',

@@ -1,9 +1,11 @@
-"""Modules that know how to initialise themselves."""
+"""Modules that initialise their own weights."""
 
 from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -12,8 +14,15 @@ from mmkit.layers.init import InitCfg, initialize, is_pretrained
 logger = logging.getLogger('mmkit')
 
 
+@runtime_checkable
+class SelfInitialising(Protocol):
+    """A module with an initialisation of its own, which blocks around it leave alone."""
+
+    def init_weights(self) -> None: ...
+
+
 class BaseModule(nn.Module):
-    """A module with an `init_cfg`: how its weights start, see `mmkit.layers.init.initialize`.
+    """A module with an `init_cfg` that says how to initialise it, see `mmkit.layers.init.initialize`.
 
     Args:
         init_cfg: an initializer, a list of them, or None to leave the weights as built.
@@ -41,9 +50,9 @@ class BaseModule(nn.Module):
 
 
 def init_children(module: nn.Module) -> None:
-    """Call `init_weights` of every child that has it, and look for more in those that do not."""
+    """Call `init_weights` of the nearest descendants that have it."""
     for child in module.children():
-        if hasattr(child, 'init_weights'):
+        if isinstance(child, SelfInitialising):
             child.init_weights()
         else:
             init_children(child)
@@ -61,7 +70,7 @@ class Sequential(BaseModule, nn.Sequential):
 class ModuleList(BaseModule, nn.ModuleList):
     """nn.ModuleList with an `init_cfg`."""
 
-    def __init__(self, modules: list[nn.Module] | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(self, modules: Iterable[nn.Module | None] | None = None, init_cfg: InitCfg = None) -> None:
         BaseModule.__init__(self, init_cfg)
         if modules is not None:
-            self.extend(modules)
+            self.extend(modules)  # type: ignore[arg-type]  # None has an index too: a branch without a layer

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers.init import constant_init, kaiming_init
 from mmkit.registry import PLUGIN_LAYERS
 
@@ -15,11 +16,11 @@ FUSIONS = ('channel_add', 'channel_mul')
 
 @PLUGIN_LAYERS.register_module()
 class ContextBlock(nn.Module):
-    """Add to every position (or multiply it by) a transform of the attended global context (arXiv:1904.11492).
+    """Global context block: attention pools a context that is added to, or gates, every position (arXiv:1904.11492).
 
     Args:
         in_channels: channels of the map.
-        ratio: bottleneck width of the transform, as a share of `in_channels`.
+        ratio: bottleneck width of the transform, as a fraction of `in_channels`.
         pooling_type: 'att' (learned attention) or 'avg'.
         fusion_types: some of 'channel_add' and 'channel_mul'.
     """
@@ -31,11 +32,11 @@ class ContextBlock(nn.Module):
     ) -> None:
         super().__init__()
         if pooling_type not in ('att', 'avg'):
-            raise ValueError(f"ContextBlock: pooling_type is 'att' or 'avg', got {pooling_type!r}")
+            raise InvalidValueError(f"pooling_type is 'att' or 'avg', got {pooling_type!r}", key='pooling_type')
         if not fusion_types or not set(fusion_types) <= set(FUSIONS):
-            raise ValueError(f'ContextBlock: fusion_types is some of {FUSIONS}, got {fusion_types!r}')
+            raise InvalidValueError(f'fusion_types is some of {FUSIONS}, got {fusion_types!r}', key='fusion_types')
         planes = int(in_channels * ratio)
-        self.pooling_type = pooling_type
+        self.conv_mask: nn.Conv2d | None = None
         if pooling_type == 'att':
             self.conv_mask = nn.Conv2d(in_channels, 1, 1)
             kaiming_init(self.conv_mask, mode='fan_in')
@@ -43,7 +44,8 @@ class ContextBlock(nn.Module):
         self.channel_mul_conv = _transform(in_channels, planes) if 'channel_mul' in fusion_types else None
 
     def _context(self, x: Tensor) -> Tensor:
-        if self.pooling_type == 'avg':
+        """Pooled features (B, C, 1, 1)."""
+        if self.conv_mask is None:
             return x.mean((2, 3), keepdim=True)
         attention = self.conv_mask(x).flatten(2).softmax(2)  # (B, 1, H * W)
         return torch.einsum('bcp,bkp->bck', x.flatten(2), attention)[..., None]
@@ -59,5 +61,5 @@ class ContextBlock(nn.Module):
 
 def _transform(channels: int, planes: int) -> nn.Sequential:
     last = nn.Conv2d(planes, channels, 1)
-    constant_init(last, 0)  # the block starts as an identity
+    constant_init(last, 0)  # the block starts as the identity
     return nn.Sequential(nn.Conv2d(channels, planes, 1), nn.LayerNorm([planes, 1, 1]), nn.ReLU(inplace=True), last)

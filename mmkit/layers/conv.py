@@ -1,83 +1,106 @@
-"""Convolutions by the `type` a `conv_cfg` names."""
+"""Convolutions and padding layers by the `type` of their config."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import TypedDict, Unpack
 
-from mmkit.registry import CONV_LAYERS, UPSAMPLE_LAYERS
-
-Size = int | Sequence[int]
+from mmkit.errors import InvalidTypeError, UnknownNameError
+from mmkit.registry import CONV_LAYERS, PADDING_LAYERS, UPSAMPLE_LAYERS, Cfg
 
 CONV_LAYERS.register_module('Conv1d', module=nn.Conv1d)
-CONV_LAYERS.register_module('Conv2d', module=nn.Conv2d)
+CONV_LAYERS.register_module(['Conv2d', 'Conv'], module=nn.Conv2d)
 CONV_LAYERS.register_module('Conv3d', module=nn.Conv3d)
-CONV_LAYERS.register_module('Conv', module=nn.Conv2d)
 CONV_LAYERS.register_module('ConvTranspose2d', module=nn.ConvTranspose2d)
 CONV_LAYERS.register_module('ConvTranspose3d', module=nn.ConvTranspose3d)
 for _registry in (CONV_LAYERS, UPSAMPLE_LAYERS):
     _registry.register_module('deconv', module=nn.ConvTranspose2d)
     _registry.register_module('deconv3d', module=nn.ConvTranspose3d)
+PADDING_LAYERS.register_module('zero', module=nn.ZeroPad2d)
+PADDING_LAYERS.register_module('reflect', module=nn.ReflectionPad2d)
+PADDING_LAYERS.register_module('replicate', module=nn.ReplicationPad2d)
 
 
-def build_conv_layer(cfg: Mapping[str, Any] | None, *args: Any, **kwargs: Any) -> nn.Module:
-    """The convolution `cfg` names (None is Conv2d), built from the given arguments and those in `cfg`.
+Size2d = int | tuple[int, int]
+
+
+class ConvOptions(TypedDict, total=False):
+    """Keyword arguments of nn.Conv2d, beside the channels and the kernel size."""
+
+    stride: Size2d
+    padding: Size2d
+    dilation: Size2d
+    groups: int
+    bias: bool
+    padding_mode: Literal['zeros', 'reflect', 'replicate', 'circular']
+
+
+def as_size(size: int | Sequence[int]) -> Size2d:
+    """A size of a config as nn.Conv2d takes it: a list as a tuple."""
+    return size if isinstance(size, int) else tuple(size)  # type: ignore[return-value]  # three values for Conv3d
+
+
+def build_conv_layer(
+    cfg: Cfg | None, in_channels: int, out_channels: int, kernel_size: Size2d, **options: Unpack[ConvOptions]
+) -> nn.Module:
+    """Build the convolution of a `conv_cfg` (None is Conv2d) from the given arguments and those of the config.
 
     Raises:
-        TypeError: `cfg` sets what its place in the network decides, such as `kernel_size`.
+        InvalidTypeError: the config sets what its place in the network decides, such as `kernel_size`.
     """
     arguments = dict(cfg) if cfg is not None else dict(type='Conv2d')
     if 'type' not in arguments:
-        raise KeyError(f"conv_cfg needs a 'type', got {arguments}")
+        raise UnknownNameError(f"conv_cfg needs a 'type', got {arguments}", key='conv_cfg')
     kind = arguments.pop('type')
     layer_class = CONV_LAYERS.get(kind) if isinstance(kind, str) else kind
-    twice = sorted(arguments.keys() & kwargs.keys())
+    decided = {'in_channels', 'out_channels', 'kernel_size', *options}
+    twice = sorted(arguments.keys() & decided)
     if twice:
-        raise TypeError(f'conv_cfg {dict(cfg or {})} cannot set {twice}: the place of the layer decides')
-    layer: nn.Module = layer_class(*args, **arguments, **kwargs)
+        raise InvalidTypeError(
+            f'conv_cfg {dict(cfg or {})} cannot set {twice}: the place of the layer decides', key='conv_cfg'
+        )
+    layer: nn.Module = layer_class(in_channels, out_channels, kernel_size, **options, **arguments)
     return layer
 
 
-def pair(size: Size) -> tuple[int, int]:
-    """An int twice, or the two values of a sequence."""
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+def build_padding_layer(cfg: Cfg, padding: int | tuple[int, ...]) -> nn.Module:
+    """Build the padding ('zero', 'reflect' or 'replicate') of `padding` pixels, (left, right, top, bottom)."""
+    layer: nn.Module = PADDING_LAYERS.get(cfg['type'])(padding)
+    return layer
 
 
 @CONV_LAYERS.register_module(name='ConvWS')
 class ConvWS2d(nn.Conv2d):
-    """Convolution whose filters are standardised to mean 0 and deviation 1 (arXiv:1903.10520).
+    """Convolution whose filters are standardised to mean 0 and standard deviation 1 (arXiv:1903.10520).
 
     Args: those of nn.Conv2d, and
-        eps: added to the deviation.
+        eps: added to the standard deviation.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
+        kernel_size: Size2d,
+        *,
         eps: float = 1e-5,
+        **options: Unpack[ConvOptions],
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation), groups, bias
-        )
+        super().__init__(in_channels, out_channels, kernel_size, **options)
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         flat = self.weight.flatten(1)
         centred = flat - flat.mean(1, keepdim=True)
         weight = centred / (centred.std(1, keepdim=True) + self.eps)
-        return self._conv_forward(x, weight.view_as(self.weight), self.bias)
+        out: Tensor = self._conv_forward(x, weight.view_as(self.weight), self.bias)
+        return out
 
 
 @CONV_LAYERS.register_module(name='ConvAWS')
@@ -89,26 +112,18 @@ class ConvAWS2d(nn.Conv2d):
     Args: those of nn.Conv2d.
     """
 
+    weight_gamma: Tensor
+    weight_beta: Tensor
+
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
+        self, in_channels: int, out_channels: int, kernel_size: Size2d, **options: Unpack[ConvOptions]
     ) -> None:
-        super().__init__(
-            in_channels, out_channels, pair(kernel_size), pair(stride), pair(padding), pair(dilation), groups, bias
-        )
-        self.weight_gamma: Tensor
-        self.weight_beta: Tensor
+        super().__init__(in_channels, out_channels, kernel_size, **options)
         self.register_buffer('weight_gamma', torch.ones(self.out_channels, 1, 1, 1))
         self.register_buffer('weight_beta', torch.zeros(self.out_channels, 1, 1, 1))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every filter, (out_channels, 1, 1, 1) each."""
         flat = self.weight.flatten(1)
         shape = (-1, 1, 1, 1)
         return flat.mean(1).view(shape), (flat.var(1) + 1e-5).sqrt().view(shape)
@@ -116,7 +131,8 @@ class ConvAWS2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         mean, std = self._moments()
         weight = self.weight_gamma * (self.weight - mean) / std + self.weight_beta
-        return self._conv_forward(x, weight, self.bias)
+        out: Tensor = self._conv_forward(x, weight, self.bias)
+        return out
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -129,29 +145,18 @@ class ConvAWS2d(nn.Conv2d):
 
 @CONV_LAYERS.register_module()
 class Conv2dAdaptivePadding(nn.Conv2d):
-    """Convolution that pads, more at the bottom and right, so that ceil(size / stride) values come out.
+    """Convolution that pads, more at the bottom and right, to an output of ceil(size / stride).
 
-    Args: those of nn.Conv2d; `padding` is chosen by the layer and what is given has no effect.
+    Args: those of nn.Conv2d; the layer chooses its padding, and the given `padding` has no effect.
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(in_channels, out_channels, pair(kernel_size), pair(stride), 0, pair(dilation), groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         pads: list[int] = []
         for axis in (1, 0):  # F.pad starts with the last dimension
             size, kernel, stride = x.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
-            reach = (math.ceil(size / stride) - 1) * stride + (kernel - 1) * self.dilation[axis] + 1
-            total = max(reach - size, 0)
+            extent = (math.ceil(size / stride) - 1) * stride + (kernel - 1) * self.dilation[axis] + 1
+            total = max(extent - size, 0)
             pads += [total // 2, total - total // 2]
-        return super().forward(F.pad(x, pads))
+        return F.conv2d(
+            F.pad(x, pads), self.weight, self.bias, stride=self.stride, dilation=self.dilation, groups=self.groups
+        )

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+from typing_extensions import TypedDict
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers.activation import build_activation_layer
-from mmkit.layers.conv import Size, build_conv_layer, pair
+from mmkit.layers.base_module import SelfInitialising
+from mmkit.layers.conv import ConvOptions, as_size, build_conv_layer, build_padding_layer
 from mmkit.layers.deform_conv import adopt_older_offsets
 from mmkit.layers.init import constant_init, kaiming_init
 from mmkit.layers.norm import build_norm_layer
-from mmkit.layers.padding import build_padding_layer
-from mmkit.registry import PLUGIN_LAYERS
+from mmkit.ops import Size, pair
+from mmkit.registry import PLUGIN_LAYERS, Cfg
 
-Cfg = Mapping[str, Any]
+RELU = dict(type='ReLU')
 STEPS = {'conv', 'norm', 'act'}
+
+
+class LayerCfgs(TypedDict, total=False):
+    """Kinds of convolution, norm and activation, as a block passes them on to its `ConvModule`s."""
+
+    conv_cfg: Cfg | None
+    norm_cfg: Cfg | None
+    act_cfg: Cfg | None
 
 
 @PLUGIN_LAYERS.register_module()
 class ConvModule(nn.Module):
-    """A convolution with, when asked for, a norm layer and an activation.
+    """A convolution with an optional norm layer and an optional activation.
 
-    Submodules are called as in mmcv: `conv`, the norm by its kind (`bn`, `gn`, `ln`, `in`), `activate`.
+    Submodules have mmcv's names: `conv`, the norm by its kind (`bn`, `gn`, `ln`, `in`), `activate`.
 
     Args:
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups: of the convolution.
@@ -54,7 +65,7 @@ class ConvModule(nn.Module):
         bias: bool | str = 'auto',
         conv_cfg: Cfg | None = None,
         norm_cfg: Cfg | None = None,
-        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        act_cfg: Cfg | None = RELU,
         inplace: bool = True,
         with_spectral_norm: bool = False,
         padding_mode: str = 'zeros',
@@ -62,36 +73,32 @@ class ConvModule(nn.Module):
     ) -> None:
         super().__init__()
         if len(order) != 3 or set(order) != STEPS:
-            raise ValueError(f"ConvModule: order has each of 'conv', 'norm', 'act' once, got {order!r}")
+            raise InvalidValueError(f"order has each of 'conv', 'norm', 'act' once, got {order!r}", key='order')
         if bias not in (True, False, 'auto'):
-            raise ValueError(f"ConvModule: bias is True, False or 'auto', got {bias!r}")
+            raise InvalidValueError(f"bias is True, False or 'auto', got {bias!r}", key='bias')
         self.order = tuple(order)
         self.with_norm, self.with_activation = norm_cfg is not None, act_cfg is not None
         self.with_bias = not self.with_norm if bias == 'auto' else bool(bias)
         self.with_spectral_norm = with_spectral_norm
         self.act_cfg = act_cfg
 
-        self.with_explicit_padding = padding_mode not in ('zeros', 'circular')
-        given: Size = padding
-        if self.with_explicit_padding:
-            vertical, horizontal = pair(padding)
+        options = ConvOptions(
+            stride=as_size(stride),
+            padding=as_size(padding),
+            dilation=as_size(dilation),
+            groups=groups,
+            bias=self.with_bias,
+        )
+        self.padding_layer: nn.Module | None = None
+        if padding_mode == 'circular':
+            options['padding_mode'] = 'circular'
+        elif padding_mode != 'zeros':
+            vertical, horizontal = pair(padding, 'padding')
             self.padding_layer = build_padding_layer(
                 dict(type=padding_mode), (horizontal, horizontal, vertical, vertical)
             )
-            given = 0
-        extra = dict(padding_mode='circular') if padding_mode == 'circular' else {}
-        conv: Any = build_conv_layer(
-            conv_cfg,
-            in_channels,
-            out_channels,
-            _as_tuple(kernel_size),
-            stride=_as_tuple(stride),
-            padding=_as_tuple(given),
-            dilation=_as_tuple(dilation),
-            groups=groups,
-            bias=self.with_bias,
-            **extra,
-        )
+            options['padding'] = 0
+        conv: Any = build_conv_layer(conv_cfg, in_channels, out_channels, as_size(kernel_size), **options)
         self.conv = conv
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, padding
@@ -104,6 +111,7 @@ class ConvModule(nn.Module):
             self.add_module(self.norm_name, norm)
             if self.with_bias and isinstance(norm, (_BatchNorm, _InstanceNorm)):
                 warnings.warn('a bias before batch or instance norm has no effect', stacklevel=2)
+        self.activate: nn.Module | None = None
         if act_cfg is not None:
             self.activate = build_activation_layer(act_cfg, inplace=inplace)
         self._reset()
@@ -113,14 +121,14 @@ class ConvModule(nn.Module):
     @property
     def norm(self) -> nn.Module | None:
         """The norm layer, if there is one."""
-        return getattr(self, self.norm_name) if self.norm_name else None
+        return self.get_submodule(self.norm_name) if self.norm_name else None
 
     def _reset(self) -> None:
-        # a custom convolution with its own initialisation keeps it
-        if not hasattr(self.conv, 'init_weights'):
-            leaky = self.act_cfg is not None and self.act_cfg['type'] == 'LeakyReLU'
-            slope = self.act_cfg.get('negative_slope', 0.01) if leaky and self.act_cfg is not None else 0
-            kaiming_init(self.conv, a=slope, nonlinearity='leaky_relu' if leaky else 'relu')
+        if not isinstance(self.conv, SelfInitialising):
+            if self.act_cfg is not None and self.act_cfg['type'] == 'LeakyReLU':
+                kaiming_init(self.conv, a=self.act_cfg.get('negative_slope', 0.01), nonlinearity='leaky_relu')
+            else:
+                kaiming_init(self.conv)
         if self.norm is not None:
             constant_init(self.norm, 1)
 
@@ -132,20 +140,16 @@ class ConvModule(nn.Module):
         """Apply the steps in order; `activate` and `norm` can leave theirs out."""
         for step in self.order:
             if step == 'conv':
-                x = self.conv(self.padding_layer(x) if self.with_explicit_padding else x)
+                x = self.conv(x if self.padding_layer is None else self.padding_layer(x))
             elif step == 'norm' and norm and self.norm is not None:
                 x = self.norm(x)
-            elif step == 'act' and activate and self.with_activation:
+            elif step == 'act' and activate and self.activate is not None:
                 x = self.activate(x)
         return x
 
 
-def _as_tuple(size: Size) -> Any:
-    return size if isinstance(size, int) else tuple(size)
-
-
 class DepthwiseSeparableConvModule(nn.Module):
-    """A convolution of each channel alone, then one across channels (arXiv:1704.04861).
+    """A depthwise, then a pointwise convolution (arXiv:1704.04861).
 
     Args: those of ConvModule (`groups` is fixed), and
         dw_norm_cfg, dw_act_cfg: of the depthwise part; 'default' takes `norm_cfg`, `act_cfg`.
@@ -161,7 +165,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         padding: Size = 0,
         dilation: Size = 1,
         norm_cfg: Cfg | None = None,
-        act_cfg: Cfg | None = dict(type='ReLU'),  # noqa: B006 - only read
+        act_cfg: Cfg | None = RELU,
         dw_norm_cfg: Cfg | str | None = 'default',
         dw_act_cfg: Cfg | str | None = 'default',
         pw_norm_cfg: Cfg | str | None = 'default',
@@ -175,37 +179,40 @@ class DepthwiseSeparableConvModule(nn.Module):
     ) -> None:
         super().__init__()
 
-        def either(own: Any, default: Any) -> Any:
-            return default if own == 'default' else own
+        def chosen(own: Cfg | str | None, default: Cfg | None) -> Cfg | None:
+            return default if isinstance(own, str) else own
 
-        shared: dict[str, Any] = dict(
+        self.depthwise_conv = ConvModule(
+            in_channels,
+            in_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
             bias=bias,
             conv_cfg=conv_cfg,
+            norm_cfg=chosen(dw_norm_cfg, norm_cfg),
+            act_cfg=chosen(dw_act_cfg, act_cfg),
             inplace=inplace,
             with_spectral_norm=with_spectral_norm,
             padding_mode=padding_mode,
             order=order,
         )
-        self.depthwise_conv = ConvModule(
-            in_channels,
-            in_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups=in_channels,
-            norm_cfg=either(dw_norm_cfg, norm_cfg),
-            act_cfg=either(dw_act_cfg, act_cfg),
-            **shared,
-        )
         self.pointwise_conv = ConvModule(
             in_channels,
             out_channels,
             1,
-            norm_cfg=either(pw_norm_cfg, norm_cfg),
-            act_cfg=either(pw_act_cfg, act_cfg),
-            **shared,
+            bias=bias,
+            conv_cfg=conv_cfg,
+            norm_cfg=chosen(pw_norm_cfg, norm_cfg),
+            act_cfg=chosen(pw_act_cfg, act_cfg),
+            inplace=inplace,
+            with_spectral_norm=with_spectral_norm,
+            padding_mode=padding_mode,
+            order=order,
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
+        x = self.pointwise_conv(self.depthwise_conv(x))
+        return x

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from mmkit.layers.base_module import BaseModule, Sequential
-from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule
+from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule, LayerCfgs
 from mmkit.layers.init import InitCfg
+from mmkit.registry import Cfg
 
-Cfg = Mapping[str, Any]
 BN = dict(type='BN', momentum=0.03, eps=0.001)
 SWISH = dict(type='Swish')
 
@@ -22,7 +19,7 @@ class DarknetBottleneck(BaseModule):
 
     Args:
         in_channels, out_channels: of the block.
-        expansion: channels inside, as a share of `out_channels`.
+        expansion: channels inside, as a fraction of `out_channels`.
         add_identity: add the input, where shapes agree.
         use_depthwise: make the 3 x 3 depthwise separable.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
@@ -37,19 +34,20 @@ class DarknetBottleneck(BaseModule):
         add_identity: bool = True,
         use_depthwise: bool = False,
         conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        act_cfg: Cfg = SWISH,
+        norm_cfg: Cfg | None = BN,
+        act_cfg: Cfg | None = SWISH,
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         inside = int(out_channels * expansion)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
-        self.conv1 = ConvModule(in_channels, inside, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv2 = conv(inside, out_channels, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(in_channels, inside, 1, **cfgs)
+        self.conv2 = conv(inside, out_channels, 3, padding=1, **cfgs)
         self.add_identity = add_identity and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(x))
+        out: Tensor = self.conv2(self.conv1(x))
         return out + x if self.add_identity else out
 
 
@@ -58,7 +56,7 @@ class CSPLayer(BaseModule):
 
     Args:
         in_channels, out_channels: of the layer.
-        expand_ratio: channels of each half, as a share of `out_channels`.
+        expand_ratio: channels of each half, as a fraction of `out_channels`.
         num_blocks: length of the chain.
         add_identity, use_depthwise: see DarknetBottleneck.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
@@ -74,25 +72,22 @@ class CSPLayer(BaseModule):
         add_identity: bool = True,
         use_depthwise: bool = False,
         conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        act_cfg: Cfg = SWISH,
+        norm_cfg: Cfg | None = BN,
+        act_cfg: Cfg | None = SWISH,
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         half = int(out_channels * expand_ratio)
-
-        def conv1x1(source: int, target: int) -> ConvModule:
-            return ConvModule(source, target, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-
-        self.main_conv = conv1x1(in_channels, half)
-        self.short_conv = conv1x1(in_channels, half)
-        self.final_conv = conv1x1(2 * half, out_channels)
-        self.blocks = Sequential(
-            *[
-                DarknetBottleneck(half, half, 1.0, add_identity, use_depthwise, conv_cfg, norm_cfg, act_cfg)
-                for _ in range(num_blocks)
-            ]
-        )
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.main_conv = ConvModule(in_channels, half, 1, **cfgs)
+        self.short_conv = ConvModule(in_channels, half, 1, **cfgs)
+        self.final_conv = ConvModule(2 * half, out_channels, 1, **cfgs)
+        blocks = [
+            DarknetBottleneck(half, half, expansion=1.0, add_identity=add_identity, use_depthwise=use_depthwise, **cfgs)
+            for _ in range(num_blocks)
+        ]
+        self.blocks = Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], 1))
+        x = self.final_conv(torch.cat([self.blocks(self.main_conv(x)), self.short_conv(x)], 1))
+        return x

@@ -1,42 +1,29 @@
-"""Attention to a few points of each level: Deformable DETR, arXiv:2010.04159."""
+"""Multi-scale deformable attention (arXiv:2010.04159)."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmkit.layers.base_module import BaseModule
+from mmkit.errors import InvalidValueError
+from mmkit.layers.attention import Attention, Sampling
 from mmkit.layers.init import InitCfg, constant_init, xavier_init
-from mmkit.registry import ATTENTION
-
-
-@dataclass
-class Sampling:
-    """Where each query looks.
-
-    Attributes:
-        reference_points: (B, Q, L, 2) points or (B, Q, L, 4) boxes cx cy w h, in shares 0..1 of each level.
-        shapes: (height, width) of the L levels that the values hold one after the other.
-    """
-
-    reference_points: Tensor
-    shapes: Sequence[tuple[int, int]]
+from mmkit.registry import ATTENTION, Cfg
 
 
 def sample_levels(value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples.
+    """Weighted sum of bilinear samples of all levels.
 
     Args:
         value: (B, S, M, D) of M heads, S the cells of all levels.
-        locations: (B, Q, M, L, P, 2) in shares 0..1.
-        weights: (B, Q, M, L, P).
+        shapes: (height, width) of the levels.
+        locations: (B, Q, M, L, P, 2), normalised to 0..1 of each level.
+        weights: (B, Q, M, L, P) of the samples.
 
     Returns:
         (B, Q, M * D).
@@ -46,7 +33,7 @@ def sample_levels(value: Tensor, shapes: Sequence[tuple[int, int]], locations: T
     grids = (2 * locations - 1).permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (B*M, L, Q, P, 2)
     weights = weights.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (B*M, L, Q, P)
     total = value.new_zeros(batch * heads, dims, queries)
-    for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
+    for level, part in enumerate(torch.split(value, [h * w for h, w in shapes], dim=1)):
         plane = part.permute(0, 2, 3, 1).reshape(batch * heads, dims, *shapes[level])
         sampled = functional.grid_sample(plane, grids[:, level], align_corners=False)  # (B*M, D, Q, P)
         total = total + (sampled * weights[:, level, None]).sum(-1)
@@ -54,14 +41,17 @@ def sample_levels(value: Tensor, shapes: Sequence[tuple[int, int]], locations: T
 
 
 @ATTENTION.register_module()
-class MultiScaleDeformableAttention(BaseModule):
-    """Each query reads `num_points` learned points per level and head.
+class MultiScaleDeformableAttention(Attention):
+    """Attention of each query to `num_points` learned points per level and head.
 
     Args:
-        im2col_step: has no effect here: it sized the batches of a CUDA kernel.
+        embed_dims: channels, a multiple of `num_heads`.
+        num_heads, num_levels, num_points: heads, feature levels, and points per head and level.
+        im2col_step: has no effect: it is the batch size of mmcv's CUDA kernel.
         dropout: of the residual branch.
         batch_first: (B, N, C) instead of (N, B, C).
-        norm_cfg: not supported by the original either; must be None.
+        norm_cfg: must be None.
+        init_cfg: initial weights.
     """
 
     needs_sampling = True
@@ -75,14 +65,16 @@ class MultiScaleDeformableAttention(BaseModule):
         im2col_step: int = 64,
         dropout: float = 0.1,
         batch_first: bool = False,
-        norm_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Cfg | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         if embed_dims % num_heads:
-            raise ValueError(f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}')
+            raise InvalidValueError(
+                f'embed_dims {embed_dims} is no multiple of num_heads {num_heads}', key='embed_dims'
+            )
         if norm_cfg is not None:
-            raise ValueError('MultiScaleDeformableAttention does not support norm_cfg')
+            raise InvalidValueError('MultiScaleDeformableAttention does not support norm_cfg', key='norm_cfg')
         if im2col_step != 64:
             warnings.warn('im2col_step has no effect without the CUDA kernel it was for', stacklevel=2)
         self.embed_dims = embed_dims
@@ -99,7 +91,7 @@ class MultiScaleDeformableAttention(BaseModule):
         self.reset()
 
     def reset(self) -> None:
-        """Start values: heads look into as many directions, point p at a distance of p + 1 cells."""
+        """Initial offsets: each head has a direction of its own, and its point p lies p + 1 cells away."""
         constant_init(self.sampling_offsets, 0.0)
         angles = torch.arange(self.num_heads) * (2.0 * math.pi / self.num_heads)
         directions = torch.stack([angles.cos(), angles.sin()], dim=-1)
@@ -124,12 +116,17 @@ class MultiScaleDeformableAttention(BaseModule):
         key_padding_mask: Tensor | None = None,
         sampling: Sampling | None = None,
     ) -> Tensor:
-        """Read `value` (S, B, C) at points around each query's reference.
+        """Attend from (Q, B, C) queries to points of `value` (S, B, C) around their references.
 
         Args:
-            query: (Q, B, C).
-            key, key_pos: play no part: the weights come from the queries alone.
-            key_padding_mask: (B, S), True at padding, which reads as 0.
+            query: the queries; weights and offsets are predicted from them.
+            key, key_pos: have no effect.
+            value: by default the queries.
+            identity: the output is added to it; by default the queries.
+            query_pos: added to the queries.
+            attn_mask: must be None.
+            key_padding_mask: (B, S), True at padding, whose values are 0.
+            sampling: the reference points; required.
         """
         if sampling is None or attn_mask is not None:
             raise ValueError('deformable attention needs `sampling` and knows no attn_mask')
@@ -143,18 +140,19 @@ class MultiScaleDeformableAttention(BaseModule):
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         batch, num_query = query.shape[:2]
         weights = self.attention_weights(query).view(batch, num_query, self.num_heads, -1).softmax(-1)
-        out = sample_levels(
+        out: Tensor = sample_levels(
             value.view(batch, value.shape[1], self.num_heads, -1),
             sampling.shapes,
-            self._locations(query, sampling),
-            weights.view(batch, num_query, self.num_heads, self.num_levels, self.num_points),
+            locations=self._locations(query, sampling),
+            weights=weights.view(batch, num_query, self.num_heads, self.num_levels, self.num_points),
         )
         out = self.output_proj(out)
-        return self.dropout(out if self.batch_first else out.transpose(0, 1)) + identity
+        out = self.dropout(out if self.batch_first else out.transpose(0, 1))
+        return out + identity
 
     def _locations(self, query: Tensor, sampling: Sampling) -> Tensor:
-        """(B, Q, M, L, P, 2) in shares of the levels."""
-        offsets = self.sampling_offsets(query).view(
+        """Sampled points, (B, Q, M, L, P, 2) normalised to 0..1 of each level."""
+        offsets: Tensor = self.sampling_offsets(query).view(
             *query.shape[:2], self.num_heads, self.num_levels, self.num_points, 2
         )
         points = sampling.reference_points[:, :, None, :, None]  # (B, Q, 1, L, 1, 2 or 4)

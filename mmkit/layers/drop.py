@@ -1,20 +1,18 @@
-"""Layers that drop values or whole branches in training."""
+"""Dropout of values, blocks and whole branches."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmkit.registry import DROPOUT_LAYERS, PLUGIN_LAYERS, build_from_cfg
+from mmkit.errors import InvalidValueError
+from mmkit.registry import DROPOUT_LAYERS, PLUGIN_LAYERS, Cfg, build_from_cfg
 
 
 @DROPOUT_LAYERS.register_module()
 class DropPath(nn.Module):
-    """Drop the whole input of a sample with probability `drop_prob` (arXiv:1603.09382), scaling the others up."""
+    """Stochastic depth: zero a sample with probability `drop_prob` and scale up the others (arXiv:1603.09382)."""
 
     def __init__(self, drop_prob: float = 0.1) -> None:
         super().__init__()
@@ -44,10 +42,10 @@ class DropBlock(nn.Module):
     """Drop square blocks of a feature map (arXiv:1810.12890).
 
     Args:
-        drop_prob: share of values to drop, reached after the warm-up.
+        drop_prob: fraction of values to drop, reached after the warm-up.
         block_size: side of the blocks.
-        warmup_iters: training forwards over which the share grows linearly from 0.
-        in_channels: given by whoever inserts the plugin; the layer treats all channels alike.
+        warmup_iters: forward passes in training over which the fraction grows linearly from 0.
+        in_channels: given by the backbone that inserts the plugin; has no effect.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class DropBlock(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < drop_prob < 1 or block_size <= 0 or warmup_iters < 0:
-            raise ValueError(
+            raise InvalidValueError(
                 f'DropBlock: needs 0 < drop_prob < 1, block_size > 0 and warmup_iters >= 0, got '
                 f'{drop_prob}, {block_size}, {warmup_iters}'
             )
@@ -69,16 +67,16 @@ class DropBlock(nn.Module):
         height, width = x.shape[-2:]
         warm = self.drop_prob * min(1.0, self.iter_cnt / max(self.warmup_iters, 1))
         block = self.block_size
-        places = x.new_empty(*x.shape[:2], max(height - block + 1, 1), max(width - block + 1, 1))
-        # so many corners that blocks of them cover `warm` of all values
-        share = warm * height * width / (places[0, 0].numel() * block**2)
-        corners = (torch.rand_like(places) < share).to(x.dtype)
+        positions = x.new_empty(*x.shape[:2], max(height - block + 1, 1), max(width - block + 1, 1))
+        # as many corners as it takes for their blocks to cover a fraction `warm` of all values
+        rate = warm * height * width / (positions[0, 0].numel() * block**2)
+        corners = (torch.rand_like(positions) < rate).to(x.dtype)
         dropped = F.max_pool2d(F.pad(corners, [block - 1] * 4), block, stride=1)[..., :height, :width]
         keep = 1 - dropped
         return x * keep * keep.numel() / (keep.sum() + 1e-6)
 
 
-def build_dropout(cfg: Mapping[str, Any], default_args: Mapping[str, Any] | None = None) -> nn.Module:
-    """The dropout `cfg` names: 'Dropout' or 'DropPath'."""
-    layer: nn.Module = build_from_cfg(cfg, DROPOUT_LAYERS, default_args)
+def build_dropout(cfg: Cfg) -> nn.Module:
+    """Build the dropout of a config: 'Dropout' or 'DropPath'."""
+    layer: nn.Module = build_from_cfg(cfg, DROPOUT_LAYERS)
     return layer

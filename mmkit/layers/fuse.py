@@ -1,44 +1,52 @@
-"""Batch norm folded into the convolution before it: the same numbers with fewer steps, for inference."""
+"""Folding of batch norms into the convolutions before them, for inference."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
 
+from mmkit.layers.conv import as_size
 from mmkit.layers.conv_module import ConvModule
 from mmkit.layers.norm import SyncBN
+
+
+@runtime_checkable
+class Deployable(Protocol):
+    """A module with a form for inference, such as RepVGG, whose branches become one convolution."""
+
+    def switch_to_deploy(self) -> None: ...
 
 
 def fuse_conv_bn(model: nn.Module) -> int:
     """Fold every batch norm that directly follows a plain convolution, in place; the model must not be trained after.
 
     A pair is two neighbours in the order in which a module registered them, as convolution and norm of residual blocks
-    are, or those of a `ConvModule`. Modules with a `switch_to_deploy` (branches of theirs become one convolution) are
-    asked to do so first. Convolutions that compute their weights (weight standardisation, deformable ones) stay, and so
-    do norms that do more than norm.
+    are, or those of a `ConvModule`. Modules with a `switch_to_deploy` switch first. Convolutions that compute their
+    weights (weight standardisation, deformable ones) stay, and so do norms that do more than normalise.
 
     Returns:
-        How many batch norms are gone, those of branches included.
+        The number of batch norms removed, those of branches included.
     """
     before = _num_norms(model)
     for module in list(model.modules()):
-        switch = getattr(module, 'switch_to_deploy', None)
-        if callable(switch):
-            switch()
+        if isinstance(module, Deployable):
+            module.switch_to_deploy()
     for module in model.modules():
         _fuse_children(module)
     return before - _num_norms(model)
 
 
 def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
-    """Whether `folded` has an answer: for a plain convolution, and a batch norm that does nothing but norm."""
+    """True for a plain convolution and a batch norm with running statistics, which `folded` merges."""
     return (
         type(conv) is nn.Conv2d
         and not conv._forward_pre_hooks
-        and not hasattr(conv, 'parametrizations')
+        and not is_parametrized(conv)
         and isinstance(norm, _BatchNorm)
         and type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward, SyncBN.forward)
         and norm.num_features == conv.out_channels
@@ -48,7 +56,7 @@ def can_fold(conv: nn.Module, norm: nn.Module) -> bool:
 
 @torch.no_grad()
 def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
-    """One convolution that does what `conv` and then `norm`, which `can_fold`, do in eval mode."""
+    """One convolution equal to `conv` followed by `norm` in eval mode; `can_fold` must hold."""
     assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt()  # (C,)
     if norm.weight is not None:
@@ -61,11 +69,11 @@ def folded(conv: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     result = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        conv.dilation,  # type: ignore[arg-type]
-        conv.groups,
+        as_size(conv.kernel_size),
+        stride=as_size(conv.stride),
+        padding=conv.padding if isinstance(conv.padding, str) else as_size(conv.padding),
+        dilation=as_size(conv.dilation),
+        groups=conv.groups,
         bias=True,
         padding_mode=conv.padding_mode,
         device=conv.weight.device,

@@ -1,4 +1,4 @@
-"""Generalized attention."""
+"""Generalised attention."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers.init import caffe2_xavier_init
 from mmkit.registry import PLUGIN_LAYERS
 
-MAX_LENGTH = {512: 42}  # side of the largest map a spatial range is tabulated for, by channels
+MAX_LENGTH = {512: 42}  # side of the largest map that a `spatial_range` is tabulated for, by channels
 OTHER_MAX_LENGTH = 84
 
 
@@ -21,13 +22,14 @@ class GeneralizedAttention(nn.Module):
 
     Args:
         in_channels: channels of the map.
-        spatial_range: how far a position looks, in pixels; -1 for everywhere.
+        spatial_range: radius of the attention in pixels; -1 for unlimited.
         num_heads: attention heads.
-        position_embedding_dim: of the sine features of relative positions, divisible by 4; -1 is `in_channels`.
+        position_embedding_dim: channels of the sine embedding of relative positions, divisible by 4; -1 is
+            `in_channels`.
         position_magnitude: factor of relative positions.
-        kv_stride, q_stride: look at every so many-th position, and from every so many-th.
-        attention_type: which terms, four of '0' and '1': query and key content, query content and relative position,
-            key content only, relative position only.
+        kv_stride, q_stride: stride of keys and values, and of queries.
+        attention_type: a '0' or '1' for each of the four terms: query and key content, query content and relative
+            position, key content only, relative position only.
     """
 
     _abbr_ = 'gen_attention_block'
@@ -45,13 +47,22 @@ class GeneralizedAttention(nn.Module):
     ) -> None:
         super().__init__()
         if len(attention_type) != 4 or not set(attention_type) <= set('01') or '1' not in attention_type:
-            raise ValueError(f"GeneralizedAttention: attention_type is four of '0' and '1', got {attention_type!r}")
+            raise InvalidValueError(
+                f"GeneralizedAttention: attention_type is four of '0' and '1', got {attention_type!r}",
+                key='attention_type',
+            )
         self.terms = [term == '1' for term in attention_type]
         self.num_heads, self.dim = num_heads, in_channels // num_heads
         self.q_stride, self.kv_stride, self.position_magnitude = q_stride, kv_stride, position_magnitude
         self.position_dim = position_embedding_dim if position_embedding_dim > 0 else in_channels
         width = self.dim * num_heads
         content, geometry, saliency, position = self.terms
+        self.query_conv: nn.Conv2d | None = None
+        self.key_conv: nn.Conv2d | None = None
+        self.appr_geom_fc_x: nn.Linear | None = None
+        self.appr_geom_fc_y: nn.Linear | None = None
+        self.appr_bias: nn.Parameter | None = None
+        self.geom_bias: nn.Parameter | None = None
         if content or geometry:
             self.query_conv = nn.Conv2d(in_channels, width, 1, bias=False)
         if content or saliency:
@@ -60,11 +71,11 @@ class GeneralizedAttention(nn.Module):
         if geometry or position:
             self.appr_geom_fc_x = nn.Linear(self.position_dim // 2, width, bias=False)
             self.appr_geom_fc_y = nn.Linear(self.position_dim // 2, width, bias=False)
-        reach = 1 / math.sqrt(self.dim * 2)
+        bound = 1 / math.sqrt(self.dim * 2)
         if saliency:
-            self.appr_bias = nn.Parameter(torch.empty(width).uniform_(-reach, reach))
+            self.appr_bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
         if position:
-            self.geom_bias = nn.Parameter(torch.empty(width).uniform_(-reach, reach))
+            self.geom_bias = nn.Parameter(torch.empty(width).uniform_(-bound, bound))
         self.proj_conv = nn.Conv2d(width, in_channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
         for module in self.children():
@@ -73,7 +84,7 @@ class GeneralizedAttention(nn.Module):
         if spatial_range >= 0:
             length = MAX_LENGTH.get(in_channels, OTHER_MAX_LENGTH)
             self.local_constraint_map: Tensor
-            self.register_buffer('local_constraint_map', _out_of_reach(length, spatial_range, kv_stride))
+            self.register_buffer('local_constraint_map', _out_of_range(length, spatial_range, kv_stride))
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, heads * dim, H, W) -> (B, heads, dim, H, W)."""
@@ -87,29 +98,29 @@ class GeneralizedAttention(nn.Module):
         distance = (from_q[:, None] - to_kv) * self.position_magnitude
         steps = torch.arange(self.position_dim // 4, device=weight.device, dtype=weight.dtype)
         angle = distance[..., None] / 1000 ** (steps * 4 / self.position_dim)
-        embedding = layer(torch.cat([angle.sin(), angle.cos()], 2)) / math.sqrt(2)
+        embedding: Tensor = layer(torch.cat([angle.sin(), angle.cos()], 2)) / math.sqrt(2)
         return embedding.view(num_q, num_kv, self.num_heads, self.dim).permute(2, 0, 1, 3)
 
     def _energy(self, x_q: Tensor, x_kv: Tensor) -> Tensor:
-        """How much every position looks at every other, (B, heads, H, W, h, w)."""
+        """Attention logits of every query position over all keys, (B, heads, H, W, h, w)."""
         (height, width), (kv_height, kv_width) = x_q.shape[2:], x_kv.shape[2:]
-        content, geometry, saliency, position = self.terms
+        content, geometry, _, _ = self.terms
         energy = x_q.new_zeros(len(x_q), self.num_heads, height, width, kv_height, kv_width)
-        query = self._heads(self.query_conv(x_q)) if content or geometry else None  # (B, heads, dim, H, W)
-        if content or saliency:
+        query = None if self.query_conv is None else self._heads(self.query_conv(x_q))  # (B, heads, dim, H, W)
+        if self.key_conv is not None:
             key = self._heads(self.key_conv(x_kv))
             if content and query is not None:
                 energy = energy + torch.einsum('bndhw,bndij->bnhwij', query, key)
-            if saliency:
+            if self.appr_bias is not None:
                 bias = self.appr_bias.view(self.num_heads, self.dim)
                 energy = energy + torch.einsum('nd,bndij->bnij', bias, key)[:, :, None, None]
-        if geometry or position:
+        if self.appr_geom_fc_x is not None and self.appr_geom_fc_y is not None:
             by_x = self._relative(self.appr_geom_fc_x, width, kv_width)
             by_y = self._relative(self.appr_geom_fc_y, height, kv_height)
             if geometry and query is not None:
                 energy = energy + torch.einsum('bndhw,nwjd->bnhwj', query, by_x)[..., None, :]
                 energy = energy + torch.einsum('bndhw,nhid->bnhwi', query, by_y)[..., None]
-            if position:
+            if self.geom_bias is not None:
                 bias = self.geom_bias.view(self.num_heads, self.dim)
                 energy = energy + torch.einsum('nd,nwjd->nwj', bias, by_x)[:, None, :, None]
                 energy = energy + torch.einsum('nd,nhid->nhi', bias, by_y)[:, :, None, :, None]
@@ -122,10 +133,11 @@ class GeneralizedAttention(nn.Module):
         if self.spatial_range >= 0:
             shape = energy.shape[2:]
             if any(size > most for size, most in zip(shape, self.local_constraint_map.shape, strict=True)):
-                raise ValueError(
+                raise InvalidValueError(
                     f'GeneralizedAttention: with a spatial_range, maps have at most '
                     f'{len(self.local_constraint_map)} x {len(self.local_constraint_map)} positions, '
-                    f'got {tuple(shape[:2])}'
+                    f'got {tuple(shape[:2])}',
+                    key='spatial_range',
                 )
             hidden = self.local_constraint_map[: shape[0], : shape[1], : shape[2], : shape[3]].bool()
             energy = energy.masked_fill(hidden, float('-inf'))
@@ -134,14 +146,15 @@ class GeneralizedAttention(nn.Module):
         out = self.proj_conv(torch.einsum('bnhwp,bndp->bndhw', attention, value).flatten(1, 2))
         if self.q_stride > 1:
             out = F.interpolate(out, size=x.shape[2:], mode='bilinear', align_corners=False)
-        return self.gamma * out + x
+        x = x + self.gamma * out
+        return x
 
 
-def _out_of_reach(length: int, spatial_range: int, kv_stride: int) -> Tensor:
-    """1 where position (y, x) must not look at (i, j) of the strided map, (length, length, kv, kv) uint8."""
+def _out_of_range(length: int, spatial_range: int, kv_stride: int) -> Tensor:
+    """1 where (i, j) of the strided map is out of range of position (y, x), (length, length, kv, kv) uint8."""
     num_kv = (length - 1) // kv_stride + 1
     at, kv = torch.arange(length)[:, None], torch.arange(num_kv)
     first = ((at - spatial_range) // kv_stride).clamp(min=0)
     last = (at + spatial_range + 1) // kv_stride
-    near = (kv >= first) & (kv <= last)  # (length, kv), for one axis
-    return (~(near[:, None, :, None] & near[None, :, None, :])).to(torch.uint8)
+    within = (kv >= first) & (kv <= last)  # (length, kv), for one axis
+    return (~(within[:, None, :, None] & within[None, :, None, :])).to(torch.uint8)

@@ -1,27 +1,26 @@
-"""Linear layers by type, and the normalised ones of long-tailed recognition."""
+"""Linear layers by type, the normalised ones of long-tailed recognition, and a learnable factor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Unpack
 
-from mmkit.layers.conv import Size, pair
+from mmkit.layers.conv import ConvOptions, Size2d
 from mmkit.layers.init import normal_init
-from mmkit.registry import CONV_LAYERS, LINEAR_LAYERS, build_from_cfg
+from mmkit.registry import CONV_LAYERS, LINEAR_LAYERS, Cfg, build_from_cfg
 
 LINEAR_LAYERS.register_module('Linear', module=nn.Linear)
 
 
 @LINEAR_LAYERS.register_module()
 class NormedLinear(nn.Linear):
-    """Linear layer on the directions of input and weights only.
+    """Linear layer on normalised inputs and weights: scaled cosine similarities.
 
     Args: those of nn.Linear, and
         tempearture: factor of the normalised input (spelt as in mmdetection).
-        power: of the norms divided by.
+        power: exponent of the norms divided by.
         eps: added to the norms.
     """
 
@@ -49,39 +48,25 @@ class NormedLinear(nn.Linear):
 
 @CONV_LAYERS.register_module()
 class NormedConv2d(nn.Conv2d):
-    """Convolution on the directions of input and weights only.
+    """Convolution on normalised inputs and weights.
 
     Args: those of nn.Conv2d and of NormedLinear, and
-        norm_over_kernel: take the norm of the whole filter instead of that at each kernel position.
+        norm_over_kernel: normalise whole filters instead of each kernel position by itself.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = 'zeros',
+        kernel_size: Size2d,
+        *,
         tempearture: float = 20,
         power: float = 1.0,
         eps: float = 1e-6,
         norm_over_kernel: bool = False,
+        **options: Unpack[ConvOptions],
     ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            pair(kernel_size),
-            pair(stride),
-            pair(padding),
-            pair(dilation),
-            groups,
-            bias,
-            padding_mode,
-        )
+        super().__init__(in_channels, out_channels, kernel_size, **options)
         self.tempearture, self.power, self.eps, self.norm_over_kernel = tempearture, power, eps, norm_over_kernel
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,15 +76,23 @@ class NormedConv2d(nn.Conv2d):
             norm = self.weight.norm(dim=1, keepdim=True)
         weight = self.weight / (norm.pow(self.power) + self.eps)
         x = x / (x.norm(dim=1, keepdim=True).pow(self.power) + self.eps) * self.tempearture
-        return self._conv_forward(x, weight, self.bias)
+        out: Tensor = self._conv_forward(x, weight, self.bias)
+        return out
 
 
-def build_linear_layer(
-    cfg: Mapping[str, Any] | None, in_features: int, out_features: int, bias: bool = True
-) -> nn.Module:
-    """The linear layer `cfg` names; None is nn.Linear. `bias` is for when `cfg` does not say."""
-    layer: nn.Module = build_from_cfg(
-        {'bias': bias, **(cfg or dict(type='Linear')), 'in_features': in_features, 'out_features': out_features},
-        LINEAR_LAYERS,
-    )
+class Scale(nn.Module):
+    """Multiplication by a learnable number that starts at `scale`."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale, dtype=torch.float))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def build_linear_layer(cfg: Cfg | None, in_features: int, out_features: int, bias: bool = True) -> nn.Module:
+    """Build the linear layer of a config (None is nn.Linear); `bias` is the default for configs without it."""
+    arguments = {'bias': bias, **(cfg or dict(type='Linear')), 'in_features': in_features, 'out_features': out_features}
+    layer: nn.Module = build_from_cfg(arguments, LINEAR_LAYERS)
     return layer

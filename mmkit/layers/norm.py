@@ -1,31 +1,30 @@
-"""Normalisation layers by the `type` a `norm_cfg` names."""
+"""Norm layers by the `type` of a `norm_cfg`, and freezing."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmkit.registry import NORM_LAYERS
+from mmkit.errors import InvalidValueError, UnknownNameError
+from mmkit.registry import NORM_LAYERS, Cfg
 
 
 class SyncBN(nn.SyncBatchNorm):
-    """Batch norm over all processes on GPUs, and over the one process on a CPU."""
+    """Batch norm over all processes on GPUs, and over the own process on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if x.is_cuda else _BatchNorm.forward(self, x)
+        x = super().forward(x) if x.is_cuda else _BatchNorm.forward(self, x)
+        return x
 
 
 class MMSyncBN(SyncBN):
-    """mmcv's own SyncBN, which comes to the same where processes have batches of one size.
+    """mmcv's own SyncBN; the same as SyncBN where all processes have batches of one size.
 
     Args:
         num_features, eps, momentum, affine, track_running_stats: see nn.BatchNorm2d.
-        group: only None, which is all processes.
-        stats_mode: 'N' weighs a process by the size of its batch, 'default' does not; here all elements weigh the same.
+        group: must be None, which is all processes.
+        stats_mode: 'default' or 'N'; has no effect, all elements of all processes weigh the same.
     """
 
     def __init__(
@@ -39,10 +38,12 @@ class MMSyncBN(SyncBN):
         stats_mode: str = 'default',
     ) -> None:
         if group is not None:
-            raise ValueError(f'MMSyncBN: group must be None, all processes, got {group!r}')
+            raise InvalidValueError(f'MMSyncBN: group must be None, all processes, got {group!r}', key='group')
         if stats_mode not in ('default', 'N'):
-            raise ValueError(f"MMSyncBN: stats_mode is 'default' or 'N', got {stats_mode!r}")
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+            raise InvalidValueError(f"MMSyncBN: stats_mode is 'default' or 'N', got {stats_mode!r}", key='stats_mode')
+        super().__init__(
+            num_features, eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats
+        )
 
 
 for _name, _layer in dict(
@@ -63,7 +64,7 @@ for _name, _layer in dict(
 
 
 def norm_abbreviation(layer_class: type) -> str:
-    """The word that names such a layer in a module: 'bn', 'gn', 'ln', 'in', or 'norm_layer'."""
+    """The name of such a layer in its module, as mmcv infers it: 'bn', 'gn', 'ln', 'in' or 'norm_layer'."""
     own = getattr(layer_class, '_abbr_', None)
     if own:
         return str(own)
@@ -76,28 +77,28 @@ def norm_abbreviation(layer_class: type) -> str:
     return 'norm_layer'
 
 
-def build_norm_layer(cfg: Mapping[str, Any], num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
-    """The normalisation `cfg` names.
+def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tuple[str, nn.Module]:
+    """Build the norm layer of a `norm_cfg`.
 
     Args:
         cfg: `type`, its arguments, and `requires_grad` (True) of its parameters.
         num_features: channels.
-        postfix: put behind the abbreviation to give the name.
+        postfix: appended to the abbreviation of the layer.
 
     Returns:
-        the name that checkpoints use for it, e.g. 'bn1', and the layer.
+        The layer's name in checkpoints, e.g. 'bn1', and the layer.
     """
     arguments = dict(cfg)
     if 'type' not in arguments:
-        raise KeyError(f"norm_cfg needs a 'type', got {arguments}")
+        raise UnknownNameError(f"norm_cfg needs a 'type', got {arguments}", key='norm_cfg')
     kind = arguments.pop('type')
-    layer_class = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
+    layer_class: type[nn.Module] = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind  # type: ignore[assignment]
     requires_grad = arguments.pop('requires_grad', True)
     arguments.setdefault('eps', 1e-5)
     if issubclass(layer_class, nn.GroupNorm):
         if 'num_groups' not in arguments:
-            raise KeyError(f"norm_cfg of GN needs 'num_groups', got {dict(cfg)}")
-        layer = layer_class(num_channels=num_features, **arguments)
+            raise UnknownNameError(f"norm_cfg of GN needs 'num_groups', got {dict(cfg)}", key='norm_cfg')
+        layer: nn.Module = layer_class(num_channels=num_features, **arguments)
     else:
         layer = layer_class(num_features, **arguments)
     for parameter in layer.parameters():
@@ -106,7 +107,7 @@ def build_norm_layer(cfg: Mapping[str, Any], num_features: int, postfix: int | s
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
-    """Put every batch norm below `module` into eval mode: its statistics stay as they are."""
+    """Put every batch norm in `module` into eval mode, in which its statistics stay as they are."""
     for child in module.modules():
         if isinstance(child, _BatchNorm):
             child.eval()

@@ -1,10 +1,8 @@
-"""Where in the image a cell lies, as a vector."""
+"""Positional encodings of the cells of a feature map."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +10,8 @@ from torch import Tensor, nn
 from mmkit.layers.base_module import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.registry import POSITIONAL_ENCODING
+
+UNIFORM = dict(type='Uniform', layer='Embedding')
 
 
 def sine_embedding(positions: Tensor, num_feats: int, temperature: float) -> Tensor:
@@ -23,12 +23,16 @@ def sine_embedding(positions: Tensor, num_feats: int, temperature: float) -> Ten
 
 @POSITIONAL_ENCODING.register_module()
 class SinePositionalEncoding(BaseModule):
-    """Sines of the row and of the column, counted without padding (DETR, arXiv:2005.12872).
+    """Sines of row and column, counted without padding (DETR, arXiv:2005.12872).
 
     Args:
-        num_feats: channels for each of the two.
-        normalize: count rows and columns in shares of the image, times `scale`.
+        num_feats: channels for each of row and column.
+        temperature: base of the wavelengths.
+        normalize: rows and columns as fractions of the image's size, times `scale`.
+        scale: see `normalize`, in radians.
+        eps: added to the size before dividing by it.
         offset: added to the counts before normalising.
+        init_cfg: initial weights; there are none.
     """
 
     def __init__(
@@ -65,8 +69,9 @@ class LearnedPositionalEncoding(BaseModule):
     """A learned vector for each row and each column.
 
     Args:
-        num_feats: channels for each of the two.
-        row_num_embed, col_num_embed: the largest height and width.
+        num_feats: channels for each of row and column.
+        row_num_embed, col_num_embed: the largest height and width, in cells.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class LearnedPositionalEncoding(BaseModule):
         num_feats: int,
         row_num_embed: int = 50,
         col_num_embed: int = 50,
-        init_cfg: Mapping[str, Any] | None = dict(type='Uniform', layer='Embedding'),
+        init_cfg: InitCfg = UNIFORM,
     ) -> None:
         super().__init__(init_cfg)
         self.num_feats = num_feats

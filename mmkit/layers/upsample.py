@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,19 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.layers.init import normal_init, xavier_init
-from mmkit.registry import UPSAMPLE_LAYERS, build_from_cfg
+from mmkit.registry import UPSAMPLE_LAYERS, Cfg, build_from_cfg
 
-UPSAMPLE_LAYERS.register_module('nearest', module=nn.Upsample)
-UPSAMPLE_LAYERS.register_module('bilinear', module=nn.Upsample)
+UPSAMPLE_LAYERS.register_module(['nearest', 'bilinear'], module=nn.Upsample)
 
 
 @UPSAMPLE_LAYERS.register_module(name='pixel_shuffle')
 class PixelShufflePack(nn.Module):
-    """A convolution to scale_factor^2 times the channels, which become space (arXiv:1609.05158).
+    """Sub-pixel convolution: scale_factor^2 times the channels, rearranged into space (arXiv:1609.05158).
 
     Args:
         in_channels, out_channels: channels before and after.
-        scale_factor: how many times larger the map becomes.
+        scale_factor: output size / input size.
         upsample_kernel: kernel size of the convolution.
     """
 
@@ -44,11 +42,11 @@ class CARAFEPack(nn.Module):
 
     Args:
         channels: of the input and output.
-        scale_factor: how many times larger the map becomes.
+        scale_factor: output size / input size.
         up_kernel: size of the predicted kernels, odd.
         up_group: groups of channels, each with its own kernels.
-        encoder_kernel, encoder_dilation: of the convolution that predicts.
-        compressed_channels: channels it sees.
+        encoder_kernel, encoder_dilation: of the convolution that predicts the kernels.
+        compressed_channels: input channels of that convolution.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class CARAFEPack(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Kernels start nearly equal everywhere."""
+        """Small random weights: predicted kernels start nearly uniform."""
         xavier_init(self.channel_compressor, distribution='uniform')
         normal_init(self.content_encoder, std=0.001)
 
@@ -82,15 +80,16 @@ class CARAFEPack(nn.Module):
         (batch, channels, height, width), scale, groups = x.shape, self.scale_factor, self.up_group
         area = self.up_kernel**2
         kernels = self.content_encoder(self.channel_compressor(x))
-        kernels = kernels.view(batch, groups, area, scale, scale, height, width).permute(0, 1, 2, 5, 3, 6, 4).softmax(2)
+        grid = (batch, groups, area, scale, scale, height, width)
+        kernels = kernels.view(grid).permute(0, 1, 2, 5, 3, 6, 4).softmax(2)  # (B, G, K * K, H, S, W, S)
         around = F.unfold(x, self.up_kernel, padding=self.up_kernel // 2)  # (B, C * K * K, H * W)
         around = around.view(batch, groups, channels // groups, area, height, width, 1)
         rows = [(around * kernels[:, :, None, :, :, row]).sum(3) for row in range(scale)]  # (B, G, C/G, H, W, S) each
         return torch.stack(rows, 4).reshape(batch, channels, height * scale, width * scale)
 
 
-def build_upsample_layer(cfg: Mapping[str, Any], **arguments: Any) -> nn.Module:
-    """The upsampling `cfg` names: 'nearest', 'bilinear', 'deconv', 'pixel_shuffle' or 'carafe'."""
+def build_upsample_layer(cfg: Cfg, **arguments: Any) -> nn.Module:
+    """Build the upsampling of a config: 'nearest', 'bilinear', 'deconv', 'pixel_shuffle' or 'carafe'."""
     merged = {**cfg, **arguments}
     if merged.get('type') in ('nearest', 'bilinear'):
         merged['mode'] = merged['type']

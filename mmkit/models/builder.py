@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from mmkit.registry import BACKBONES, CLASSIFIERS, DETECTORS, HEADS, LOSSES, NECKS, build_from_cfg
+from mmkit.registry import BACKBONES, CLASSIFIERS, DATA_PREPROCESSORS, DETECTORS, HEADS, LOSSES, NECKS, build_from_cfg
 
 
 def build_detector(
@@ -16,7 +17,7 @@ def build_detector(
     """The detector (or classifier) that `cfg` describes, with random weights.
 
     Args:
-        cfg: the `model` of a config.
+        cfg: the `model` of a config; `data_preprocessor` in it is a config of `DataPreprocessor` or its like.
         train_cfg, test_cfg: where configs before mmdetection 2.9 keep these two, outside of `model`.
 
     Raises:
@@ -26,8 +27,13 @@ def build_detector(
     twice = [key for key in outer if cfg.get(key) is not None]
     if twice:
         raise ValueError(f'{" and ".join(twice)} given both inside and outside of model')
-    registry = CLASSIFIERS if cfg.get('type') in CLASSIFIERS else DETECTORS
-    return build_from_cfg({**cfg, **outer} if outer else cfg, registry)
+    arguments: Any = copy.copy(cfg)
+    arguments.update(outer)
+    preprocessor = arguments.pop('data_preprocessor', None)  # of any detector: no constructor has to hand it on
+    model = build_from_cfg(arguments, CLASSIFIERS if cfg.get('type') in CLASSIFIERS else DETECTORS)
+    if preprocessor is not None:
+        model.data_preprocessor = DATA_PREPROCESSORS.build(preprocessor)
+    return model
 
 
 def build_backbone(cfg: Mapping[str, Any]) -> nn.Module:

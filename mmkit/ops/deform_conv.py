@@ -1,4 +1,4 @@
-"""Convolution at learned positions."""
+"""Deformable convolution."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def deform_conv2d(
         offset: (B, 2 * deform_groups * kh * kw, out_h, out_w), (y, x) pairs in pixels.
         weight: (out_channels, C / groups, kh, kw).
         bias: (out_channels,) or None.
-        stride: (vertical, horizontal).
-        padding: (vertical, horizontal).
-        dilation: (vertical, horizontal).
+        stride, padding, dilation: (vertical, horizontal).
         mask: (B, deform_groups * kh * kw, out_h, out_w) in 0..1, or None.
 
     Returns:
@@ -35,10 +33,10 @@ def deform_conv2d(
         x,
         offset.to(x.dtype),
         weight.to(x.dtype),
-        bias,
-        stride,
-        padding,
-        dilation,
-        None if mask is None else mask.to(x.dtype),
+        bias=bias,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        mask=None if mask is None else mask.to(x.dtype),
     )
     return out

@@ -1,14 +1,12 @@
-"""Pooling of regions whose bins move, arXiv:1703.06211."""
+"""Deformable RoI pooling (arXiv:1703.06211)."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmkit.ops.roi_pool import _pair
+from mmkit.ops.roi_pool import Size, pair
 
 
 def deform_roi_pool(
@@ -20,15 +18,16 @@ def deform_roi_pool(
     sampling_ratio: int = 0,
     gamma: float = 0.1,
 ) -> Tensor:
-    """RoIAlign with bins moved by `offsets`, through which gradients flow.
+    """RoIAlign with bins shifted by `offsets`, differentiable in the features and in the offsets.
 
     Args:
         feats: (B, C, H, W).
         rois: (K, 5) image index, xyxy in image pixels.
-        offsets: (K, 2, h, w) x and y, in shares of the region, times `gamma`; None moves nothing.
+        offsets: (K, 2, h, w) x and y, as fractions of the region's size, times `gamma`; None shifts nothing.
         output_size: (h, w).
         spatial_scale: feature pixels for one image pixel.
         sampling_ratio: samples per bin and direction; 0 chooses by the size of the region.
+        gamma: factor of the offsets.
 
     Returns:
         (K, C, h, w).
@@ -42,9 +41,9 @@ def deform_roi_pool(
     if offsets is not None:
         corners = corners + gamma * size[:, None, None] * offsets.float().permute(0, 2, 3, 1)
     pooled = feats.new_zeros(len(rois), feats.shape[1], *output_size)
-    # Regions of one image with as many samples in a bin go together.
+    # Regions of one image with equally many samples per bin are pooled together.
     groups = torch.cat([rois[:, :1], counts], dim=1).long()
-    for group in groups.unique(dim=0):
+    for group in torch.unique(groups, dim=0):
         image, num_x, num_y = group.tolist()
         chosen = (groups == group).all(dim=1).nonzero().squeeze(1)
         if num_x and num_y:
@@ -52,18 +51,18 @@ def deform_roi_pool(
             points = corners[chosen][:, :, :, None, None] + steps * bins[chosen][:, None, None, None, None]
             mean = _sample(feats[image], points.flatten(3, 4)).mean(dim=-1)  # (C, k, h, w)
             pooled = pooled.index_copy(0, chosen, mean.transpose(0, 1).to(pooled.dtype))
-    # Sums over nothing: without regions too, features and offsets take part in the backward pass.
+    # Empty sums: without regions, too, features and offsets take part in the backward pass.
     return pooled + feats[:0].sum() + (0 if offsets is None else offsets[:0].sum())
 
 
 def _grid(size: tuple[int, int], device: torch.device) -> Tensor:
-    """(h, w, 2) x, y of the cells."""
+    """(h, w, 2) x and y index of every cell."""
     ys, xs = (torch.arange(n, device=device, dtype=torch.float32) for n in size)
     return torch.stack(torch.meshgrid(xs, ys, indexing='xy'), dim=-1)
 
 
 def _sample(feat: Tensor, points: Tensor) -> Tensor:
-    """(C, H, W) read at (k, h, w, S, 2) points x, y: (C, k, h, w, S). Zero further than a pixel outside."""
+    """(C, H, W) sampled at points x, y (k, h, w, S, 2): (C, k, h, w, S), zero more than a pixel outside the map."""
     size = points.new_tensor([feat.shape[2], feat.shape[1]])
     inside = ((points >= -1) & (points <= size)).all(dim=-1)
     grid = ((points + 0.5) / size * 2 - 1).flatten(0, 2)  # (k * h * w, S, 2)
@@ -77,18 +76,18 @@ def _zero(layer: nn.Module) -> None:
 
 
 class DeformRoIPoolPack(nn.Module):
-    """Deformable pooling whose offsets come from the pooled features themselves.
+    """Deformable pooling with offsets predicted from the plainly pooled features.
 
     Args:
         output_size: an int or (height, width).
         output_channels: C of the features.
-        deform_fc_channels: width of the layers that make the offsets.
+        deform_fc_channels: width of the layers that predict the offsets.
         spatial_scale, sampling_ratio, gamma: see `deform_roi_pool`.
     """
 
     def __init__(
         self,
-        output_size: int | Sequence[int],
+        output_size: Size,
         output_channels: int,
         deform_fc_channels: int = 1024,
         spatial_scale: float = 1.0,
@@ -96,7 +95,7 @@ class DeformRoIPoolPack(nn.Module):
         gamma: float = 0.1,
     ) -> None:
         super().__init__()
-        self.output_size = _pair(type(self).__name__, output_size)
+        self.output_size = pair(output_size, 'output_size')
         self.output_channels = output_channels
         self.spatial_scale = float(spatial_scale)
         self.sampling_ratio = int(sampling_ratio)
@@ -113,7 +112,13 @@ class DeformRoIPoolPack(nn.Module):
 
     def _pool(self, feats: Tensor, rois: Tensor, offsets: Tensor | None = None) -> Tensor:
         return deform_roi_pool(
-            feats, rois, offsets, self.output_size, self.spatial_scale, self.sampling_ratio, self.gamma
+            feats,
+            rois,
+            offsets,
+            self.output_size,
+            spatial_scale=self.spatial_scale,
+            sampling_ratio=self.sampling_ratio,
+            gamma=self.gamma,
         )
 
     def _offsets(self, pooled: Tensor) -> Tensor:
@@ -126,18 +131,25 @@ class DeformRoIPoolPack(nn.Module):
 
 
 class ModulatedDeformRoIPoolPack(DeformRoIPoolPack):
-    """`DeformRoIPoolPack` that also weighs its bins, arXiv:1811.11168; arguments as there."""
+    """`DeformRoIPoolPack` with a predicted weight for every bin (arXiv:1811.11168); the arguments are the same."""
 
     def __init__(
         self,
-        output_size: int | Sequence[int],
+        output_size: Size,
         output_channels: int,
         deform_fc_channels: int = 1024,
         spatial_scale: float = 1.0,
         sampling_ratio: int = 0,
         gamma: float = 0.1,
     ) -> None:
-        super().__init__(output_size, output_channels, deform_fc_channels, spatial_scale, sampling_ratio, gamma)
+        super().__init__(
+            output_size,
+            output_channels,
+            deform_fc_channels,
+            spatial_scale=spatial_scale,
+            sampling_ratio=sampling_ratio,
+            gamma=gamma,
+        )
         cells = self.output_size[0] * self.output_size[1]
         self.mask_fc = nn.Sequential(
             nn.Linear(cells * output_channels, deform_fc_channels),

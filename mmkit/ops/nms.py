@@ -1,8 +1,7 @@
-"""Non-maximum suppression: hard, soft, and by class."""
+"""Non-maximum suppression: hard, soft, and per class."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,9 @@ import torch
 import torchvision
 from torch import Tensor
 
-_NMS_KEYS = ('iou_thr', 'class_agnostic', 'split_thr')  # of batched_nms
+from mmkit.errors import InvalidTypeError, InvalidValueError
+
+Suppress = Callable[..., tuple[Tensor, Tensor]]
 SOFT_METHODS = ('naive', 'linear', 'gaussian')
 
 
@@ -22,21 +23,21 @@ def nms(
     score_threshold: float = 0.0,
     max_num: int = -1,
 ) -> tuple[Tensor, Tensor]:
-    """Keep the best box of every cluster of boxes that overlap by more than `iou_threshold`.
+    """Greedy suppression of the boxes that overlap a better one by more than `iou_threshold`.
 
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,).
         iou_threshold: a box is dropped when its IoU with a better kept one is above this.
         offset: 1 if the last pixel belongs to the box (width = x2 - x1 + 1), else 0.
-        score_threshold: when positive, boxes that do not score above it never take part.
-        max_num: at most this many survivors; -1 is no limit.
+        score_threshold: when positive, boxes that do not score above it are ignored.
+        max_num: keep at most this many; -1 is no limit.
 
     Returns:
         dets (K, 5) with the score in the last column, best first, and their indices (K,) into `boxes`.
     """
     if offset not in (0, 1):
-        raise ValueError(f'nms: offset is 0 or 1, got {offset!r}')
+        raise InvalidValueError(f'nms: offset is 0 or 1, got {offset!r}', key='offset')
     extent = torch.stack([boxes[:, 0], boxes[:, 1], boxes[:, 2] + offset, boxes[:, 3] + offset], 1) if offset else boxes
     if score_threshold > 0:
         valid = (scores > score_threshold).nonzero().squeeze(1)
@@ -49,7 +50,7 @@ def nms(
 
 
 def _hard_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    # Among equal scores the order of this sort decides, which is mmcv's; torchvision's own would keep the given order.
+    # This sort breaks ties between equal scores as mmcv does; torchvision alone would keep the given order.
     ordered, order = scores.float().sort(descending=True)
     keep: Tensor = order[torchvision.ops.nms(boxes.float()[order], ordered, iou_threshold)]
     return keep
@@ -75,14 +76,14 @@ def soft_nms(
         min_score: boxes whose decayed score is below this are dropped.
         method: 'naive' (score 0), 'linear' (score x (1 - iou)) or 'gaussian'.
         offset: 1 if the last pixel belongs to the box, else 0.
-        max_num: at most this many survivors; -1 is no limit.
+        max_num: keep at most this many; -1 is no limit.
 
     Returns:
         dets (K, 5) with the decayed score in the last column, best first, and their indices (K,) into `boxes`.
     """
     if method not in SOFT_METHODS:
-        raise ValueError(f'soft_nms: method is one of {SOFT_METHODS}, got {method!r}')
-    left = torch.arange(len(boxes), device=boxes.device)  # indices still in the race
+        raise InvalidValueError(f'soft_nms: method is one of {SOFT_METHODS}, got {method!r}', key='method')
+    left = torch.arange(len(boxes), device=boxes.device)  # indices of the remaining boxes
     extent, decayed = boxes.detach().float(), scores.detach().float()
     picks: list[Tensor] = []
     picked_scores: list[Tensor] = []
@@ -116,20 +117,28 @@ def _iou_of_one(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
     return inter / ((box[2:] - box[:2] + offset).prod() + areas - inter).clamp(min=1e-9)
 
 
-def _suppressor(kind: str) -> Callable[..., tuple[Tensor, Tensor]]:
-    if kind not in ('nms', 'soft_nms'):
-        raise ValueError(f"nms_cfg: type is 'nms' or 'soft_nms', got {kind!r}")
-    return nms if kind == 'nms' else soft_nms
+_BATCHED_KEYS = ('iou_thr', 'class_agnostic', 'split_thr')
+_SUPPRESSORS: dict[str, tuple[Suppress, tuple[str, ...]]] = {
+    'nms': (nms, ('iou_threshold', 'offset', 'score_threshold', 'max_num')),
+    'soft_nms': (soft_nms, ('iou_threshold', 'sigma', 'min_score', 'method', 'offset', 'max_num')),
+}
 
 
 def check_nms(nms_cfg: Mapping[str, Any] | None) -> None:
-    """Raises a ValueError or TypeError for what `batched_nms` would refuse once there are boxes."""
+    """Check an `nms_cfg` before there are boxes.
+
+    Raises:
+        InvalidValueError: its `type` is unknown.
+        InvalidTypeError: an argument is unknown.
+    """
     cfg = dict(nms_cfg or {})
     kind = cfg.pop('type', 'nms')
-    known = [*list(inspect.signature(_suppressor(kind)).parameters)[2:], *_NMS_KEYS]
+    if kind not in _SUPPRESSORS:
+        raise InvalidValueError(f"nms_cfg: type is 'nms' or 'soft_nms', got {kind!r}", key='type')
+    known = (*_SUPPRESSORS[kind][1], *_BATCHED_KEYS)
     for key in cfg:
         if key not in known:
-            raise TypeError(f'{kind} has no argument {key!r}, it takes {", ".join(known)}')
+            raise InvalidTypeError(f'{kind} has no argument {key!r}, it takes {", ".join(known)}', key=key)
 
 
 def batched_nms(
@@ -140,7 +149,7 @@ def batched_nms(
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,).
-        idxs: (N,) class of each box; boxes of different classes never touch each other.
+        idxs: (N,) class of each box; boxes of different classes never suppress each other.
         nms_cfg: `type` ('nms' or 'soft_nms'), the arguments of that function, `class_agnostic`, and `split_thr`: from
             this many boxes on, classes are treated one by one to save memory (default 10000). `iou_thr` is the older
             name of `iou_threshold`. None only sorts by score.
@@ -152,8 +161,9 @@ def batched_nms(
     if nms_cfg is None:
         scores, keep = scores.sort(descending=True)
         return torch.cat([boxes[keep], scores[:, None]], 1), keep
+    check_nms(nms_cfg)
     cfg = dict(nms_cfg)
-    suppress = _suppressor(cfg.pop('type', 'nms'))
+    suppress, _ = _SUPPRESSORS[cfg.pop('type', 'nms')]
     if 'iou_thr' in cfg:
         cfg['iou_threshold'] = cfg.pop('iou_thr')
     class_agnostic = cfg.pop('class_agnostic', class_agnostic)
@@ -162,7 +172,7 @@ def batched_nms(
         return torch.cat([boxes, scores[:, None]], 1), idxs.new_zeros(0)
     if class_agnostic:
         apart = boxes
-    else:  # shifted by class, boxes of two classes cannot overlap
+    else:  # shifted by class, so that boxes of two classes cannot overlap
         apart = boxes + (idxs.to(boxes) * (boxes.max() + 1))[:, None]
     if len(boxes) < split_thr:
         dets, keep = suppress(apart, scores, **cfg)
@@ -171,8 +181,9 @@ def batched_nms(
 
 
 def _nms_by_group(
-    boxes: Tensor, apart: Tensor, scores: Tensor, idxs: Tensor, suppress: Any, cfg: dict[str, Any]
+    boxes: Tensor, apart: Tensor, scores: Tensor, idxs: Tensor, suppress: Suppress, cfg: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
+    """NMS of one group (class, image or level) at a time."""
     max_num = cfg.pop('max_num', -1)
     kept, kept_scores = [], []
     for index in torch.unique(idxs):

@@ -4,6 +4,7 @@ from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
 from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
+from mmkit.structures.pytree import register_node
 
 __all__ = [
     'Batch',
@@ -16,5 +17,6 @@ __all__ = [
     'PolygonMasks',
     'Prediction',
     'Sample',
+    'register_node',
     'rescaled_size',
 ]

@@ -1,4 +1,4 @@
-"""What the pipeline makes of one image (`Sample`) and what the model eats (`Batch`)."""
+"""One image with its truth (`Sample`), and several of them as input of a model (`Batch`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmkit.structures.instances import Instances
 
 @dataclass
 class ImageMeta:
-    """What happened to an image on its way into the batch. Shapes are (height, width).
+    """The history of an image on its way into a batch. Shapes are (height, width).
 
     Attributes:
         filename: full path; `ori_filename` is the name as the annotation file has it.
@@ -24,7 +24,9 @@ class ImageMeta:
         pad_shape: after padding by the pipeline.
         scale_factor: (4,) float32 (w, h, w, h), resized / original.
         flip: whether the image is mirrored, `flip_direction` how (horizontal, vertical, diagonal).
-        img_norm_cfg: mean, std, to_rgb of the normalisation.
+        img_norm_cfg: mean, std, to_rgb of the normalisation; None before it.
+        norm_shape: the part at the upper left that the model has to normalise, where padding came before that: the rest
+            is filled with a constant. None is all of `pad_shape`.
     """
 
     filename: str
@@ -37,6 +39,7 @@ class ImageMeta:
     flip: bool = False
     flip_direction: str | None = None
     img_norm_cfg: dict[str, Any] | None = None
+    norm_shape: tuple[int, int] | None = None
 
 
 @dataclass
@@ -44,13 +47,13 @@ class Sample:
     """One image, ready to be collated.
 
     Attributes:
-        img: (3, H, W) float32.
-        gt: the objects to find; None at test time.
+        img: (3, H, W) float32, or uint8 before normalisation.
+        gt: the objects to detect; None at test time.
         ignored: (K, 4) regions in which nothing counts.
-        proposals: boxes found by somebody else (Fast R-CNN).
+        proposals: boxes of another detector (Fast R-CNN).
         gt_semantic_seg: (1, h, w) int64.
         gt_label: () int64, the class of the whole image (classification).
-        img_pad, seg_pad: what a smaller image and its semantic map are filled up with in a batch.
+        img_pad, seg_pad: values that pad a smaller image and its semantic map in a batch.
     """
 
     img: Tensor

@@ -2,6 +2,7 @@
 
 from mmkit.transforms.affine import RandomAffine
 from mmkit.transforms.auto_augment import AutoAugment
+from mmkit.transforms.base import FieldTransform, PixelTransform
 from mmkit.transforms.classification import CenterCrop, RandomResizedCrop
 from mmkit.transforms.color import (
     BrightnessTransform,
@@ -13,7 +14,8 @@ from mmkit.transforms.color import (
     YOLOXHSVRandomAug,
 )
 from mmkit.transforms.compose import Compose
-from mmkit.transforms.cropping import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms.cropping import FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms.expanding import Expand
 from mmkit.transforms.formatting import (
     Collect,
     DefaultFormatBundle,
@@ -26,6 +28,7 @@ from mmkit.transforms.geometry import Pad, RandomFlip, Resize, SegRescale
 from mmkit.transforms.images import BrokenImageError
 from mmkit.transforms.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
 from mmkit.transforms.mixing import MixUp, Mosaic
+from mmkit.transforms.randomness import rng_of
 from mmkit.transforms.test_time import MultiScaleFlipAug
 from mmkit.transforms.warping import Rotate, Shear, Translate
 
@@ -41,6 +44,7 @@ __all__ = [
     'DefaultFormatBundle',
     'EqualizeTransform',
     'Expand',
+    'FieldTransform',
     'FilterAnnotations',
     'ImageToTensor',
     'LoadAnnotations',
@@ -54,6 +58,7 @@ __all__ = [
     'Normalize',
     'Pad',
     'PhotoMetricDistortion',
+    'PixelTransform',
     'RandomAffine',
     'RandomCrop',
     'RandomFlip',
@@ -67,4 +72,5 @@ __all__ = [
     'Translate',
     'Transpose',
     'YOLOXHSVRandomAug',
+    'rng_of',
 ]

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.cropping import keep_objects
-from mmkit.transforms.mixing import bbox_fields, clip_bboxes, inside, refuse_pixel_fields, still_useful
-from mmkit.transforms.randomness import rng_of
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects, record_size
+from mmkit.transforms.checks import Size
+from mmkit.transforms.coordinates import clip_bboxes, is_recognisable, overlaps_image, warp_bboxes, warp_keypoints
 
 
-def warped_bboxes(bboxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The boxes around the moved corners of boxes.
+@dataclass(frozen=True)
+class Affine:
+    """Parameters of `RandomAffine`.
 
-    Args:
-        bboxes: (N, 4) xyxy
-        matrix: (2, 3) or (3, 3), an affine map of points (x, y).
+    Attributes:
+        matrix: (3, 3) map of points (x, y).
+        scale: the factor in it.
+        size: (height, width) of the result.
     """
-    x1, y1, x2, y2 = bboxes[:, :4].T.astype(np.float64)
-    xs, ys = np.stack([x1, x2, x2, x1]), np.stack([y1, y1, y2, y2])  # (4, N)
-    moved_x = matrix[0, 0] * xs + matrix[0, 1] * ys + matrix[0, 2]
-    moved_y = matrix[1, 0] * xs + matrix[1, 1] * ys + matrix[1, 2]
-    edges = [moved_x.min(axis=0), moved_y.min(axis=0), moved_x.max(axis=0), moved_y.max(axis=0)]
-    return np.stack(edges, axis=1).astype(np.float32)
+
+    matrix: np.ndarray
+    scale: float
+    size: Size
 
 
-@PIPELINES.register_module()
-class RandomAffine:
-    """Scales, rotates and shears about the upper left corner, and shifts. Images and boxes only.
+@TRANSFORMS.register_module()
+class RandomAffine(FieldTransform[Affine]):
+    """Scales, rotates and shears about the upper left corner, and shifts. Masks and maps are refused.
 
     Args:
         max_rotate_degree: rotations are drawn between this and its negative.
@@ -63,9 +65,15 @@ class RandomAffine:
         skip_filter: bool = True,
     ) -> None:
         if not 0 <= max_translate_ratio <= 1:
-            raise ValueError(f'RandomAffine.max_translate_ratio is between 0 and 1, got {max_translate_ratio}')
+            raise InvalidValueError(
+                f'RandomAffine.max_translate_ratio is between 0 and 1, got {max_translate_ratio}',
+                key='max_translate_ratio',
+            )
         if not 0 < scaling_ratio_range[0] <= scaling_ratio_range[1]:
-            raise ValueError(f'RandomAffine.scaling_ratio_range is (low, high) above 0, got {scaling_ratio_range}')
+            raise InvalidValueError(
+                f'RandomAffine.scaling_ratio_range is (low, high) above 0, got {scaling_ratio_range}',
+                key='scaling_ratio_range',
+            )
         self.max_rotate_degree = max_rotate_degree
         self.max_translate_ratio = max_translate_ratio
         self.scaling_ratio_range = scaling_ratio_range
@@ -76,29 +84,12 @@ class RandomAffine:
         self.bbox_clip_border = bbox_clip_border
         self.skip_filter = skip_filter
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        refuse_pixel_fields(sample, 'RandomAffine')
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Affine:
         height, width = (edge + 2 * border for edge, border in zip(sample['img'].shape, self.border))
         if height < 1 or width < 1:
-            raise ValueError(f'border={self.border} leaves nothing of an image of shape {sample["img"].shape[:2]}')
-        matrix, scale = self._draw(height, width, rng_of(sample))
-        img = cv2.warpAffine(sample['img'], matrix[:2], (width, height), borderValue=self.border_val)
-        sample['img'] = img
-        sample['img_shape'] = sample['pad_shape'] = img.shape
-        for key in bbox_fields(sample):
-            before = sample[key]
-            after = warped_bboxes(before, matrix)
-            if self.bbox_clip_border:
-                after = clip_bboxes(after, (height, width))
-            keep = inside(after, (height, width))
-            if not self.skip_filter:
-                keep &= still_useful(before * np.float32(scale), after, *self.limits)
-            sample[key] = after
-            keep_objects(sample, key, keep)
-        return sample
-
-    def _draw(self, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-        """(3, 3) map of points, and the factor in it."""
+            raise InvalidValueError(
+                f'border={self.border} leaves nothing of an image of shape {sample["img"].shape[:2]}', key='border'
+            )
         angle = math.radians(rng.uniform(-self.max_rotate_degree, self.max_rotate_degree))
         scale = rng.uniform(self.scaling_ratio_range[0], self.scaling_ratio_range[1])
         shear_x, shear_y = np.tan(np.radians(rng.uniform(-self.max_shear_degree, self.max_shear_degree, 2)))
@@ -107,4 +98,26 @@ class RandomAffine:
         rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
         shear = np.array([[1, shear_x, 0], [shear_y, 1, 0], [0, 0, 1]])
         translation = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
-        return translation @ shear @ rotation @ np.diag([scale, scale, 1.0]), scale
+        return Affine(translation @ shear @ rotation @ np.diag([scale, scale, 1.0]), scale, (height, width))
+
+    def apply(self, sample: dict[str, Any], params: Affine) -> dict[str, Any] | None:
+        before = {key: sample[key] for key in bbox_fields(sample)}
+        super().apply(sample, params)
+        record_size(sample)
+        for key, bboxes in before.items():
+            keep = overlaps_image(sample[key], params.size)
+            if not self.skip_filter:
+                keep &= is_recognisable(bboxes * np.float32(params.scale), sample[key], *self.limits)
+            keep_objects(sample, key, keep)
+        return sample
+
+    def apply_image(self, img: np.ndarray, params: Affine) -> np.ndarray:
+        height, width = params.size
+        return cv2.warpAffine(img, params.matrix[:2], (width, height), borderValue=self.border_val)
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Affine) -> np.ndarray:
+        bboxes = warp_bboxes(bboxes, params.matrix)
+        return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Affine) -> np.ndarray:
+        return warp_keypoints(keypoints, params.matrix, params.size)

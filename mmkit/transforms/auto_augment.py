@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.errors import InvalidValueError
+from mmkit.protocols import Transform
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.compose import Compose
 from mmkit.transforms.randomness import rng_of
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class AutoAugment:
     """Applies one of several policies, each as likely as the others. arXiv:1906.11172, arXiv:2005.12872
 
@@ -20,7 +22,9 @@ class AutoAugment:
 
     def __init__(self, policies: Sequence[Sequence[Mapping[str, Any] | Transform]]) -> None:
         if not policies or not all(isinstance(policy, (list, tuple)) and policy for policy in policies):
-            raise ValueError(f'policies is a list of lists of transforms, none of them empty; got {policies!r}')
+            raise InvalidValueError(
+                f'policies is a list of lists of transforms, none of them empty; got {policies!r}', key='policies'
+            )
         self.policies = [Compose(policy) for policy in policies]
 
     def __call__(self, sample: dict[str, Any]) -> Any:

@@ -8,17 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.cropping import crop, refuse_objects
-from mmkit.transforms.images import INTERPOLATIONS, as_size, check_choice, resize_image
-from mmkit.transforms.randomness import rng_of
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.base import FieldTransform, record_size
+from mmkit.transforms.checks import as_size, check_choice
+from mmkit.transforms.cropping import Window
+from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, resize_image
 
 
-@PIPELINES.register_module()
-class RandomResizedCrop:
+class ImageWindow(FieldTransform[Window]):
+    """Cuts out a window of an image of one class; a sample with objects is refused."""
+
+    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        record_size(sample)
+        return sample
+
+    def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
+        return params.cut(img)
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop(ImageWindow):
     """Resizes a drawn window of the image to a fixed size. arXiv:1409.4842
-
-    Only the image is changed: a sample with boxes is refused.
 
     Args:
         size: (height, width), or an edge for a square.
@@ -44,11 +56,16 @@ class RandomResizedCrop:
         backend: str = 'cv2',
     ) -> None:
         if efficientnet_style or (min_covered, crop_padding) != (0.1, 32):
-            raise ValueError('RandomResizedCrop: efficientnet_style, min_covered and crop_padding are not supported')
-        check_choice('interpolation', interpolation, tuple(INTERPOLATIONS))
-        check_choice('backend', backend, ('cv2', 'pillow'))
-        if not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
-            raise ValueError(f'RandomResizedCrop: scale={scale} and ratio={ratio} are (low, high), shares up to 1')
+            raise InvalidValueError(
+                'RandomResizedCrop: efficientnet_style, min_covered and crop_padding are not supported',
+                key='efficientnet_style',
+            )
+        check_choice('interpolation', interpolation, INTERPOLATIONS)
+        check_choice('backend', backend, BACKENDS)
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise InvalidValueError(f'RandomResizedCrop.scale is (low, high) in 0..1, got {scale}', key='scale')
+        if not 0 < ratio[0] <= ratio[1]:
+            raise InvalidValueError(f'RandomResizedCrop.ratio is (low, high) above 0, got {ratio}', key='ratio')
         self.size = as_size(size)
         self.scale = scale
         self.ratio = ratio
@@ -56,30 +73,25 @@ class RandomResizedCrop:
         self.interpolation = interpolation
         self.backend = backend
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        refuse_objects(self, sample)
-        height, width = sample['img'].shape[:2]
-        top, left, high, wide = self._window(height, width, rng_of(sample))
-        img = sample['img'][top : top + high, left : left + wide]
-        sample['img'] = resize_image(img, *self.size, self.interpolation, self.backend)
-        sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
-        return sample
-
-    def _window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        """top, left, height, width."""
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Window:
+        img_height, img_width = sample['img'].shape[:2]
         for _ in range(self.max_attempts):
-            area = rng.uniform(self.scale[0], self.scale[1]) * height * width
+            area = rng.uniform(self.scale[0], self.scale[1]) * img_height * img_width
             ratio = math.exp(rng.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-            if 0 < wide <= width and 0 < high <= height:
-                return int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1)), high, wide
-        wide = min(width, max(round(height * self.ratio[1]), 1))
-        high = min(height, max(round(width / self.ratio[0]), 1))
-        return (height - high) // 2, (width - wide) // 2, high, wide
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < width <= img_width and 0 < height <= img_height:
+                top, left = int(rng.integers(img_height - height + 1)), int(rng.integers(img_width - width + 1))
+                return Window(left, top, width, height)
+        width = min(img_width, max(round(img_height * self.ratio[1]), 1))
+        height = min(img_height, max(round(img_width / self.ratio[0]), 1))
+        return Window((img_width - width) // 2, (img_height - height) // 2, width, height)
+
+    def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
+        return resize_image(params.cut(img), *self.size, self.interpolation, self.backend)
 
 
-@PIPELINES.register_module()
-class CenterCrop:
+@TRANSFORMS.register_module()
+class CenterCrop(ImageWindow):
     """Cuts out the middle; of a smaller image, all there is.
 
     Args:
@@ -97,16 +109,14 @@ class CenterCrop:
         backend: str = 'cv2',
     ) -> None:
         if efficientnet_style or (crop_padding, interpolation, backend) != (32, 'bilinear', 'cv2'):
-            raise ValueError(
+            raise InvalidValueError(
                 'CenterCrop: efficientnet_style, and crop_padding, interpolation and backend, which belong to it, '
-                'are not supported'
+                'are not supported',
+                key='efficientnet_style',
             )
-        self.crop_size = as_size(crop_size)
+        self.crop_size = as_size(crop_size, 'crop_size')
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        refuse_objects(self, sample)
-        height, width = sample['img'].shape[:2]
-        high, wide = min(self.crop_size[0], height), min(self.crop_size[1], width)
-        top, left = round((height - high) / 2), round((width - wide) / 2)
-        crop(sample, left, top, left + wide, top + high, clip=True)
-        return sample
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Window:
+        img_height, img_width = sample['img'].shape[:2]
+        height, width = min(self.crop_size[0], img_height), min(self.crop_size[1], img_width)
+        return Window(round((img_width - width) / 2), round((img_height - height) / 2), width, height)

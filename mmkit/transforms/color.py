@@ -1,20 +1,22 @@
-"""What changes the colours and leaves everything where it is."""
+"""Changes of colours, which leave everything in its place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.randomness import rng_of
-from mmkit.transforms.strength import MAX_LEVEL, check_level, check_probability
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.base import PixelTransform
+from mmkit.transforms.checks import MAX_LEVEL, check_level, check_probability
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Normalize:
     """(img - mean) / std in float32. Sets `img_norm_cfg`.
 
@@ -28,15 +30,13 @@ class Normalize:
         self.std = np.array(std, dtype=np.float32)
         self.to_rgb = to_rgb
         if self.mean.shape != self.std.shape or not (self.std > 0).all():
-            raise ValueError(f'mean and std are one number a channel, std above 0; got {mean} and {std}')
+            raise InvalidValueError(
+                f'mean and std are one number a channel, std above 0; got {mean} and {std}', key='std'
+            )
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        self.check_channels(sample['img'])
         img = sample['img'].astype(np.float32)  # a copy
-        channels = img.shape[2] if img.ndim == 3 else 1
-        if self.mean.size not in (1, channels):
-            raise ValueError(
-                f'Normalize: mean and std have {self.mean.size} numbers, the image has {channels} channels'
-            )
         if self.to_rgb:
             cv2.cvtColor(img, cv2.COLOR_BGR2RGB, img)
         # OpenCV's arithmetic with doubles: a quarter of numpy's time, and the figures of mmdetection to the last bit
@@ -46,9 +46,37 @@ class Normalize:
         sample['img_norm_cfg'] = dict(mean=self.mean, std=self.std, to_rgb=self.to_rgb)
         return sample
 
+    def check_channels(self, img: np.ndarray) -> None:
+        """Raises an InvalidValueError if mean and std are for another number of channels."""
+        channels = img.shape[2] if img.ndim == 3 else 1
+        if self.mean.size not in (1, channels):
+            raise InvalidValueError(
+                f'Normalize: mean and std have {self.mean.size} numbers, the image has {channels} channels', key='mean'
+            )
 
-@PIPELINES.register_module()
-class PhotoMetricDistortion:
+
+@dataclass(frozen=True)
+class Distortion:
+    """Parameters of `PhotoMetricDistortion`; None leaves a property as it is.
+
+    Attributes:
+        brightness: is added, out of 255.
+        contrast: factor, before the changes in HSV space with `contrast_first`, else behind them.
+        saturation: factor.
+        hue: degrees.
+        order: (3,) of the channels.
+    """
+
+    brightness: float | None
+    contrast: float | None
+    contrast_first: bool
+    saturation: float | None
+    hue: float | None
+    order: np.ndarray | None
+
+
+@TRANSFORMS.register_module()
+class PhotoMetricDistortion(PixelTransform[Distortion]):
     """Brightness, contrast, saturation, hue and order of the channels, each changed half of the time, in float32.
 
     Contrast comes before or after the changes in HSV space, at random. arXiv:1512.02325
@@ -72,38 +100,37 @@ class PhotoMetricDistortion:
         self.saturation_range = saturation_range
         self.hue_delta = hue_delta
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        img = sample['img'].astype(np.float32)
-        if rng.random() < 0.5:
-            img += np.float32(rng.uniform(-self.brightness_delta, self.brightness_delta))
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Distortion:
+        def maybe(low: float, high: float) -> float | None:
+            return rng.uniform(low, high) if rng.random() < 0.5 else None
+
+        brightness = maybe(-self.brightness_delta, self.brightness_delta)
         contrast_first = rng.random() < 0.5
-        if contrast_first:
-            img = self._contrast(img, rng)
-        img = self._saturation_and_hue(img, rng)
-        if not contrast_first:
-            img = self._contrast(img, rng)
-        if rng.random() < 0.5:
-            img = np.ascontiguousarray(img[..., rng.permutation(3)])
-        sample['img'] = img
-        return sample
+        contrast = maybe(*self.contrast_range) if contrast_first else None
+        saturation, hue = maybe(*self.saturation_range), maybe(-self.hue_delta, self.hue_delta)
+        contrast = contrast if contrast_first else maybe(*self.contrast_range)
+        order = rng.permutation(3) if rng.random() < 0.5 else None
+        return Distortion(brightness, contrast, contrast_first, saturation, hue, order)
 
-    def _contrast(self, img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return (
-            img * np.float32(rng.uniform(self.contrast_range[0], self.contrast_range[1])) if rng.random() < 0.5 else img
-        )
-
-    def _saturation_and_hue(self, img: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def apply_image(self, img: np.ndarray, params: Distortion) -> np.ndarray:
+        img = img.astype(np.float32)
+        if params.brightness is not None:
+            img += np.float32(params.brightness)
+        if params.contrast is not None and params.contrast_first:
+            img *= np.float32(params.contrast)
         hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)  # hue in degrees, saturation 0..1
-        if rng.random() < 0.5:
-            hsv[..., 1] *= np.float32(rng.uniform(self.saturation_range[0], self.saturation_range[1]))
-        if rng.random() < 0.5:
-            hsv[..., 0] = (hsv[..., 0] + np.float32(rng.uniform(-self.hue_delta, self.hue_delta))) % 360
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        if params.saturation is not None:
+            hsv[..., 1] *= np.float32(params.saturation)
+        if params.hue is not None:
+            hsv[..., 0] = (hsv[..., 0] + np.float32(params.hue)) % 360
+        img = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        if params.contrast is not None and not params.contrast_first:
+            img *= np.float32(params.contrast)
+        return img if params.order is None else np.ascontiguousarray(img[..., params.order])
 
 
-@PIPELINES.register_module()
-class YOLOXHSVRandomAug:
+@TRANSFORMS.register_module()
+class YOLOXHSVRandomAug(PixelTransform[np.ndarray]):
     """Shifts hue, saturation and value, each half of the time, of a BGR uint8 image. arXiv:2107.08430
 
     Args:
@@ -114,54 +141,48 @@ class YOLOXHSVRandomAug:
     def __init__(self, hue_delta: int = 5, saturation_delta: int = 30, value_delta: int = 30) -> None:
         self.deltas = np.array([hue_delta, saturation_delta, value_delta])
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        if sample['img'].dtype != np.uint8:
-            raise TypeError(f'YOLOXHSVRandomAug changes uint8 images, got {sample["img"].dtype}')
-        rng = rng_of(sample)
-        shifts = (rng.uniform(-1, 1, 3) * self.deltas * rng.integers(0, 2, 3)).astype(np.int64)
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
+        """(3,) shifts of hue, saturation and value."""
+        shifts: np.ndarray = rng.uniform(-1, 1, 3) * self.deltas * rng.integers(0, 2, 3)
+        return shifts.astype(np.int64)
+
+    def apply_image(self, img: np.ndarray, params: np.ndarray) -> np.ndarray:
+        _check_uint8(self, img)
+        hue, *others = params
         values = np.arange(256)
-        tables = np.stack(
-            [(values + shifts[0]) % 180, *((values + shift).clip(0, 255) for shift in shifts[1:])], axis=1
-        )
-        hsv = cv2.LUT(cv2.cvtColor(sample['img'], cv2.COLOR_BGR2HSV), tables[None].astype(np.uint8))
-        sample['img'] = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-        return sample
+        tables = np.stack([(values + hue) % 180, *((values + shift).clip(0, 255) for shift in others)], axis=1)
+        hsv = cv2.LUT(cv2.cvtColor(img, cv2.COLOR_BGR2HSV), tables[None].astype(np.uint8))
+        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
-def factor_of(level: float, name: str) -> float:
-    """A level from 0 to 10 as the factor of an enhancement, 0.1 to 1.9; 1 changes nothing."""
-    check_level(level, name)
-    return level / MAX_LEVEL * 1.8 + 0.1
-
-
-def blend(img: np.ndarray, other: np.ndarray | float, factor: float) -> np.ndarray:
-    """factor * img + (1 - factor) * other, cut to 0..255, in the type of the image."""
-    return (img * np.float32(factor) + other * np.float32(1 - factor)).clip(0, 255).astype(img.dtype)
-
-
-class Enhancement:
+class Enhancement(PixelTransform[float]):
     """Blends the image with a poorer version of it, or away from it. arXiv:1906.11172
 
     Args:
-        level: strength from 0 to 10: from almost only the poorer version to a factor of 1.9.
-        prob: how often it happens.
+        level: strength from 0 to 10: from almost only the poorer version to a factor of 1.9; a factor of 1 changes
+            nothing.
+        prob: probability of it.
     """
 
     def __init__(self, level: float, prob: float = 0.5) -> None:
-        self.factor = factor_of(level, type(self).__name__)
-        self.prob = prob
+        check_level(type(self).__name__, level)
         check_probability(type(self).__name__, prob=prob)
+        self.factor = level / MAX_LEVEL * 1.8 + 0.1
+        self.prob = prob
 
     def poorer(self, img: np.ndarray) -> np.ndarray | float:
+        """The image at a factor of 0."""
         raise NotImplementedError
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        if rng_of(sample).random() < self.prob:
-            sample['img'] = blend(sample['img'], self.poorer(sample['img']), self.factor)
-        return sample
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> float | None:
+        return self.factor if rng.random() < self.prob else None
+
+    def apply_image(self, img: np.ndarray, params: float) -> np.ndarray:
+        blended: np.ndarray = img * np.float32(params) + self.poorer(img) * np.float32(1 - params)
+        return blended.clip(0, 255).astype(img.dtype)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ColorTransform(Enhancement):
     """More or less colour: the poorer version is grey."""
 
@@ -169,7 +190,7 @@ class ColorTransform(Enhancement):
         return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class BrightnessTransform(Enhancement):
     """More or less light: the poorer version is black."""
 
@@ -177,7 +198,7 @@ class BrightnessTransform(Enhancement):
         return 0.0
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ContrastTransform(Enhancement):
     """More or less contrast: the poorer version is the mean grey everywhere."""
 
@@ -185,21 +206,26 @@ class ContrastTransform(Enhancement):
         return float(round(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY).mean()))
 
 
-@PIPELINES.register_module()
-class EqualizeTransform:
+@TRANSFORMS.register_module()
+class EqualizeTransform(PixelTransform[bool]):
     """Makes all intensities of a channel equally frequent, in uint8 images. arXiv:1906.11172
 
     Args:
-        prob: how often it happens.
+        prob: probability of it.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
         check_probability('EqualizeTransform', prob=prob)
         self.prob = prob
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        if rng_of(sample).random() < self.prob:
-            if sample['img'].dtype != np.uint8:
-                raise TypeError(f'EqualizeTransform changes uint8 images, got {sample["img"].dtype}')
-            sample['img'] = np.asarray(ImageOps.equalize(Image.fromarray(sample['img'])))
-        return sample
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> bool | None:
+        return True if rng.random() < self.prob else None
+
+    def apply_image(self, img: np.ndarray, params: bool) -> np.ndarray:
+        _check_uint8(self, img)
+        return np.asarray(ImageOps.equalize(Image.fromarray(img)))
+
+
+def _check_uint8(transform: PixelTransform[Any], img: np.ndarray) -> None:
+    if img.dtype != np.uint8:
+        raise InvalidTypeError(f'{type(transform).__name__} changes uint8 images, got {img.dtype}')

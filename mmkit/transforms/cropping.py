@@ -1,55 +1,68 @@
-"""Other views of an image: parts of it, or the image as a part of a larger one."""
+"""Windows of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.images import BORDERS, as_size, check_choice, surround
-from mmkit.transforms.randomness import rng_of
-
-PER_OBJECT = {'gt_bboxes': ('gt_labels', 'gt_masks')}
-
-
-def keep_objects(sample: dict[str, Any], key: str, keep: np.ndarray) -> None:
-    """Drop the boxes of field `key` where `keep` (N,) is False, and what else belongs to them."""
-    for name in (key, *PER_OBJECT.get(key, ())):
-        if name in sample:
-            sample[name] = sample[name][keep]
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects, record_size
+from mmkit.transforms.checks import Size, as_size, check_choice
+from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes
+from mmkit.transforms.images import BORDERS, surround
 
 
-def crop(sample: dict[str, Any], x1: int, y1: int, x2: int, y2: int, clip: bool) -> None:
-    """Cut image, masks and map to the window and move the boxes along; no box is dropped, some may be empty."""
-    sample['img'] = sample['img'][y1:y2, x1:x2]
-    sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
-    for key in sample.get('bbox_fields', []):
-        bboxes = sample[key].copy()
-        bboxes[:, :4] -= np.array([x1, y1, x1, y1], dtype=np.float32)
-        if clip:
-            bboxes[:, 0:4:2] = bboxes[:, 0:4:2].clip(0, x2 - x1)
-            bboxes[:, 1:4:2] = bboxes[:, 1:4:2].clip(0, y2 - y1)
-        sample[key] = bboxes
-    for key in sample.get('mask_fields', []):
-        sample[key] = sample[key].crop(np.array([x1, y1, x2, y2]))
-    for key in sample.get('seg_fields', []):
-        sample[key] = sample[key][y1:y2, x1:x2]
+@dataclass(frozen=True)
+class Window:
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
+    def cut(self, img: np.ndarray) -> np.ndarray:
+        """(H, W, ...) to (height, width, ...), a view."""
+        return img[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def refuse_objects(transform: Any, sample: dict[str, Any]) -> None:
-    """For transforms of the image alone, which would leave objects behind.
+class WindowCrop(FieldTransform[Window]):
+    """Cuts fields to a window. No box is dropped; some may be empty afterwards."""
 
-    Raises:
-        ValueError: if there are any.
-    """
-    if any(sample.get(fields) for fields in ('bbox_fields', 'mask_fields', 'seg_fields')):
-        raise ValueError(f'{type(transform).__name__} is for images of one class: boxes, masks and maps stay behind')
+    bbox_clip_border = True
+
+    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        record_size(sample)
+        return sample
+
+    def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
+        return params.cut(img)
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Window) -> np.ndarray:
+        bboxes = shift_bboxes(bboxes, -params.left, -params.top)
+        return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
+
+    def apply_masks(self, masks: Masks, params: Window) -> Masks:
+        return masks.crop(np.array([params.left, params.top, params.left + params.width, params.top + params.height]))
+
+    def apply_semantic(self, seg: np.ndarray, params: Window) -> np.ndarray:
+        return params.cut(seg)
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Window) -> np.ndarray:
+        return hide_outside(keypoints - np.array([params.left, params.top, 0], np.float32), params.size)
 
 
-@PIPELINES.register_module()
-class RandomCrop:
+@TRANSFORMS.register_module()
+class RandomCrop(WindowCrop):
     """Cuts out a window at a random place. None if no object is left, unless `allow_negative_crop`.
 
     mmclassification has other words, from `size` on, for images of one class, which may be padded before; they exclude
@@ -82,25 +95,29 @@ class RandomCrop:
         pad_val: float | Sequence[float] = 0,
         padding_mode: str = 'constant',
     ) -> None:
-        check_choice('padding_mode', padding_mode, tuple(BORDERS))
-        of_objects = (crop_type, allow_negative_crop, recompute_bbox, bbox_clip_border)
-        of_classes = (padding, pad_if_needed, pad_val, padding_mode)
-        if size is not None and (crop_size is not None or of_objects != ('absolute', False, False, True)):
-            raise ValueError(f'RandomCrop: size={size} is for images of one class, crop_size and the like for objects')
-        if size is None and (crop_size is None or of_classes != (None, False, 0, 'constant')):
-            raise ValueError('RandomCrop needs crop_size, or size, to which padding and the like belong')
+        check_choice('padding_mode', padding_mode, BORDERS)
+        check_choice('crop_type', crop_type, ('absolute', 'absolute_range', 'relative', 'relative_range'))
+        for_objects = (crop_type, allow_negative_crop, recompute_bbox, bbox_clip_border)
+        for_classes = (padding, pad_if_needed, pad_val, padding_mode)
+        if size is not None and (crop_size is not None or for_objects != ('absolute', False, False, True)):
+            raise InvalidValueError(
+                f'RandomCrop: size={size} is for images of one class, crop_size and the like for objects', key='size'
+            )
+        if size is None and (crop_size is None or for_classes != (None, False, 0, 'constant')):
+            raise InvalidValueError('RandomCrop needs crop_size, or size, to which padding and the like belong')
         crop_size = crop_size if size is None else as_size(size)
         assert crop_size is not None
-        self.of_classes = size is not None
+        if len(crop_size) != 2 or min(crop_size) <= 0:
+            raise InvalidValueError(f'crop_size is (height, width), both above 0; got {crop_size}', key='crop_size')
+        if crop_type.startswith('relative') and max(crop_size) > 1:
+            raise InvalidValueError(
+                f'with crop_type={crop_type!r} crop_size is two shares of at most 1, got {crop_size}', key='crop_size'
+            )
+        self.for_classes = size is not None
         self.padding = _four_sides(padding)
         self.pad_if_needed = pad_if_needed
         self.pad_val = pad_val
         self.padding_mode = padding_mode
-        check_choice('crop_type', crop_type, ('absolute', 'absolute_range', 'relative', 'relative_range'))
-        if len(crop_size) != 2 or min(crop_size) <= 0:
-            raise ValueError(f'crop_size is (height, width), both above 0; got {crop_size}')
-        if crop_type.startswith('relative') and max(crop_size) > 1:
-            raise ValueError(f'with crop_type={crop_type!r} crop_size is two shares of at most 1, got {crop_size}')
         self.crop_size = crop_size
         self.crop_type = crop_type
         self.allow_negative_crop = allow_negative_crop
@@ -108,17 +125,24 @@ class RandomCrop:
         self.bbox_clip_border = bbox_clip_border
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
-        rng = rng_of(sample)
-        if self.of_classes:
-            refuse_objects(self, sample)
+        if self.for_classes:
+            if any(sample.get(fields) for fields in ('bbox_fields', 'mask_fields', 'seg_fields', 'keypoint_fields')):
+                raise InvalidValueError(
+                    'RandomCrop: size is for images of one class, use crop_size for objects', 'size'
+                )
             sample['img'] = self._pad(sample['img'])
+        return super().__call__(sample)
+
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Window:
         height, width = sample['img'].shape[:2]
-        crop_h, crop_w = self._window(height, width, rng)
-        y1, x1 = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
-        crop(sample, x1, y1, x1 + crop_w, y1 + crop_h, self.bbox_clip_border)
-        for key in sample.get('bbox_fields', []):
-            inside = sample[key][:, :4].clip(0, (crop_w, crop_h, crop_w, crop_h))
-            keep = (inside[:, 2:4] > inside[:, :2]).all(axis=1)
+        crop_h, crop_w = self._draw_size(height, width, rng)
+        top, left = int(rng.integers(height - crop_h + 1)), int(rng.integers(width - crop_w + 1))
+        return Window(left, top, crop_w, crop_h)
+
+    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        for key in bbox_fields(sample):
+            keep = is_larger(clip_bboxes(sample[key], params.size), 0)
             if key == 'gt_bboxes' and not keep.any() and not self.allow_negative_crop:
                 return None
             keep_objects(sample, key, keep)
@@ -133,7 +157,7 @@ class RandomCrop:
             img = surround(img, lack_w, lack_h, lack_w, lack_h, self.pad_val, self.padding_mode)
         return img
 
-    def _window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+    def _draw_size(self, height: int, width: int, rng: np.random.Generator) -> Size:
         size_h, size_w = self.crop_size
         if self.crop_type == 'absolute':
             return min(int(size_h), height), min(int(size_w), width)
@@ -152,69 +176,12 @@ def _four_sides(padding: int | Sequence[int] | None) -> tuple[int, int, int, int
     sides = [padding or 0] * 4 if isinstance(padding, int) or padding is None else list(padding)
     sides = sides * 2 if len(sides) == 2 else sides
     if len(sides) != 4 or min(sides) < 0:
-        raise ValueError(f'RandomCrop: padding is a number, two or four of them, got {padding!r}')
+        raise InvalidValueError(f'RandomCrop: padding is a number, two or four of them, got {padding!r}', key='padding')
     return sides[0], sides[1], sides[2], sides[3]
 
 
-@PIPELINES.register_module()
-class Expand:
-    """Puts the image at a random place of a larger canvas. arXiv:1512.02325
-
-    Args:
-        mean: colour of the canvas.
-        to_rgb: `mean` is RGB although the image is still BGR.
-        ratio_range: (low, high) of new edge / old edge.
-        seg_ignore_label: what the semantic map is filled with, needed if there is one.
-        prob: how often.
-    """
-
-    def __init__(
-        self,
-        mean: Sequence[float] = (0, 0, 0),
-        to_rgb: bool = True,
-        ratio_range: Sequence[float] = (1, 4),
-        seg_ignore_label: int | None = None,
-        prob: float = 0.5,
-    ) -> None:
-        if min(ratio_range) < 1:
-            raise ValueError(f'a canvas is not smaller than its image: ratio_range={ratio_range}')
-        self.mean = tuple(mean[::-1]) if to_rgb else tuple(mean)
-        self.ratio_range = ratio_range
-        self.seg_ignore_label = seg_ignore_label
-        self.prob = prob
-
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        if rng.random() > self.prob:
-            return sample
-        img = sample['img']
-        height, width = img.shape[:2]
-        ratio = rng.uniform(self.ratio_range[0], self.ratio_range[1])
-        new_h, new_w = int(height * ratio), int(width * ratio)
-        top, left = int(rng.uniform(0, new_h - height)), int(rng.uniform(0, new_w - width))
-        canvas = np.full((new_h, new_w, img.shape[2]), self.mean, dtype=img.dtype)
-        canvas[top : top + height, left : left + width] = img
-        sample['img'] = canvas
-        sample['img_shape'] = sample['pad_shape'] = canvas.shape
-        for key in sample.get('bbox_fields', []):
-            sample[key] = sample[key].copy()
-            sample[key][:, :4] += np.array([left, top, left, top], dtype=np.float32)
-        for key in sample.get('mask_fields', []):
-            sample[key] = sample[key].expand(new_h, new_w, top, left)
-        for key in sample.get('seg_fields', []):
-            sample[key] = self._expand_seg(sample[key], (new_h, new_w), top, left)
-        return sample
-
-    def _expand_seg(self, seg: np.ndarray, size: tuple[int, int], top: int, left: int) -> np.ndarray:
-        if self.seg_ignore_label is None:
-            raise ValueError('Expand needs seg_ignore_label to fill a semantic map')
-        canvas = np.full(size, self.seg_ignore_label, dtype=seg.dtype)
-        canvas[top : top + seg.shape[0], left : left + seg.shape[1]] = seg
-        return canvas
-
-
-@PIPELINES.register_module()
-class MinIoURandomCrop:
+@TRANSFORMS.register_module()
+class MinIoURandomCrop(WindowCrop):
     """Cuts out a window that overlaps with every object by at least a drawn IoU, or leaves the image whole.
 
     Objects with their centre inside of the window stay. arXiv:1512.02325
@@ -237,53 +204,59 @@ class MinIoURandomCrop:
         self.min_crop_size = min_crop_size
         self.bbox_clip_border = bbox_clip_border
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        fields = [sample[key][:, :4] for key in sample.get('bbox_fields', [])]
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Window | None:
+        fields = [sample[key][:, :4] for key in bbox_fields(sample)]
         bboxes = np.concatenate(fields) if fields else np.zeros((0, 4), np.float32)
         height, width = sample['img'].shape[:2]
         while True:
             min_iou = self.modes[rng.integers(len(self.modes))]
             if min_iou == 1:
-                return sample
+                return None
             for _ in range(self.NUM_TRIES):
-                window = self._draw(height, width, rng)
-                if window is not None and self._fits(window, bboxes, min_iou):
-                    return self._cut(sample, window)
+                window = self._draw_window(height, width, rng)
+                if window is not None and _is_allowed(window, bboxes, min_iou):
+                    return window
 
-    def _draw(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray | None:
-        """(4,) int64 xyxy, or None if it is too long or too thin."""
+    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
+        for key in bbox_fields(sample):
+            keep_objects(sample, key, _centred_inside(params, sample[key]))
+        return super().apply(sample, params)
+
+    def _draw_window(self, height: int, width: int, rng: np.random.Generator) -> Window | None:
+        """None if it is too long or too thin."""
         new_h, new_w = (rng.uniform(self.min_crop_size * edge, edge) for edge in (height, width))
         if not 0.5 <= new_h / new_w <= 2:
             return None
         left, top = rng.uniform(0, width - new_w), rng.uniform(0, height - new_h)
-        window = np.array([left, top, left + new_w, top + new_h]).astype(np.int64)
-        return window if (window[2:] > window[:2]).all() else None
-
-    def _fits(self, window: np.ndarray, bboxes: np.ndarray, min_iou: float) -> bool:
-        if not len(bboxes):
-            return True
-        edges = np.minimum(window[2:], bboxes[:, 2:]) - np.maximum(window[:2], bboxes[:, :2])
-        overlaps = edges.clip(0).prod(axis=1)
-        areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1) + (window[2:] - window[:2]).prod()
-        ious = overlaps / np.maximum(areas - overlaps, 1e-6)
-        return bool(ious.min() >= min_iou and _centred_inside(window, bboxes).any())
-
-    def _cut(self, sample: dict[str, Any], window: np.ndarray) -> dict[str, Any]:
-        for key in sample.get('bbox_fields', []):
-            keep_objects(sample, key, _centred_inside(window, sample[key]))
-        x1, y1, x2, y2 = (int(edge) for edge in window)
-        crop(sample, x1, y1, x2, y2, self.bbox_clip_border)
-        return sample
+        x1, y1, x2, y2 = int(left), int(top), int(left + new_w), int(top + new_h)
+        return Window(x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
 
 
-def _centred_inside(window: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
+def _corners(window: Window) -> np.ndarray:
+    """(4,) int64 xyxy."""
+    return np.array([window.left, window.top, window.left + window.width, window.top + window.height])
+
+
+def _is_allowed(window: Window, bboxes: np.ndarray, min_iou: float) -> bool:
+    if not len(bboxes):
+        return True
+    corners = _corners(window)
+    edges = np.minimum(corners[2:], bboxes[:, 2:]) - np.maximum(corners[:2], bboxes[:, :2])
+    overlaps = edges.clip(0).prod(axis=1)
+    areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1) + window.width * window.height
+    ious = overlaps / np.maximum(areas - overlaps, 1e-6)
+    return bool(ious.min() >= min_iou and _centred_inside(window, bboxes).any())
+
+
+def _centred_inside(window: Window, bboxes: np.ndarray) -> np.ndarray:
     """(N,) bool."""
+    corners = _corners(window)
     centers = (bboxes[:, :2] + bboxes[:, 2:4]) / 2
-    return ((centers > window[:2]) & (centers < window[2:])).all(axis=1)
+    is_inside: np.ndarray = np.all((centers > corners[:2]) & (centers < corners[2:]), axis=1)
+    return is_inside
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class FilterAnnotations:
     """Drops objects that became too small.
 
@@ -304,7 +277,7 @@ class FilterAnnotations:
         keep_empty: bool = True,
     ) -> None:
         if not by_box and not by_mask:
-            raise ValueError('FilterAnnotations needs by_box=True or by_mask=True')
+            raise InvalidValueError('FilterAnnotations needs by_box=True or by_mask=True', key='by_box')
         self.min_gt_bbox_wh = min_gt_bbox_wh
         self.min_gt_mask_area = min_gt_mask_area
         self.by_box = by_box
@@ -317,7 +290,7 @@ class FilterAnnotations:
             return sample
         keep = np.ones(len(bboxes), dtype=bool)
         if self.by_box:
-            keep &= ((bboxes[:, 2:4] - bboxes[:, :2]) > np.asarray(self.min_gt_bbox_wh)).all(axis=1)
+            keep &= is_larger(bboxes, self.min_gt_bbox_wh)
         if self.by_mask:
             keep &= sample['gt_masks'].areas >= self.min_gt_mask_area
         if not keep.any() and self.keep_empty:

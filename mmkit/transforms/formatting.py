@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmkit.registry import PIPELINES
+from mmkit.errors import InvalidValueError, UnknownNameError
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import ImageMeta, Instances, Sample
 from mmkit.utils.names import nearest
 
@@ -50,7 +51,7 @@ def image_to_tensor(img: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ToTensor:
     """Makes tensors of the fields `keys`."""
 
@@ -62,7 +63,7 @@ class ToTensor:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ImageToTensor:
     """Makes tensors (C, H, W) of the images `keys`."""
 
@@ -74,7 +75,7 @@ class ImageToTensor:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Transpose:
     """Permutes the axes of the arrays `keys` as `order` says."""
 
@@ -87,16 +88,16 @@ class Transpose:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class ToDataContainer:
-    """Checks that fields are there. How each is put into a batch is decided by its kind, so nothing needs wrapping.
+    """Checks that fields exist. The kind of a field decides how it is put into a batch, so nothing needs wrapping.
 
     Args:
         fields: dict(key=, stack=) each; `stack` must say what happens anyway: images and semantic maps are stacked,
             everything else is a list.
 
     Raises:
-        ValueError: if `stack` asks for something else.
+        InvalidValueError: if `stack` asks for something else.
     """
 
     STACKED = ('img', 'gt_semantic_seg')
@@ -111,27 +112,29 @@ class ToDataContainer:
     ) -> None:
         for field in fields:
             if set(field) - {'key', 'stack'} or field.get('stack', False) != (field['key'] in self.STACKED):
-                raise ValueError(f'ToDataContainer: {dict(field)} asks for a batch that is put together in another way')
+                raise InvalidValueError(
+                    f'ToDataContainer: {dict(field)} asks for a batch that is put together in another way'
+                )
         self.keys = [field['key'] for field in fields]
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         missing = [key for key in self.keys if key not in sample]
         if missing:
-            raise KeyError(f'ToDataContainer: the sample has no {missing}, it has {sorted(sample)}')
+            raise UnknownNameError(f'ToDataContainer: the sample has no {missing}, it has {sorted(sample)}')
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class DefaultFormatBundle:
     """Makes tensors of everything a detector trains on: img (C, H, W), boxes, labels, semantic map (1, H, W) int64.
 
     Args:
         img_to_float: uint8 images become float32.
-        pad_val: dict(img=, seg=), what smaller images and maps of a batch are filled up with. Masks are not stacked,
+        pad_val: dict(img=, seg=), values that pad smaller images and maps in a batch. Masks are not stacked,
             so `masks` is 0.
 
     Raises:
-        ValueError: if `pad_val` has another key, or `masks` is not 0.
+        InvalidValueError: if `pad_val` has another key, or `masks` is not 0.
     """
 
     TENSORS = ('proposals', 'gt_bboxes', 'gt_bboxes_ignore', 'gt_labels')
@@ -140,7 +143,7 @@ class DefaultFormatBundle:
         self.img_to_float = img_to_float
         self.pad_val: dict[str, float] = {'img': 0, 'masks': 0, 'seg': 255, **(pad_val or {})}
         if len(self.pad_val) > 3 or self.pad_val['masks'] != 0:
-            raise ValueError(f'pad_val has values for img and seg, and masks=0; got {pad_val}')
+            raise InvalidValueError(f'pad_val has values for img and seg, and masks=0; got {pad_val}', key='pad_val')
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         if 'img' in sample:
@@ -156,17 +159,17 @@ class DefaultFormatBundle:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class Collect:
     """The border: behind it there are no dicts. Makes a `Sample` of the fields `keys`.
 
     Args:
         keys: some of img, gt_bboxes, gt_labels, gt_masks, gt_bboxes_ignore, gt_semantic_seg, gt_label, proposals.
-        meta_keys: what the model is to know about the image: fields of `ImageMeta`, which always has all of its fields;
+        meta_keys: what the model will know about the image: fields of `ImageMeta`, which always has all of its fields;
             naming one that the transforms have not set is an error only for fields without a default.
 
     Raises:
-        ValueError: for a key that `Sample` or `ImageMeta` has no place for.
+        InvalidValueError: for a key that `Sample` or `ImageMeta` has no place for.
     """
 
     def __init__(self, keys: Sequence[str], meta_keys: Sequence[str] = META_KEYS) -> None:
@@ -174,19 +177,21 @@ class Collect:
         _check_keys('keys', keys, SAMPLE_KEYS)
         _check_keys('meta_keys', meta_keys, [field.name for field in fields(ImageMeta)])
         if 'img' not in keys:
-            raise ValueError(f"Collect: keys={keys} lack 'img'")
+            raise InvalidValueError(f"Collect: keys={keys} lack 'img'", key='keys')
         if {'gt_labels', 'gt_masks'} & set(keys) and 'gt_bboxes' not in keys:
-            raise ValueError(f"Collect: keys={keys} lack 'gt_bboxes', to which labels and masks belong")
+            raise InvalidValueError(
+                f"Collect: keys={keys} lack 'gt_bboxes', to which labels and masks belong", key='keys'
+            )
         self.keys = keys
 
     def __call__(self, sample: dict[str, Any]) -> Sample:
         missing = [key for key in self.keys if key not in sample]
         if missing:
-            raise KeyError(f'Collect: the sample has no {missing}, it has {sorted(sample)}')
+            raise UnknownNameError(f'Collect: the sample has no {missing}, it has {sorted(sample)}')
         chosen = {key: sample[key] if key == 'gt_masks' else to_tensor(sample[key]) for key in self.keys}
         img = chosen['img']
         if img.ndim != 3 or img.shape[0] not in (1, 3, 4):
-            raise ValueError(
+            raise InvalidValueError(
                 f'Collect: img is (C, H, W), got {tuple(img.shape)}: is ImageToTensor or DefaultFormatBundle missing?'
             )
         pads = sample.get('batch_pad_val', {'img': 0, 'seg': 255})
@@ -204,7 +209,7 @@ class Collect:
 
 
 def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
-    """What happened to the image. Steps that did not happen have left no trace in `sample`: no flip, scale 1."""
+    """The history of the image. Steps that did not happen have left no trace in `sample`: no flip, scale 1."""
     size = tuple(img.shape[-2:])
     factor = sample.get('scale_factor', 1.0)
     return ImageMeta(
@@ -218,6 +223,7 @@ def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
         flip=bool(sample.get('flip', False)),
         flip_direction=sample.get('flip_direction') if sample.get('flip', False) else None,
         img_norm_cfg=sample.get('img_norm_cfg'),
+        norm_shape=sample.get('norm_shape'),
     )
 
 
@@ -238,4 +244,6 @@ def _check_keys(argument: str, given: Sequence[str], known: Sequence[str]) -> No
         if key not in known:
             near = nearest(key, known, count=1)
             hint = f', did you mean {near[0]!r}?' if near else ''
-            raise ValueError(f'Collect: {argument} has {key!r}{hint} There are: {", ".join(known)}')
+            raise InvalidValueError(
+                f'Collect: {argument} has {key!r}{hint} There are: {", ".join(known)}', key=argument
+            )

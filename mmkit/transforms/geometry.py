@@ -1,17 +1,21 @@
-"""Resizing, mirroring and padding of image, boxes, masks and semantic map alike."""
+"""Resizing, mirroring and padding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mmkit.registry import PIPELINES
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
 from mmkit.structures.masks_base import DIRECTIONS
-from mmkit.transforms.images import INTERPOLATIONS, as_size, check_choice, pad_image, resize_image
-from mmkit.transforms.randomness import rng_of
+from mmkit.transforms.base import FieldTransform, Masks, record_size
+from mmkit.transforms.checks import Size, as_size, check_choice
+from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes
+from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, pad_image, resize_image
 
 Scale = tuple[int, int]
 
@@ -21,16 +25,33 @@ def as_scales(img_scale: Any) -> list[Scale]:
     if isinstance(img_scale, (list, tuple)) and img_scale and not isinstance(img_scale[0], (list, tuple)):
         img_scale = [img_scale]
     if not isinstance(img_scale, (list, tuple)) or not img_scale or any(len(scale) != 2 for scale in img_scale):
-        raise ValueError(f'img_scale is two numbers, or a list of such pairs, got {img_scale!r}')
+        raise InvalidValueError(
+            f'img_scale is two numbers, or a list of such pairs, got {img_scale!r}', key='img_scale'
+        )
     return [(scale[0], scale[1]) for scale in img_scale]
 
 
-@PIPELINES.register_module()
-class Resize:
+@dataclass(frozen=True)
+class Resizing:
+    """Parameters of `Resize`.
+
+    Attributes:
+        scale: as it was asked for.
+        size: new (height, width).
+        factor: (4,) float32 (w, h, w, h), new / old.
+    """
+
+    scale: Scale
+    size: Size
+    factor: np.ndarray
+
+
+@TRANSFORMS.register_module()
+class Resize(FieldTransform[Resizing]):
     """Resizes to `sample['scale']` or `sample['scale_factor']` if one of them is there, else to a drawn scale.
 
-    mmclassification says a fixed size in other words, `size` and `adaptive_side`: they exclude `img_scale` and what
-    belongs to it (`multiscale_mode ratio_range keep_ratio override`), and what the sample says doesn't matter.
+    A fixed size is given in mmclassification's words, `size` and `adaptive_side`: they exclude `img_scale` and what
+    belongs to it (`multiscale_mode ratio_range keep_ratio override`), and scales in the sample are not read.
 
     Sets `scale`, `scale_factor` (4,) float32 (w, h, w, h), `img_shape`, `pad_shape`, `keep_ratio`.
 
@@ -62,19 +83,24 @@ class Resize:
         adaptive_side: str = 'short',
     ) -> None:
         check_choice('multiscale_mode', multiscale_mode, ('range', 'value'))
-        check_choice('backend', backend, ('cv2', 'pillow'))
-        check_choice('interpolation', interpolation, tuple(INTERPOLATIONS))
-        self.size = None if size is None else as_size(size, open_end=True)
+        check_choice('backend', backend, BACKENDS)
+        check_choice('interpolation', interpolation, INTERPOLATIONS)
         check_choice('adaptive_side', adaptive_side, ('short', 'long', 'height', 'width'))
-        scaled = img_scale is not None or ratio_range is not None or multiscale_mode != 'range'
-        if size is not None and (scaled or not keep_ratio or override):
-            raise ValueError(f'Resize: size={size!r} says it all; img_scale and what belongs to it say it another way')
+        self.size = None if size is None else as_size(size, allows_edge=True)
+        has_scale = img_scale is not None or ratio_range is not None or multiscale_mode != 'range'
+        if size is not None and (has_scale or not keep_ratio or override):
+            raise InvalidValueError(
+                f'Resize: size={size!r} excludes img_scale, multiscale_mode, ratio_range, keep_ratio and override',
+                key='size',
+            )
         if adaptive_side != 'short' and (self.size is None or self.size[1] != -1):
-            raise ValueError(f'Resize: adaptive_side={adaptive_side!r} needs size=(edge, -1), got {size!r}')
-        self.adaptive_side = adaptive_side
+            raise InvalidValueError(
+                f'Resize: adaptive_side={adaptive_side!r} needs size=(edge, -1), got {size!r}', key='adaptive_side'
+            )
         self.img_scale = None if img_scale is None else as_scales(img_scale)
         if ratio_range is not None and (self.img_scale is None or len(self.img_scale) != 1):
-            raise ValueError(f'ratio_range needs exactly one img_scale, got {img_scale!r}')
+            raise InvalidValueError(f'ratio_range needs exactly one img_scale, got {img_scale!r}', key='ratio_range')
+        self.adaptive_side = adaptive_side
         self.multiscale_mode = multiscale_mode
         self.ratio_range = ratio_range
         self.keep_ratio = keep_ratio
@@ -83,36 +109,41 @@ class Resize:
         self.interpolation = interpolation
         self.override = override
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Resizing:
         height, width = sample['img'].shape[:2]
         if self.size is not None:
-            new = self._fixed(height, width, self.size)
-            scale = new[1], new[0]
+            size = self._fixed_size(height, width, self.size)
+            scale = size[1], size[0]
         else:
-            scale = self._choose(sample)
-            new = rescaled_size(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
-        img = resize_image(sample['img'], *new, self.interpolation, self.backend)
-        factor = np.array([new[1] / width, new[0] / height] * 2, dtype=np.float32)
-        sample.update(img=img, img_shape=img.shape, pad_shape=img.shape)
-        sample.update(scale=scale, scale_factor=factor, keep_ratio=self.keep_ratio)
-        for key in sample.get('bbox_fields', []):
-            sample[key] = self._resize_bboxes(sample[key], factor, new)
-        for key in sample.get('mask_fields', []):
-            sample[key] = sample[key].resize(new)
-        for key in sample.get('seg_fields', []):
-            sample[key] = resize_image(sample[key], *new, 'nearest', self.backend)
+            scale = self._scale_of(sample, rng)
+            size = rescaled_size(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
+        return Resizing(scale, size, np.array([size[1] / width, size[0] / height] * 2, dtype=np.float32))
+
+    def apply(self, sample: dict[str, Any], params: Resizing) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        record_size(sample)
+        sample.update(scale=params.scale, scale_factor=params.factor, keep_ratio=self.keep_ratio)
         return sample
 
-    def _resize_bboxes(self, bboxes: np.ndarray, factor: np.ndarray, new: tuple[int, int]) -> np.ndarray:
-        bboxes = bboxes.copy()
-        bboxes[:, :4] *= factor
-        if self.bbox_clip_border:
-            bboxes[:, 0:4:2] = bboxes[:, 0:4:2].clip(0, new[1])
-            bboxes[:, 1:4:2] = bboxes[:, 1:4:2].clip(0, new[0])
-        return bboxes
+    def apply_image(self, img: np.ndarray, params: Resizing) -> np.ndarray:
+        return resize_image(img, *params.size, self.interpolation, self.backend)
 
-    def _fixed(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) by `size`; what follows from the ratio is rounded down."""
+    def apply_boxes(self, bboxes: np.ndarray, params: Resizing) -> np.ndarray:
+        bboxes = bboxes.copy()
+        bboxes[:, :4] *= params.factor
+        return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
+
+    def apply_masks(self, masks: Masks, params: Resizing) -> Masks:
+        return masks.resize(params.size)
+
+    def apply_semantic(self, seg: np.ndarray, params: Resizing) -> np.ndarray:
+        return resize_image(seg, *params.size, 'nearest', self.backend)
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Resizing) -> np.ndarray:
+        return keypoints * np.array([*params.factor[:2], 1], dtype=np.float32)
+
+    def _fixed_size(self, height: int, width: int, size: Size) -> Size:
+        """(height, width) by `size`; the edge that follows from the ratio is rounded down."""
         if size[1] != -1:
             return size
         edge, side = size[0], self.adaptive_side
@@ -120,25 +151,27 @@ class Resize:
             return max(int(edge * height / width), 1), edge
         return edge, max(int(edge * width / height), 1)
 
-    def _choose(self, sample: dict[str, Any]) -> Scale:
+    def _scale_of(self, sample: dict[str, Any], rng: np.random.Generator) -> Scale:
         if self.override:
             sample.pop('scale', None)
             sample.pop('scale_factor', None)
-        if 'scale' in sample:
-            if 'scale_factor' in sample:
-                raise ValueError('the image has been resized already: a second Resize needs override=True')
-            return sample['scale']
-        if 'scale_factor' in sample:
-            factor = sample['scale_factor']
-            if not isinstance(factor, (int, float)):
-                raise ValueError('the image has been resized already: a second Resize needs override=True')
+        scale, factor = sample.get('scale'), sample.get('scale_factor')
+        if factor is not None and (scale is not None or not isinstance(factor, (int, float))):
+            raise InvalidValueError(
+                'the image has been resized already: a second Resize needs override=True', key='override'
+            )
+        if scale is not None:
+            return scale[0], scale[1]
+        if factor is not None:
             height, width = sample['img'].shape[:2]
             return int(width * factor), int(height * factor)
-        return self._draw(rng_of(sample))
+        return self._draw_scale(rng)
 
-    def _draw(self, rng: np.random.Generator) -> Scale:
+    def _draw_scale(self, rng: np.random.Generator) -> Scale:
         if self.img_scale is None:
-            raise ValueError('Resize has no img_scale, and the sample neither scale nor scale_factor')
+            raise InvalidValueError(
+                'Resize has no img_scale, and the sample neither scale nor scale_factor', key='img_scale'
+            )
         if self.ratio_range is not None:
             ratio = rng.uniform(self.ratio_range[0], self.ratio_range[1])
             return int(self.img_scale[0][0] * ratio), int(self.img_scale[0][1] * ratio)
@@ -151,9 +184,26 @@ class Resize:
         return int(long), int(short)
 
 
-@PIPELINES.register_module()
-class RandomFlip:
+@dataclass(frozen=True)
+class Flip:
+    """Parameters of `RandomFlip`.
+
+    Attributes:
+        direction: 'horizontal', 'vertical' or 'diagonal' (both).
+        size: (height, width) of the image.
+        keypoint_order: (K,) where each keypoint of the mirror image comes from: left and right change places.
+    """
+
+    direction: str
+    size: Size
+    keypoint_order: Sequence[int] | None = None
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(FieldTransform[Flip]):
     """Mirrors as `sample['flip']` and `sample['flip_direction']` say if they are there, else by chance.
+
+    Keypoints need `sample['keypoint_flip_indices']`, (K,): the left wrist's entry is the index of the right wrist.
 
     Args:
         flip_ratio: probability of a flip, divided evenly among the directions, or one for each direction; None is 0.
@@ -168,7 +218,9 @@ class RandomFlip:
         flip_prob: float | Sequence[float] | None = None,
     ) -> None:
         if flip_ratio is not None and flip_prob is not None:
-            raise ValueError(f'RandomFlip: flip_ratio={flip_ratio} and flip_prob={flip_prob} are the same: give one')
+            raise InvalidValueError(
+                f'RandomFlip: flip_ratio={flip_ratio} and flip_prob={flip_prob} are the same: give one', key='flip_prob'
+            )
         flip_ratio = flip_prob if flip_ratio is None else flip_ratio
         directions = [direction] if isinstance(direction, str) else list(direction)
         for name in directions:
@@ -178,52 +230,56 @@ class RandomFlip:
         else:
             ratios = [0.0] * len(directions) if flip_ratio is None else list(flip_ratio)
         if len(ratios) != len(directions):
-            raise ValueError(f'{len(ratios)} flip ratios for {len(directions)} directions')
+            raise InvalidValueError(f'{len(ratios)} flip ratios for {len(directions)} directions', key='flip_ratio')
         if min(ratios) < 0 or sum(ratios) > 1 + 1e-9:
-            raise ValueError(f'flip_ratio must be probabilities of at most 1 in all, got {flip_ratio}')
+            raise InvalidValueError(
+                f'flip_ratio must be probabilities of at most 1 in all, got {flip_ratio}', key='flip_ratio'
+            )
         self.ratios = ratios
         self.directions = directions
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Flip | None:
         if 'flip' not in sample:
-            sample['flip_direction'] = self._draw(rng_of(sample))
+            sample['flip_direction'] = self._draw_direction(rng)
             sample['flip'] = sample['flip_direction'] is not None
         if not sample['flip']:
             sample.setdefault('flip_direction', None)
-            return sample
+            return None
         direction = sample.setdefault('flip_direction', self.directions[0])
-        shape = sample['img'].shape[:2]
-        sample['img'] = flip_image(sample['img'], direction)
-        for key in sample.get('bbox_fields', []):
-            sample[key] = flip_bboxes(sample[key], shape, direction)
-        for key in sample.get('mask_fields', []):
-            sample[key] = sample[key].flip(direction)
-        for key in sample.get('seg_fields', []):
-            sample[key] = flip_image(sample[key], direction)
-        return sample
+        return Flip(direction, sample['img'].shape[:2], sample.get('keypoint_flip_indices'))
 
-    def _draw(self, rng: np.random.Generator) -> str | None:
+    def apply_image(self, img: np.ndarray, params: Flip) -> np.ndarray:
+        axes = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}[params.direction]
+        return np.ascontiguousarray(np.flip(img, axes))
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Flip) -> np.ndarray:
+        return flip_bboxes(bboxes, params.size, params.direction)
+
+    def apply_masks(self, masks: Masks, params: Flip) -> Masks:
+        return masks.flip(params.direction)
+
+    def apply_semantic(self, seg: np.ndarray, params: Flip) -> np.ndarray:
+        return self.apply_image(seg, params)
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Flip) -> np.ndarray:
+        flipped: np.ndarray = keypoints.copy()
+        if params.direction != 'vertical':
+            flipped[..., 0] = params.size[1] - keypoints[..., 0]
+        if params.direction != 'horizontal':
+            flipped[..., 1] = params.size[0] - keypoints[..., 1]
+        if params.direction == 'diagonal':  # half a turn, no mirror image: a left hand stays a left hand
+            return flipped
+        if params.keypoint_order is None:
+            raise InvalidValueError('RandomFlip: a sample with keypoints needs keypoint_flip_indices')
+        return np.take(flipped, params.keypoint_order, axis=1)
+
+    def _draw_direction(self, rng: np.random.Generator) -> str | None:
         number = int(np.searchsorted(np.cumsum(self.ratios), rng.random(), side='right'))
         return self.directions[number] if number < len(self.directions) else None
 
 
-def flip_image(img: np.ndarray, direction: str) -> np.ndarray:
-    axes: dict[str, int | tuple[int, int]] = {'horizontal': 1, 'vertical': 0, 'diagonal': (0, 1)}
-    return np.ascontiguousarray(np.flip(img, axes[direction]))
-
-
-def flip_bboxes(bboxes: np.ndarray, shape: Sequence[int], direction: str) -> np.ndarray:
-    """(N, 4 or 5) in an image of `shape` (height, width)."""
-    flipped = bboxes.copy()
-    if direction != 'vertical':
-        flipped[:, [0, 2]] = shape[1] - bboxes[:, [2, 0]]
-    if direction != 'horizontal':
-        flipped[:, [1, 3]] = shape[0] - bboxes[:, [3, 1]]
-    return flipped
-
-
-@PIPELINES.register_module()
-class Pad:
+@TRANSFORMS.register_module()
+class Pad(FieldTransform[Size]):
     """Pads at the right and at the bottom. Sets `pad_shape`.
 
     Args:
@@ -241,7 +297,7 @@ class Pad:
         pad_val: Mapping[str, Any] | float | None = None,
     ) -> None:
         if (size is not None) + (size_divisor is not None) + bool(pad_to_square) != 1:
-            raise ValueError(
+            raise InvalidValueError(
                 'Pad needs exactly one of size, size_divisor and pad_to_square, got '
                 f'size={size}, size_divisor={size_divisor}, pad_to_square={pad_to_square}'
             )
@@ -249,24 +305,15 @@ class Pad:
             pad_val = dict(img=pad_val, masks=pad_val)
         self.pad_val: dict[str, Any] = {'img': 0, 'masks': 0, 'seg': 255, **(pad_val or {})}
         if len(self.pad_val) > 3:
-            raise ValueError(f'pad_val has values for img, masks and seg, got {sorted(self.pad_val)}')
+            raise InvalidValueError(
+                f'pad_val has values for img, masks and seg, got {sorted(self.pad_val)}', key='pad_val'
+            )
         self.size = size
         self.size_divisor = size_divisor
         self.pad_to_square = pad_to_square
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        height, width = self._padded(*sample['img'].shape[:2])
-        sample['img'] = pad_image(sample['img'], height, width, self.pad_val['img'])
-        sample['pad_shape'] = sample['img'].shape
-        sample['pad_fixed_size'] = self.size
-        sample['pad_size_divisor'] = self.size_divisor
-        for key in sample.get('mask_fields', []):
-            sample[key] = sample[key].pad((height, width), pad_val=int(self.pad_val['masks']))
-        for key in sample.get('seg_fields', []):
-            sample[key] = pad_image(sample[key], height, width, self.pad_val['seg'])
-        return sample
-
-    def _padded(self, height: int, width: int) -> tuple[int, int]:
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Size:
+        height, width = sample['img'].shape[:2]
         if self.size is not None:
             return int(self.size[0]), int(self.size[1])
         if self.size_divisor is not None:
@@ -274,8 +321,28 @@ class Pad:
             return -(-height // step) * step, -(-width // step) * step
         return max(height, width), max(height, width)
 
+    def apply(self, sample: dict[str, Any], params: Size) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        sample.update(pad_shape=sample['img'].shape, pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
+        return sample
 
-@PIPELINES.register_module()
+    def apply_image(self, img: np.ndarray, params: Size) -> np.ndarray:
+        return pad_image(img, *params, self.pad_val['img'])
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Size) -> np.ndarray:
+        return bboxes
+
+    def apply_masks(self, masks: Masks, params: Size) -> Masks:
+        return masks.pad(params, pad_val=int(self.pad_val['masks']))
+
+    def apply_semantic(self, seg: np.ndarray, params: Size) -> np.ndarray:
+        return pad_image(seg, *params, self.pad_val['seg'])
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Size) -> np.ndarray:
+        return keypoints
+
+
+@TRANSFORMS.register_module()
 class SegRescale:
     """Shrinks the semantic map alone, to the size at which a model predicts it.
 
@@ -285,7 +352,7 @@ class SegRescale:
     """
 
     def __init__(self, scale_factor: float = 1, backend: str = 'cv2') -> None:
-        check_choice('backend', backend, ('cv2', 'pillow'))
+        check_choice('backend', backend, BACKENDS)
         self.scale_factor = scale_factor
         self.backend = backend
 

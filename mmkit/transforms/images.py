@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+
+from mmkit.errors import InvalidTypeError, InvalidValueError, MissingFileError, UserError
 
 COLOR_TYPES = {
     'color': cv2.IMREAD_COLOR,
@@ -24,8 +25,7 @@ INTERPOLATIONS = {
     'area': cv2.INTER_AREA,
     'lanczos': cv2.INTER_LANCZOS4,
 }
-
-
+BACKENDS = ('cv2', 'pillow')
 BORDERS = {
     'constant': cv2.BORDER_CONSTANT,
     'edge': cv2.BORDER_REPLICATE,
@@ -34,48 +34,21 @@ BORDERS = {
 }
 
 
-class BrokenImageError(OSError):
-    """A file that is there but holds no complete image."""
-
-
-def check_choice(what: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ValueError(f'unknown {what} {given!r}; there are: {", ".join(known)}')
-
-
-def as_size(size: int | Sequence[int], open_end: bool = False) -> tuple[int, int]:
-    """(height, width); one number is a square. With `open_end` the second of two may be -1.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or pair[0] < 1 or (pair[1] < 1 and not (open_end and pair[1] == -1)):
-        raise ValueError(f'size is an edge, (height, width){" or (edge, -1)" * open_end}, got {size!r}')
-    return pair[0], pair[1]
-
-
-def check_disk(file_client_args: Mapping[str, Any] | None) -> None:
-    """Files come from the disk and from nowhere else.
-
-    Raises:
-        ValueError: if another backend is asked for.
-    """
-    if file_client_args is not None and dict(file_client_args) != {'backend': 'disk'}:
-        raise ValueError(f"file_client_args: only dict(backend='disk') is supported, got {dict(file_client_args)}")
+class BrokenImageError(UserError, OSError):
+    """A file that exists but holds no complete image."""
 
 
 def read_image(path: str | Path, color_type: str = 'color', channel_order: str = 'bgr') -> np.ndarray:
     """(H, W, 3) or (H, W), turned as its EXIF orientation says unless `color_type` forbids it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        MissingFileError: if there is no such file.
         BrokenImageError: if it is not an image, or ends early.
     """
     try:
         content = Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise FileNotFoundError(f'no image file {path}') from error
+        raise MissingFileError(f'no image file {path}') from error
     problem = _truncated(content)
     if problem:
         raise BrokenImageError(f'broken image {path}: {problem}')
@@ -91,7 +64,7 @@ def read_image(path: str | Path, color_type: str = 'color', channel_order: str =
 
 
 def _truncated(content: bytes) -> str | None:
-    """What is wrong with the end of a file: OpenCV fills missing rows with grey and says nothing."""
+    """The fault at the end of a truncated file: OpenCV fills missing rows with grey and says nothing."""
     if not content:
         return 'the file is empty'
     if content.startswith(b'\xff\xd8') and b'\xff\xd9' not in content[_start_of_scan(content) :]:
@@ -102,7 +75,7 @@ def _truncated(content: bytes) -> str | None:
 
 
 def _start_of_scan(content: bytes) -> int:
-    """Where the header of a JPEG ends: a thumbnail inside of it has an end marker of its own."""
+    """The end of the header of a JPEG: a thumbnail inside of it has an end marker of its own."""
     at = 2
     while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
@@ -118,7 +91,7 @@ def resize_image(
     from PIL import Image
 
     if img.dtype != np.uint8:
-        raise TypeError(f'backend pillow resizes uint8 images, got {img.dtype}')
+        raise InvalidTypeError(f'backend pillow resizes uint8 images, got {img.dtype}')
     kind = {'area': 'BOX'}.get(interpolation, interpolation.upper())
     return np.asarray(Image.fromarray(img).resize((width, height), Image.Resampling[kind]))
 
@@ -127,11 +100,11 @@ def pad_image(img: np.ndarray, height: int, width: int, value: float | Sequence[
     """To `height` x `width` at the right and at the bottom.
 
     Raises:
-        ValueError: if the image is larger.
+        InvalidValueError: if the image is larger.
     """
     down, right = height - img.shape[0], width - img.shape[1]
     if down < 0 or right < 0:
-        raise ValueError(f'cannot pad an image of (height, width) {img.shape[:2]} to {height, width}')
+        raise InvalidValueError(f'cannot pad an image of (height, width) {img.shape[:2]} to {height, width}')
     if not down and not right:
         return img
     return surround(img, 0, 0, right, down, value)
@@ -146,13 +119,13 @@ def surround(
     value: float | Sequence[float] = 0,
     mode: str = 'constant',
 ) -> np.ndarray:
-    """So many pixels more at every side: `value`, a number or one a channel, or what `mode` of `BORDERS` makes.
+    """Add pixels at every side: `value`, a number or one a channel, or as `mode` of `BORDERS` continues the image.
 
     Raises:
-        ValueError: if there are more or fewer values than channels.
+        InvalidValueError: if there are more or fewer values than channels.
     """
     channels = img.shape[2] if img.ndim == 3 else 1
     fill = [float(value)] * channels if isinstance(value, (int, float)) else [float(v) for v in value]
     if len(fill) != channels:
-        raise ValueError(f'{len(fill)} padding values for {channels} channels')
+        raise InvalidValueError(f'{len(fill)} padding values for {channels} channels')
     return cv2.copyMakeBorder(img, top, bottom, left, right, BORDERS[mode], value=fill)

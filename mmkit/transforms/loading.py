@@ -8,20 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.registry import PIPELINES
+from mmkit.errors import InvalidValueError, MissingFileError
+from mmkit.registry import TRANSFORMS
 from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
 from mmkit.structures.masks_polygon import polygons_to_bitmap
-from mmkit.transforms.images import (
-    CHANNEL_ORDERS,
-    COLOR_TYPES,
-    BrokenImageError,
-    check_choice,
-    check_disk,
-    read_image,
-)
+from mmkit.transforms.checks import check_choice, check_disk
+from mmkit.transforms.images import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, read_image
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadImageFromFile:
     """Reads `img_info['filename']` under `img_prefix` into `img` (H, W, 3) uint8.
 
@@ -33,7 +28,7 @@ class LoadImageFromFile:
         file_client_args: dict(backend='disk').
 
     Raises:
-        FileNotFoundError, BrokenImageError: with the name of the file.
+        MissingFileError, BrokenImageError: with the name of the file.
     """
 
     def __init__(
@@ -43,7 +38,7 @@ class LoadImageFromFile:
         channel_order: str = 'bgr',
         file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
-        check_choice('color_type', color_type, tuple(COLOR_TYPES))
+        check_choice('color_type', color_type, COLOR_TYPES)
         check_choice('channel_order', channel_order, CHANNEL_ORDERS)
         check_disk(file_client_args)
         self.to_float32 = to_float32
@@ -63,7 +58,7 @@ class LoadImageFromFile:
         return sample
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadImageFromWebcam(LoadImageFromFile):
     """Takes the array that is already there as `img` (H, W, 3): a frame, or an image of a user's script.
 
@@ -81,13 +76,15 @@ class LoadImageFromWebcam(LoadImageFromFile):
     ) -> None:
         super().__init__(to_float32, color_type, channel_order, file_client_args)
         if (color_type, channel_order) != ('color', 'bgr'):
-            raise ValueError(f'an array is taken as it is: color_type={color_type!r}, channel_order={channel_order!r}')
+            raise InvalidValueError(
+                f'an array is taken as it is: color_type={color_type!r}, channel_order={channel_order!r}'
+            )
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         return self._add_image(sample, sample['img'], '', '')
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadAnnotations:
     """Takes boxes, labels, masks and the semantic map from `ann_info`.
 
@@ -101,7 +98,7 @@ class LoadAnnotations:
         file_client_args: dict(backend='disk').
 
     Raises:
-        ValueError: for run-length encoded masks with poly2mask=False.
+        InvalidValueError: for run-length encoded masks with poly2mask=False.
     """
 
     def __init__(
@@ -150,7 +147,9 @@ class LoadAnnotations:
             sample['gt_masks'] = BitmapMasks(pixels, height, width)
         else:
             if any(isinstance(mask, Mapping) for mask in masks):
-                raise ValueError(f'{_name(sample)} has run-length encoded masks: LoadAnnotations needs poly2mask=True')
+                raise InvalidValueError(
+                    f'{_name(sample)} has run-length encoded masks: LoadAnnotations needs poly2mask=True'
+                )
             sample['gt_masks'] = PolygonMasks([_usable(mask) for mask in masks], height, width)
         sample.setdefault('mask_fields', []).append('gt_masks')
 
@@ -163,18 +162,18 @@ class LoadAnnotations:
                 seg = np.array(img)
         except FileNotFoundError as error:
             hint = '' if sample.get('seg_prefix') else ', and the dataset has no seg_prefix'
-            raise FileNotFoundError(f'no semantic map {path}{hint}') from error
+            raise MissingFileError(f'no semantic map {path}{hint}') from error
         except OSError as error:
             raise BrokenImageError(f'broken semantic map {path}: {error}') from error
         if seg.ndim != 2:
-            raise ValueError(f'a semantic map is (H, W), {path} is {seg.shape}')
+            raise InvalidValueError(f'a semantic map is (H, W), {path} is {seg.shape}')
         sample['gt_semantic_seg'] = seg.astype(np.uint8)
         sample.setdefault('seg_fields', []).append('gt_semantic_seg')
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class LoadProposals:
-    """Takes boxes found by another detector, `proposals` (P, 4) or, with scores, (P, 5).
+    """Takes boxes of another detector, `proposals` (P, 4) or, with scores, (P, 5).
 
     Args:
         num_max_proposals: how many of them, all by default; they come best first.
@@ -186,7 +185,7 @@ class LoadProposals:
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         proposals = np.array(sample['proposals'], dtype=np.float32)
         if proposals.ndim != 2 or proposals.shape[1] not in (4, 5):
-            raise ValueError(f'proposals are (P, 4) or (P, 5), those of {_name(sample)} are {proposals.shape}')
+            raise InvalidValueError(f'proposals are (P, 4) or (P, 5), those of {_name(sample)} are {proposals.shape}')
         proposals = proposals[: self.num_max_proposals]
         sample['proposals'] = proposals if len(proposals) else np.zeros((1, proposals.shape[1]), np.float32)
         sample.setdefault('bbox_fields', []).append('proposals')
@@ -212,5 +211,6 @@ def _usable(polygons: Sequence[Sequence[float]]) -> list[np.ndarray]:
 
 def _to_bitmap(mask: Any, height: int, width: int) -> np.ndarray:
     if isinstance(mask, Mapping):
-        return EncodedMasks([mask], height, width).to_ndarray()[0]
+        bitmap: np.ndarray = EncodedMasks([mask], height, width).to_ndarray()[0]
+        return bitmap
     return polygons_to_bitmap(_usable(mask), height, width)

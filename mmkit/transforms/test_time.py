@@ -6,14 +6,16 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmkit.registry import PIPELINES
+from mmkit.errors import InvalidValueError
+from mmkit.protocols import Transform
+from mmkit.registry import TRANSFORMS
 from mmkit.structures.masks_base import DIRECTIONS
-from mmkit.transforms.compose import Compose, Transform
+from mmkit.transforms.checks import check_choice
+from mmkit.transforms.compose import Compose
 from mmkit.transforms.geometry import RandomFlip, as_scales
-from mmkit.transforms.images import check_choice
 
 
-@PIPELINES.register_module()
+@TRANSFORMS.register_module()
 class MultiScaleFlipAug:
     """Runs `transforms` for every scale, unflipped and then in every direction.
 
@@ -36,7 +38,7 @@ class MultiScaleFlipAug:
         flip_direction: str | Sequence[str] = 'horizontal',
     ) -> None:
         if (img_scale is None) == (scale_factor is None):
-            raise ValueError(f'exactly one is needed, got img_scale={img_scale}, scale_factor={scale_factor}')
+            raise InvalidValueError(f'exactly one is needed, got img_scale={img_scale}, scale_factor={scale_factor}')
         self.scales: list[dict[str, Any]]
         if img_scale is not None:
             self.scales = [dict(scale=scale) for scale in as_scales(img_scale)]
@@ -50,7 +52,7 @@ class MultiScaleFlipAug:
         self.flips += [dict(flip=True, flip_direction=direction) for direction in directions] if flip else []
         self.transforms = Compose(transforms)
         if flip and not any(isinstance(transform, RandomFlip) for transform in self.transforms.transforms):
-            raise ValueError('MultiScaleFlipAug: flip=True needs RandomFlip among the transforms')
+            raise InvalidValueError('MultiScaleFlipAug: flip=True needs RandomFlip among the transforms')
 
     def __call__(self, sample: dict[str, Any]) -> Any:
         views = [{**scale, **flip} for scale in self.scales for flip in self.flips]

@@ -1,64 +1,123 @@
-"""Rotation, shear and shift of known strength: the geometric operations of AutoAugment's policies."""
+"""Rotation, shear and shift of known strength: the geometric operations of AutoAugment (arXiv:1906.11172)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mmkit.registry import PIPELINES
-from mmkit.transforms.affine import warped_bboxes
-from mmkit.transforms.cropping import keep_objects
-from mmkit.transforms.images import INTERPOLATIONS, check_choice
-from mmkit.transforms.mixing import bbox_fields, clip_bboxes
-from mmkit.transforms.randomness import rng_of
-from mmkit.transforms.strength import MAX_LEVEL, check_level, check_probability
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS
+from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects
+from mmkit.transforms.checks import MAX_LEVEL, Size, check_choice, check_level, check_probability
+from mmkit.transforms.coordinates import clip_bboxes, is_larger, warp_bboxes, warp_keypoints
+from mmkit.transforms.images import INTERPOLATIONS
 
 AXES = ('horizontal', 'vertical')
 Fill = float | Sequence[float]
 
 
-def as_fill(value: Fill, name: str) -> tuple[float, ...]:
+@dataclass(frozen=True)
+class Warp:
+    """Parameters of `WarpTransform`.
+
+    Attributes:
+        matrix: (2, 3), where a point (x, y) goes.
+        size: (height, width) of the image, before and after.
+    """
+
+    matrix: np.ndarray
+    size: Size
+
+
+class WarpTransform(FieldTransform[Warp]):
+    """An affine map of a known strength, to either side by chance, on the same canvas; boxes that left it are dropped.
+
+    Args:
+        level: strength from 0 to 10.
+        prob: probability of it.
+        random_negative_prob: probability that it goes the other way.
+        img_fill_val: colour of what comes into view, 0..255, one number or three.
+        seg_ignore_label: the same for semantic maps.
+        interpolation: of the image.
+        min_size: boxes stay that are wider and higher after clipping, in pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        level: float,
+        prob: float,
+        random_negative_prob: float,
+        img_fill_val: Fill,
+        seg_ignore_label: int,
+        interpolation: str = 'bilinear',
+        min_size: float = 0,
+    ) -> None:
+        name = type(self).__name__
+        check_level(name, level)
+        check_probability(name, prob=prob, random_negative_prob=random_negative_prob)
+        check_choice('interpolation', interpolation, INTERPOLATIONS)
+        self.strength = level / MAX_LEVEL
+        self.prob = prob
+        self.random_negative_prob = random_negative_prob
+        self.fill = _as_fill(img_fill_val, name)
+        self.seg_ignore_label = seg_ignore_label
+        self.interpolation = interpolation
+        self.min_size = min_size
+
+    def matrix(self, size: Size, sign: int) -> np.ndarray:
+        """(2, 3) map of the points (x, y) of an image of `size` (height, width); `sign` is 1, or -1 the other way."""
+        raise NotImplementedError
+
+    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Warp | None:
+        if rng.random() >= self.prob:
+            return None
+        size = sample['img'].shape[:2]
+        return Warp(self.matrix(size, -1 if rng.random() < self.random_negative_prob else 1), size)
+
+    def apply(self, sample: dict[str, Any], params: Warp) -> dict[str, Any] | None:
+        super().apply(sample, params)
+        for key in bbox_fields(sample):
+            keep_objects(sample, key, is_larger(sample[key], self.min_size))
+        return sample
+
+    def apply_image(self, img: np.ndarray, params: Warp) -> np.ndarray:
+        return _warp_pixels(img, params, self.interpolation, self.fill)
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Warp) -> np.ndarray:
+        return clip_bboxes(warp_bboxes(bboxes, params.matrix), params.size)
+
+    def apply_masks(self, masks: Masks, params: Warp) -> Masks:
+        return masks.affine(params.matrix)
+
+    def apply_semantic(self, seg: np.ndarray, params: Warp) -> np.ndarray:
+        return _warp_pixels(seg, params, 'nearest', self.seg_ignore_label)
+
+    def apply_keypoints(self, keypoints: np.ndarray, params: Warp) -> np.ndarray:
+        return warp_keypoints(keypoints, params.matrix, params.size)
+
+
+def _warp_pixels(img: np.ndarray, params: Warp, interpolation: str, fill: float | tuple[float, ...]) -> np.ndarray:
+    height, width = params.size
+    return cv2.warpAffine(img, params.matrix, (width, height), flags=INTERPOLATIONS[interpolation], borderValue=fill)
+
+
+def _as_fill(value: Fill, name: str) -> tuple[float, ...]:
     fill = (float(value),) * 3 if isinstance(value, (int, float)) else tuple(float(each) for each in value)
     if len(fill) != 3 or not all(0 <= each <= 255 for each in fill):
-        raise ValueError(f'{name}.img_fill_val is a number or three between 0 and 255, got {value!r}')
+        raise InvalidValueError(
+            f'{name}.img_fill_val is a number or three between 0 and 255, got {value!r}', key='img_fill_val'
+        )
     return fill
 
 
-def warp(
-    sample: dict[str, Any],
-    matrix: np.ndarray,
-    fill: tuple[float, ...],
-    seg_fill: int,
-    min_size: float = 0,
-    interpolation: str = 'bilinear',
-) -> None:
-    """Move image, boxes, masks and maps alike, on the same canvas; boxes that left it are dropped.
-
-    Args:
-        sample: changed in place.
-        matrix: (2, 3), where a point (x, y) goes.
-        fill: colour of what comes into view, seg_fill: its label.
-        min_size: boxes stay that are wider and higher, in pixels, after clipping.
-    """
-    height, width = sample['img'].shape[:2]
-    size = (width, height)
-    flags = INTERPOLATIONS[interpolation]
-    sample['img'] = cv2.warpAffine(sample['img'], matrix, size, flags=flags, borderValue=fill)
-    for key in sample.get('mask_fields', []):
-        sample[key] = sample[key].affine(matrix)
-    for key in sample.get('seg_fields', []):
-        sample[key] = cv2.warpAffine(sample[key], matrix, size, flags=cv2.INTER_NEAREST, borderValue=seg_fill)
-    for key in bbox_fields(sample):
-        sample[key] = clip_bboxes(warped_bboxes(sample[key], matrix), (height, width))
-        keep_objects(sample, key, ((sample[key][:, 2:4] - sample[key][:, :2]) > min_size).all(axis=1))
-
-
-@PIPELINES.register_module()
-class Rotate:
-    """Rotates by `level` tenths of the largest angle, clockwise or, by chance, the other way. arXiv:1906.11172
+@TRANSFORMS.register_module()
+class Rotate(WarpTransform):
+    """Rotates by `level` tenths of the largest angle, clockwise or, by chance, the other way.
 
     Args:
         level: strength from 0 to 10.
@@ -66,9 +125,9 @@ class Rotate:
         center: (x, y) in pixels that stays in place; None for the middle.
         img_fill_val: colour of what comes into view, one number or three.
         seg_ignore_label: the same for semantic maps.
-        prob: how often it happens.
+        prob: probability of it.
         max_rotate_angle: degrees at level 10.
-        random_negative_prob: how often it goes the other way.
+        random_negative_prob: probability that it goes the other way.
     """
 
     def __init__(
@@ -82,34 +141,29 @@ class Rotate:
         max_rotate_angle: float = 30,
         random_negative_prob: float = 0.5,
     ) -> None:
-        check_level(level, 'Rotate')
-        check_probability('Rotate', prob=prob, random_negative_prob=random_negative_prob)
+        super().__init__(
+            level=level,
+            prob=prob,
+            random_negative_prob=random_negative_prob,
+            img_fill_val=img_fill_val,
+            seg_ignore_label=seg_ignore_label,
+        )
         if scale <= 0:
-            raise ValueError(f'Rotate.scale is above 0, got {scale}')
-        self.angle = level / MAX_LEVEL * max_rotate_angle
+            raise InvalidValueError(f'Rotate.scale is above 0, got {scale}', key='scale')
+        self.angle = self.strength * max_rotate_angle
         self.scale = scale
         self.center = (center, center) if isinstance(center, (int, float)) else center
-        self.fill = as_fill(img_fill_val, 'Rotate')
-        self.seg_ignore_label = seg_ignore_label
-        self.prob = prob
-        self.random_negative_prob = random_negative_prob
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        if rng.random() >= self.prob:
-            return sample
-        height, width = sample['img'].shape[:2]
+    def matrix(self, size: Size, sign: int) -> np.ndarray:
+        height, width = size
         center = ((width - 1) / 2, (height - 1) / 2) if self.center is None else self.center
-        angle = -self.angle if rng.random() < self.random_negative_prob else self.angle
         # OpenCV counts angles counterclockwise
-        matrix = cv2.getRotationMatrix2D((float(center[0]), float(center[1])), -angle, self.scale)
-        warp(sample, matrix, self.fill, self.seg_ignore_label)
-        return sample
+        return cv2.getRotationMatrix2D((float(center[0]), float(center[1])), -sign * self.angle, self.scale)
 
 
-@PIPELINES.register_module()
-class Shear:
-    """Shears by `level` tenths of the largest magnitude, to either side by chance. arXiv:1906.11172
+@TRANSFORMS.register_module()
+class Shear(WarpTransform):
+    """Shears by `level` tenths of the largest magnitude, to either side by chance.
 
     Args:
         level: strength from 0 to 10.
@@ -130,32 +184,27 @@ class Shear:
         random_negative_prob: float = 0.5,
         interpolation: str = 'bilinear',
     ) -> None:
-        check_level(level, 'Shear')
-        check_probability('Shear', prob=prob, random_negative_prob=random_negative_prob)
+        super().__init__(
+            level=level,
+            prob=prob,
+            random_negative_prob=random_negative_prob,
+            img_fill_val=img_fill_val,
+            seg_ignore_label=seg_ignore_label,
+            interpolation=interpolation,
+        )
         check_choice('direction', direction, AXES)
-        check_choice('interpolation', interpolation, tuple(INTERPOLATIONS))
-        self.magnitude = level / MAX_LEVEL * max_shear_magnitude
-        self.fill = as_fill(img_fill_val, 'Shear')
-        self.seg_ignore_label = seg_ignore_label
-        self.prob = prob
         self.direction = direction
-        self.random_negative_prob = random_negative_prob
-        self.interpolation = interpolation
+        self.magnitude = self.strength * max_shear_magnitude
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        if rng.random() >= self.prob:
-            return sample
-        magnitude = -self.magnitude if rng.random() < self.random_negative_prob else self.magnitude
+    def matrix(self, size: Size, sign: int) -> np.ndarray:
         matrix = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float64)
-        matrix[(0, 1) if self.direction == 'horizontal' else (1, 0)] = magnitude
-        warp(sample, matrix, self.fill, self.seg_ignore_label, interpolation=self.interpolation)
-        return sample
+        matrix[(0, 1) if self.direction == 'horizontal' else (1, 0)] = sign * self.magnitude
+        return matrix
 
 
-@PIPELINES.register_module()
-class Translate:
-    """Shifts by `level` tenths of the largest offset, to either side by chance. arXiv:1906.11172
+@TRANSFORMS.register_module()
+class Translate(WarpTransform):
+    """Shifts by `level` tenths of the largest offset, to either side by chance.
 
     Args:
         level: strength from 0 to 10.
@@ -176,23 +225,19 @@ class Translate:
         random_negative_prob: float = 0.5,
         min_size: float = 0,
     ) -> None:
-        check_level(level, 'Translate')
-        check_probability('Translate', prob=prob, random_negative_prob=random_negative_prob)
+        super().__init__(
+            level=level,
+            prob=prob,
+            random_negative_prob=random_negative_prob,
+            img_fill_val=img_fill_val,
+            seg_ignore_label=seg_ignore_label,
+            min_size=min_size,
+        )
         check_choice('direction', direction, AXES)
-        self.offset = int(level / MAX_LEVEL * max_translate_offset)
-        self.fill = as_fill(img_fill_val, 'Translate')
-        self.seg_ignore_label = seg_ignore_label
-        self.prob = prob
         self.direction = direction
-        self.random_negative_prob = random_negative_prob
-        self.min_size = min_size
+        self.offset = int(self.strength * max_translate_offset)
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        rng = rng_of(sample)
-        if rng.random() >= self.prob:
-            return sample
-        offset = -self.offset if rng.random() < self.random_negative_prob else self.offset
+    def matrix(self, size: Size, sign: int) -> np.ndarray:
         matrix = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float64)
-        matrix[0 if self.direction == 'horizontal' else 1, 2] = offset
-        warp(sample, matrix, self.fill, self.seg_ignore_label, self.min_size)
-        return sample
+        matrix[0 if self.direction == 'horizontal' else 1, 2] = sign * self.offset
+        return matrix

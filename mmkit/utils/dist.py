@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from mmkit.errors import InvalidValueError, UserError
 from mmkit.utils.logging import get_logger, warn_once
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+class LauncherError(UserError, RuntimeError):
+    """A launcher that did not start this process."""
 
 
 def is_distributed() -> bool:
@@ -86,11 +91,11 @@ def init_dist(launcher: str, backend: str | None = None, port: int | None = None
         port: of the first process, with slurm and mpi, unless MASTER_PORT says it; 29500.
 
     Raises:
-        ValueError: for an unknown launcher.
-        RuntimeError: if the launcher's environment variables aren't there.
+        InvalidValueError: for an unknown launcher.
+        LauncherError: if the launcher's environment variables aren't there.
     """
     if launcher not in LAUNCHERS:
-        raise ValueError(f'launcher {launcher!r} is unknown, expected one of {", ".join(LAUNCHERS)}')
+        raise InvalidValueError(f'launcher {launcher!r} is unknown, expected one of {", ".join(LAUNCHERS)}')
     if launcher == 'none':
         return
     if launcher == 'slurm':
@@ -122,7 +127,7 @@ def _variable(name: str, launcher: str) -> str:
     value = os.environ.get(name)
     if value is None:
         starter = {'pytorch': 'torchrun', 'slurm': 'srun', 'mpi': 'mpirun'}[launcher]
-        raise RuntimeError(f'--launcher {launcher} needs the environment variable {name}: start with {starter}')
+        raise LauncherError(f'--launcher {launcher} needs the environment variable {name}: start with {starter}')
     return value
 
 
@@ -136,5 +141,5 @@ def _first_host(nodes: str) -> str:
     """The first name of slurm's compressed list: 'gpu[03-07,9],x1' -> 'gpu03'."""
     match = re.match(r'([^\[,]+)(?:\[(\w+))?', nodes)
     if match is None:
-        raise RuntimeError(f'cannot read the list of nodes {nodes!r} that slurm gave')
+        raise LauncherError(f'cannot read the list of nodes {nodes!r} that slurm gave')
     return match[1] + (match[2] or '')

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.utils.download import download
 from mmkit.utils.logging import get_logger
 
@@ -36,8 +37,8 @@ def resolve(source: str | os.PathLike[str]) -> Path:
             file must have been put into the cache.
 
     Raises:
-        FileNotFoundError: if there is no such file, with the place where it is expected.
-        ValueError: for an unknown scheme or torchvision model.
+        MissingFileError: if there is no such file, with the place where it is expected.
+        InvalidValueError: for an unknown scheme or torchvision model.
         DownloadError: if a download fails or its hash is wrong.
     """
     text = os.fspath(source)
@@ -51,12 +52,12 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     if scheme in _LOST_SCHEMES:
         file = home() / 'checkpoints' / f'{name}.pth'
         if not file.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'{text}: the server that held these weights is gone. If you have the file, put it at {file}; '
                 'weights of the same architecture from another place may want another image normalisation'
             )
         return file
-    raise ValueError(
+    raise InvalidValueError(
         f'{text}: scheme {scheme!r} is unknown, expected a path, http(s)://, torchvision:// or open-mmlab://'
     )
 
@@ -72,8 +73,8 @@ def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dic
         map_location: device of the tensors, as in `torch.load`.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if the file is broken, holds something else than a dict, or cannot be read without running it.
+        MissingFileError: if there is none.
+        InvalidValueError: the file is broken, holds something else than a dict, or cannot be read without running it.
     """
     file = _local(Path(path))
     try:
@@ -84,7 +85,7 @@ def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dic
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         raise _broken(file, error) from error
     if not isinstance(content, dict):
-        raise ValueError(f'{file} holds a {type(content).__name__}, expected a dict of tensors or a checkpoint')
+        raise InvalidValueError(f'{file} holds a {type(content).__name__}, expected a dict of tensors or a checkpoint')
     return content
 
 
@@ -97,19 +98,19 @@ def _read_with_placeholders(file: Path, map_location: Any) -> Any:
         with torch.serialization.safe_globals([*_ALLOWED, *map(_placeholder, unknown)]):
             content = torch.load(file, map_location=map_location, weights_only=True)
     except (pickle.UnpicklingError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
+        raise InvalidValueError(
             f'{file} cannot be read without running code from it (it uses {_foreign(unknown)}). If you trust it, keep '
             "only its weights: torch.save({'state_dict': torch.load(path, weights_only=False)['state_dict']}, new_path)"
         ) from error
     if not content:
-        raise ValueError(f'{file} is not a dict of tensors, but an object of {_foreign(unknown)}')
+        raise InvalidValueError(f'{file} is not a dict of tensors, but an object of {_foreign(unknown)}')
     get_logger().warning('%s: objects of %s were left out', file, _foreign(unknown))
     return content
 
 
-def _broken(file: Path, error: Exception) -> ValueError:
-    size = file.stat().st_size
-    return ValueError(f'{file} ({size:,} bytes) is not a complete file of torch.save: {type(error).__name__} {error}')
+def _broken(file: Path, error: Exception) -> InvalidValueError:
+    size, kind = file.stat().st_size, type(error).__name__
+    return InvalidValueError(f'{file} ({size:,} bytes) is not a complete file of torch.save: {kind} {error}')
 
 
 def _foreign(names: list[str]) -> str:
@@ -160,7 +161,7 @@ def _local(path: Path) -> Path:
         return path
     near = sorted(other.name for other in path.parent.glob('*.pth')) if path.parent.is_dir() else []
     there = f'; in {path.parent} there are {", ".join(near[:5])}' if near else ''
-    raise FileNotFoundError(f'there is no file {path}{there}')
+    raise MissingFileError(f'there is no file {path}{there}')
 
 
 def _torchvision_url(name: str) -> str:
@@ -171,11 +172,15 @@ def _torchvision_url(name: str) -> str:
     available = {known.lower(): known for known in models.list_models()}
     if model.lower() not in available:
         near = difflib.get_close_matches(model, available, n=3)
-        raise ValueError(f'torchvision://{name}: torchvision has no model {model!r}, the nearest are {", ".join(near)}')
+        raise InvalidValueError(
+            f'torchvision://{name}: torchvision has no model {model!r}, the nearest are {", ".join(near)}'
+        )
     weights = {entry.name: entry for entry in models.get_model_weights(available[model.lower()])}
     wanted = version.upper() or next(iter(weights))
     if wanted not in weights:
-        raise ValueError(f'torchvision://{name}: {model} comes with {", ".join(weights).lower()}, not {version!r}')
+        raise InvalidValueError(
+            f'torchvision://{name}: {model} comes with {", ".join(weights).lower()}, not {version!r}'
+        )
     return str(weights[wanted].url)
 
 

@@ -106,7 +106,7 @@ class TestPipeline:
     STEPS = [{'type': 'LoadImageFromWebcam'}, {'type': 'Collect'}]
 
     @pytest.mark.parametrize(
-        'test',
+        'dataset',
         [
             {'pipeline': STEPS},
             [{'pipeline': STEPS}],
@@ -114,17 +114,17 @@ class TestPipeline:
             {'type': 'ConcatDataset', 'datasets': [{'pipeline': STEPS}]},
         ],
     )
-    def test_of_the_first_dataset(self, test):
-        assert inference_pipeline({'data': {'test': test}}) == [{'type': 'LoadImageFromFile'}, {'type': 'Collect'}]
+    def test_of_the_first_dataset(self, dataset):
+        assert inference_pipeline(dataset) == [{'type': 'LoadImageFromFile'}, {'type': 'Collect'}]
 
-    @pytest.mark.parametrize('cfg', [{}, {'data': {}}, {'data': {'test': {'type': 'CocoDataset'}}}])
-    def test_none(self, cfg):
+    @pytest.mark.parametrize('dataset', [None, {}, {'type': 'CocoDataset'}])
+    def test_none(self, dataset):
         with pytest.raises(ValueError, match=r'no data\.test\.pipeline'):
-            inference_pipeline(cfg)
+            inference_pipeline(dataset)
 
     def test_a_strange_start(self):
         with pytest.raises(ValueError, match='starts with Resize, expected LoadImageFromFile'):
-            inference_pipeline({'data': {'test': {'pipeline': [{'type': 'Resize'}]}}})
+            inference_pipeline({'pipeline': [{'type': 'Resize'}]})
 
 
 class TestShow:

@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmkit.apis import test_detector as predict_dataset
-from mmkit.apis.test import (
-    build_test_dataset,
-    build_test_loader,
-    evaluation_options,
-    per_class_arrays,
-    write_outputs,
-)
+from mmkit.apis import test_detector as run_detector
+from mmkit.apis.test import per_class_arrays, write_outputs
 from mmkit.config import Config
+from mmkit.dialects import read_recipe
+from mmkit.engine.assemble import build_eval_dataset, build_loader
 from mmkit.models import build_detector
 from mmkit.structures import EncodedMasks, Instances
 
@@ -24,13 +20,17 @@ FOUND = Instances(
 )
 
 
+def build_test_dataset(cfg):
+    recipe = read_recipe(cfg, training=False)
+    return build_eval_dataset(recipe.test, recipe.source('test'))
+
+
 def test_dataset_and_loader_of_a_config(tiny):
     cfg = Config(tiny[1])
     cfg.data.test.samples_per_gpu = 2
     dataset = build_test_dataset(cfg)
     assert dataset.test_mode
-    loader = build_test_loader(dataset, cfg)
-    assert [len(batch) for batch in loader] == [2, 1]
+    assert [len(batch) for batch in build_loader(dataset, read_recipe(cfg).test)] == [2, 1]
     cfg.data.test = [tiny[1].data.test, tiny[1].data.test]
     assert len(build_test_dataset(cfg)) == 6
 
@@ -38,19 +38,11 @@ def test_dataset_and_loader_of_a_config(tiny):
 def test_every_image_is_predicted(tiny):
     _, cfg, _ = tiny
     visited = []
-    outputs = predict_dataset(
-        build_detector(cfg.model), build_test_dataset(cfg), cfg, visit=lambda meta, found: visited.append(meta.img_id)
+    outputs = run_detector(
+        build_detector(cfg.model), build_test_dataset(cfg), cfg, visit=lambda meta, _: visited.append(meta.img_id)
     )
     assert len(outputs) == 3
     assert visited == [10, 11, 12]
-
-
-def test_evaluation_options():
-    when = {'interval': 1, 'save_best': 'auto', 'out_dir': 'best', 'greater_keys': ['AR'], 'gpu_collect': True}
-    cfg = {'evaluation': {**when, 'metric': 'bbox', 'classwise': True}}
-    assert evaluation_options(cfg) == {'classwise': True}
-    assert evaluation_options(cfg, {'classwise': False, 'iou_thrs': [0.5]}) == {'classwise': False, 'iou_thrs': [0.5]}
-    assert evaluation_options({}) == {}
 
 
 class TestFiles:

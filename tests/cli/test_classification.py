@@ -222,7 +222,7 @@ def test_mistakes_are_explained(config, tmp_path, capsys, change, message):
     ],
 )
 def test_wrong_metrics_are_refused_before_the_test(config, trained, capsys, monkeypatch, flags, message):
-    monkeypatch.setattr('mmkit.cli.run_test.test_detector', lambda *args: pytest.fail('the test has begun'))
+    monkeypatch.setattr('mmkit.cli.run_test.predict_dataset', lambda *args: pytest.fail('the test has begun'))
     with pytest.raises(SystemExit) as stop:
         run_test([config, str(trained[0] / 'latest.pth'), *flags])
     assert stop.value.code == 2 and message in capsys.readouterr().err

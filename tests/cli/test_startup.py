@@ -45,7 +45,7 @@ CONFIG = 'configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py'
         (2, [MMKIT, 'print-config', 'nowhere.py']),
         (0, [MMKIT, 'convert', '--help']),
         (2, [MMKIT, 'convert', 'a.pth', 'b.pth', '--from', 'darknet']),
-        (1, [MMKIT, 'convert', 'a.pth', 'b.pth', '--from', 'mmdet', '--config', 'nowhere.py']),
+        (2, [MMKIT, 'convert', 'a.pth', 'b.pth', '--from', 'mmdet', '--config', 'nowhere.py']),
         (0, ['tools/train.py', '--help']),
         (0, ['tools/test.py', '--help']),
         (0, ['tools/print_config.py', '--help']),

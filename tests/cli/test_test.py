@@ -137,7 +137,7 @@ def test_options_that_nothing_reads(files, caplog):
 def test_mistakes_that_an_image_shows(files, capsys):
     flags = [*files, '--eval', 'bbox', '--device', 'cpu', '--cfg-options']
     message = fails(capsys, [*flags, 'data.test.img_prefix=nowhere'])
-    assert 'no image file nowhere/0.png [data.test at ' in message
+    assert 'no image file nowhere/0.png [data.test.img_prefix at --cfg-options]' in message
     message = fails(capsys, [*flags, 'model.test_cfg.rcnn.score_thr=None'])
     assert 'NoneType' in message and '[model.roi_head.' in message
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
 def test_what_only_the_evaluation_would_refuse_is_refused_before_the_test(
     files, tiny, tmp_path, capsys, monkeypatch, flags, message
 ):
-    monkeypatch.setattr('mmkit.cli.run_test.test_detector', lambda *args: pytest.fail('the test has begun'))
+    monkeypatch.setattr('mmkit.cli.run_test.predict_dataset', lambda *args: pytest.fail('the test has begun'))
     if 'data.test.type=CustomDataset' in flags:
         middle = [dict(filename='0.png', width=64, height=64, ann=dict(bboxes=[[0, 0, 9, 9]], labels=[0]))]
         (tmp_path / 'middle.json').write_text(json.dumps(middle))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmkit.cli.train import build_parser, main, read_config
+from mmkit.cli.train import build_parser, main, overridden_config
 from mmkit.config import Config
 from mmkit.engine.hook import Hook
 from mmkit.registry import HOOKS
@@ -167,14 +167,14 @@ def test_kill_9_and_resume(config, tmp_path):
     ],
 )
 def test_flags_change_the_config(config, flags, key, value):
-    assert read_config(build_parser().parse_args([config, *flags])).get(key) == value
+    assert overridden_config(build_parser().parse_args([config, *flags])).get(key) == value
 
 
 def test_auto_scale(config, tmp_path):
     options = ['--cfg-options', 'auto_scale_lr.base_batch_size=16', 'auto_scale_lr.enable=False']
-    cfg = read_config(build_parser().parse_args([config, '--auto-scale-lr', *options]))
+    cfg = overridden_config(build_parser().parse_args([config, '--auto-scale-lr', *options]))
     assert cfg.auto_scale_lr == {'enable': True, 'base_batch_size': 16}
-    assert read_config(build_parser().parse_args([config, *options])).auto_scale_lr.enable is False
+    assert overridden_config(build_parser().parse_args([config, *options])).auto_scale_lr.enable is False
     work = tmp_path / 'work'
     extra = [
         'auto_scale_lr.base_batch_size=16',
@@ -207,7 +207,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'optimizer.type=SDG'], "'SDG' is not a registered optimizer; the nearest: SGD"),
         (['--cfg-options', 'optimizer.lrr=1'], "'lrr'; the nearest is 'lr' [optimizer.lrr at --cfg-options]"),
         (['--cfg-options', 'lr_config.policy=stepp'], '[lr_config.policy at --cfg-options]'),
-        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.policy at '),
+        (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.warmup_iters at --cfg-options]'),
         (['--cfg-options', 'lr_config.min_lrr=1'], "argument 'min_lrr'; the nearest is 'min_lr' [lr_config.min_lrr at"),
         (['--cfg-options', 'lr_config.warmup_iter=1'], "the nearest is 'warmup_iters' [lr_config.warmup_iter at --cfg"),
         (['--cfg-options', 'checkpoint_config.interval=x'], "interval is 'x', expected a whole number"),
@@ -235,7 +235,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], "has no ['gt_bboxes'], it has"),
         (['--cfg-options', 'data.train.pipeline.1.with_bbox=False'], '[data.train at '),
         (['--cfg-options', 'data.val.img_prefix=nowhere'], 'no image file nowhere/'),
-        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val at '),
+        (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val.img_prefix at --cfg-options]'),
         (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "nms has no argument 'iou_thrs'"),
         (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
         (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck at '),

@@ -1,6 +1,7 @@
 import copy
 import pickle
 
+import addict
 import pytest
 
 from mmkit.config import Config, ConfigDict
@@ -90,18 +91,93 @@ def test_deep_copy_shares_nothing_but_keeps_what_was_shared():
     assert twin.x is twin.y and twin.x is not part and twin.x.a is not part.a
 
 
-def test_a_value_set_anew_has_no_origin_but_a_path(cfg):
+def test_a_value_that_a_script_sets_has_a_path_and_no_line(cfg):
     cfg.model.neck.type = 'PAFPN'
-    assert cfg.origin('model.neck.type') is None and str(cfg.origin('model.type')) == '<string>.py:2'
-    assert cfg.model.neck._locate('type') == 'model.neck.type'
+    assert str(cfg.origin('model.neck.type')) == '<code>' and str(cfg.origin('model.type')) == '<string>.py:2'
     cfg.model.head = dict(parts=[dict(type='B')])
-    assert cfg.model.head.parts[0]._locate('type') == 'model.head.parts.0.type'
+    assert cfg.model.head.parts[0]._locate('type') == 'model.head.parts.0.type at <code>'
+    cfg.model.update(neck=dict(num=3))
+    assert cfg.model.neck._locate('num') == 'model.neck.num at <code>'
+    assert ConfigDict(type='A')._locate('type') == 'type'
 
 
 def test_origin_follows_update(cfg):
     other = ConfigDict()
     other.update(cfg.model)
     assert other._locate('type') == 'type at <string>.py:2'
+    assert (ConfigDict(type='X') | cfg.model)._locate('type') == 'type at <string>.py:2'
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A config whose nested values stem from two files and an option."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'base.py').write_text(
+        "pipeline = [\n    dict(type='Load'),\n    dict(type='Resize', img_scale=(1, 2))]\n"
+        "data = dict(\n    train=dict(\n        type='Repeat',\n        dataset=dict(\n            type='Coco',\n"
+        "            ann_file='a.json',\n            pipeline=pipeline)),\n    empty=dict())\n"
+    )
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'base.py'\npipeline = [\n    dict(type='Load'),\n    dict(type='Resize',\n         img_scale='x')]\n"
+        'data = dict(train=dict(\n    dataset=dict(pipeline=pipeline)))\n'
+    )
+    cfg = Config.fromfile('mine.py')
+    cfg.merge_from_dict({'data.train.dataset.ann_file': 5, 'data.train.dataset.pipeline.0.n': 1}, '--cfg-options')
+    return cfg
+
+
+def test_origin_of_nested_paths(written):
+    dataset = written.data.train.dataset
+    assert dataset._locate('ann_file') == 'data.train.dataset.ann_file at --cfg-options'
+    assert dataset._locate('type') == 'data.train.dataset.type at base.py:8'
+    assert dataset.pipeline[1]._locate('img_scale') == 'data.train.dataset.pipeline.1.img_scale at mine.py:5'
+    assert written._locate('data.train.dataset.pipeline.1.img_scale') == dataset.pipeline[1]._locate('img_scale')
+    assert written._locate('data.train.dataset.pipeline.0.n') == 'data.train.dataset.pipeline.0.n at --cfg-options'
+    assert dataset._locate('pipeline.1.img_scale.0') == 'data.train.dataset.pipeline.1.img_scale.0 at mine.py:5'
+
+
+def test_a_missing_key_is_located_by_the_dict_around_it(written):
+    train = written.data.train
+    assert train._locate('times') == 'data.train.times at mine.py:7, base.py:6'
+    assert train._locate() == 'data.train at mine.py:7, base.py:6'
+    assert written._locate('data.train.dataset.prefix.img') == (
+        'data.train.dataset.prefix.img at mine.py:7, base.py:8, --cfg-options'
+    )
+    assert written.data.empty._locate('type') == 'data.empty.type at base.py:11'
+    assert train.dataset.pipeline[1]._locate('ratio') == 'data.train.dataset.pipeline.1.ratio at mine.py:4-5'
+
+
+def test_options_inside_a_list_are_the_origin_of_the_list(written):
+    written.merge_from_dict({'data.train.dataset.pipeline.1.img_scale': [1, 2]}, 'base')
+    written.merge_from_dict({'data.train.dataset.pipeline.1.img_scale.0': 'text'}, '--cfg-options')
+    resize = written.data.train.dataset.pipeline[1]
+    assert resize.img_scale == ['text', 2]
+    assert resize._locate('img_scale') == 'data.train.dataset.pipeline.1.img_scale at --cfg-options'
+    assert written.data.train._locate('dataset') == 'data.train.dataset at mine.py:7'
+
+
+def test_is_a_dict_of_addict(cfg):
+    assert isinstance(cfg, addict.Dict) and isinstance(cfg.model.neck.outs[1][0], addict.Dict)
+    plain = cfg.to_dict()
+    assert plain == cfg and type(plain) is dict and type(plain['model']['neck']) is dict
+    assert type(plain['model']['neck']['outs'][1][0]) is dict
+    twin = cfg.deepcopy()
+    assert twin == cfg and type(twin) is Config and twin.model is not cfg.model
+    cfg.model.freeze()
+    with pytest.raises(KeyError):
+        cfg.model.neck.new = 1
+    cfg.model.unfreeze()
+    cfg.model.neck.new = 1
+
+
+def test_update_merges_dicts_as_that_of_addict_does(cfg):
+    ours, theirs = ConfigDict(cfg.to_dict()), addict.Dict(cfg.to_dict())
+    for change in ({'model': {'neck': {'new': 1}}, 'x': {'y': 2}}, [('x', {'z': 3})], {'model': 5}):
+        assert (ours | dict(change)) == (theirs | dict(change)) and (dict(change) | ours) == (dict(change) | theirs)
+        ours.update(change)
+        theirs.update(change)
+        assert ours == theirs
+    assert type(dict(a=1) | ours) is ConfigDict
 
 
 def test_repr_is_that_of_a_dict(cfg):

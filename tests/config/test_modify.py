@@ -77,4 +77,4 @@ def test_origin_of_absent_keys(cfg):
         cfg.origin('model.neck.n.x')
     with pytest.raises(IndexError):
         cfg.origin('model.heads.5')
-    assert cfg.origin('data.scales.0.1') is None
+    assert str(cfg.origin('data.scales.0.1')) == '<string>.py:2'

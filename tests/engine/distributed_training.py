@@ -1,6 +1,6 @@
 """Run by test_distributed.py: trains a toy, or a small ATSS, in this process, or in several under torchrun.
 
-python distributed_training.py WORK_DIR IMAGES_PER_PROCESS LAUNCHER [auto_resume]
+python distributed_training.py WORK_DIR IMAGES_PER_PROCESS LAUNCHER [OPTION ...]
 """
 
 from __future__ import annotations
@@ -13,10 +13,24 @@ from torch import nn
 
 from mmkit.apis import train_detector
 from mmkit.datasets import build_dataset
+from mmkit.engine.losses import NonFiniteError
 from mmkit.models import build_detector
 from mmkit.utils import dist
 from tests.engine.toys import ToyDataset, ToyDetector, toy_config
 from tests.tiny import tiny_config
+
+
+class Breaks(ToyDetector):
+    """The loss of the last process is infinite in iteration 3, without a trace in its gradient."""
+
+    count = 0
+
+    def loss(self, batch):
+        self.count += 1
+        losses = super().loss(batch)
+        if self.count == 3 and dist.get_rank() == dist.get_world_size() - 1:
+            losses['loss_bbox'] = losses['loss_bbox'] + torch.inf
+        return losses
 
 
 def main(work_dir: str, images: str, launcher: str, *options: str) -> None:
@@ -25,7 +39,7 @@ def main(work_dir: str, images: str, launcher: str, *options: str) -> None:
         train_atss(work_dir, int(images), launcher)
         return
     torch.manual_seed(0)
-    model = ToyDetector()
+    model = Breaks() if 'breaks' in options else ToyDetector()
     model.bn, model.drop = nn.Identity(), nn.Dropout(0.3 if 'dropout' in options else 0)
     cfg = toy_config(work_dir, log_config={'interval': 1, 'hooks': [{'type': 'TextLoggerHook'}]}, evaluation={})
     cfg['data']['samples_per_gpu'] = int(images)
@@ -34,10 +48,26 @@ def main(work_dir: str, images: str, launcher: str, *options: str) -> None:
         cfg['runner'] = {'type': 'EpochBasedRunner', 'max_epochs': 2}
     cfg['auto_resume'] = 'auto_resume' in options
     torch.manual_seed(dist.get_rank() + 1)
+    if 'breaks' in options:
+        expect_the_same_error(model, cfg)
+        return
     runner = train_detector(model, ToyDataset(16), cfg, launcher != 'none', validate=True)
     weights = [value.detach().clone() for value in runner.module.parameters()]
     for other in dist.all_gather_object(weights):
         assert all(torch.equal(one, two) for one, two in zip(weights, other)), 'processes have different weights'
+
+
+def expect_the_same_error(model, cfg) -> None:
+    """In every process, about the images of the one whose loss is infinite; all have the weights of the step before."""
+    try:
+        train_detector(model, ToyDataset(16), cfg, distributed=True)
+    except NonFiniteError as error:
+        outcome = str(error), [value.detach().clone() for value in model.parameters()]
+    first, *others = dist.all_gather_object(outcome)
+    for other in others:
+        assert first[0] == other[0] and all(torch.equal(one, two) for one, two in zip(first[1], other[1]))
+    assert first[0].startswith('loss_bbox = inf, loss = inf in iteration 3 (epoch 1) for /images/'), first[0]
+    assert first[0].count('/images/') == 2, first[0]
 
 
 def train_atss(work_dir: str, images: int, launcher: str) -> None:

@@ -205,7 +205,9 @@ def test_mmdet_keeps_only_weights_and_classes(tmp_path):
 def test_command_reports(tmp_path, capsys):
     torch.save({'encoder.weight': torch.zeros(1)}, tmp_path / 'x.pth')
     arguments = [str(tmp_path / 'x.pth'), str(tmp_path / 'y.pth'), '--from']
-    assert main([*arguments, 'megvii-yolox']) == 1
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, 'megvii-yolox'])
+    assert stop.value.code == 2
     assert 'none of its 1 tensors is known' in capsys.readouterr().err
     assert main([*arguments, 'mmdet']) == 0
     assert '1 tensors renamed' in capsys.readouterr().out

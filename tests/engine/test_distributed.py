@@ -54,6 +54,10 @@ def test_a_detector_too(tmp_path):
             assert here[name] == pytest.approx(there[name], rel=1e-4), name
 
 
+def test_all_processes_stop_at_the_loss_of_one(tmp_path):
+    assert [line['iter'] for line in train(tmp_path, 2, 2, 'breaks')] == [1, 2]
+
+
 def test_two_processes_resume_with_their_own_random_numbers(tmp_path):
     whole = train(tmp_path / 'whole', 2, 2, 'dropout')
     train(tmp_path / 'stopped', 2, 2, 'dropout', 'short')

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.engine.optim import build_optimizer
+from mmkit.engine.optim import build_optimizer, load_optimizer_state, step_if
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 
 
@@ -153,3 +153,32 @@ def test_constructors_of_users():
     cfg = {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
     assert build_optimizer(nn.Linear(1, 1), cfg).param_groups[0]['lr'] == 0.5
     assert cfg == {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
+
+
+def test_a_condition_stops_the_step():
+    for fused in (False, True):
+        model = nn.Linear(1, 1, bias=False)
+        before = model.weight.detach().clone()
+        optimizer = build_optimizer(model, {'type': 'SGD', 'lr': 1.0, 'momentum': 0.9, 'fused': fused})
+        model.weight.grad = torch.full((1, 1), float('nan'))
+        assert step_if(torch.tensor(False), optimizer) is (None if fused else False)
+        assert torch.equal(model.weight, before)
+        model.weight.grad = torch.ones(1, 1)
+        assert step_if(torch.tensor(True), optimizer) is (None if fused else True)
+        assert torch.equal(model.weight, before - 1)  # without a trace of the step that wasn't taken
+
+
+@pytest.mark.parametrize('kind', ['SGD', 'Adam'])
+def test_the_kernels_of_a_resumed_optimizer_are_its_own(kind):
+    def stepped(fused):
+        model = nn.Linear(1, 1)
+        optimizer = build_optimizer(model, {'type': kind, 'lr': 0.1, 'weight_decay': 0.1, 'fused': fused})
+        for param in model.parameters():
+            param.grad = torch.ones_like(param)
+        optimizer.step()
+        return model, optimizer
+
+    model, optimizer = stepped(True)
+    load_optimizer_state(optimizer, stepped(False)[1].state_dict(), model)
+    assert optimizer.param_groups[0]['fused'] is True
+    assert step_if(torch.tensor(True), optimizer) is None

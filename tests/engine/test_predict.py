@@ -37,6 +37,9 @@ class Detector(nn.Module):
         if not nms:
             self.bbox_head.test_cfg = {'max_per_img': 100}
 
+    def preprocess(self, batch):
+        return batch
+
     def predict(self, batch, rescale=True):
         assert not self.training
         assert not torch.is_grad_enabled()

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, Sampling, sample_levels
+from mmkit.layers.attention import Sampling
+from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, sample_levels
 
 SHAPES = [(3, 4), (2, 2)]
 CELLS = sum(height * width for height, width in SHAPES)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmkit.layers.transformer import FFN, BaseTransformerLayer, MultiheadAttention, TransformerLayerSequence
+from mmkit.layers import FFN, BaseTransformerLayer, MultiheadAttention, TransformerLayerSequence
 
 ATTENTION = dict(type='MultiheadAttention', embed_dims=8, num_heads=2)
 ORDER = ('self_attn', 'norm', 'ffn', 'norm')

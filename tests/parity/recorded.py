@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -29,24 +30,25 @@ def as_json(value: Any) -> Any:
 
 
 def difference(ours: Any, theirs: Any, path: str = 'cfg') -> str | None:
-    """Where two nested values differ first, None if they are equal."""
+    """The first difference of two nested values, None if they are equal."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted(ours.keys() | theirs.keys()):
             if key not in ours or key not in theirs:
                 return f'{path}.{key} is {"missing" if key not in ours else "not in the reference"}'
-            found = difference(ours[key], theirs[key], f'{path}.{key}')
-            if found:
-                return found
+            first = difference(ours[key], theirs[key], f'{path}.{key}')
+            if first:
+                return first
         return None
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        found_all = (difference(a, b, f'{path}[{i}]') for i, (a, b) in enumerate(zip(ours, theirs)))
-        return next((found for found in found_all if found), None)
+        of_items = (difference(a, b, f'{path}[{i}]') for i, (a, b) in enumerate(zip(ours, theirs)))
+        return next((first for first in of_items if first), None)
     return None if ours == theirs else f'{path} is {ours!r}, expected {theirs!r}'
 
 
 # ------------------------------------------------------------------------------------------------ models
 
 
+@functools.lru_cache(maxsize=512)  # most families have the backbone of the one before
 def weight_called(name: str, shape: tuple[int, ...]) -> Tensor:
     """Normal noise seeded by the name: two models with the same names hold the same weights."""
     noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
@@ -167,10 +169,11 @@ def samples_of(tensor: Tensor) -> np.ndarray:
     return values[index.tolist()].numpy().astype(np.float64)
 
 
-def as_rows(found: Instances) -> np.ndarray:
+def as_rows(detections: Instances) -> np.ndarray:
     """(N, 6): x1 y1 x2 y2 score label."""
-    assert found.scores is not None and found.labels is not None
-    return torch.cat([found.bboxes, found.scores[:, None], found.labels[:, None].float()], 1).double().numpy()
+    assert detections.scores is not None and detections.labels is not None
+    columns = [detections.bboxes, detections.scores[:, None], detections.labels[:, None].float()]
+    return torch.cat(columns, 1).double().numpy()
 
 
 def share_without_twin(first: np.ndarray, second: np.ndarray) -> float:

@@ -17,5 +17,5 @@ FAMILIES = sorted(path.stem for path in (FIGURES / 'merged').glob('*.json'))
 def test_merged_configs_are_the_recorded_ones(family: str) -> None:
     for name, expected in read_json(f'merged/{family}.json').items():
         cfg = Config.fromfile(str(CONFIGS / name))
-        found = difference(as_json({key: cfg[key] for key in cfg.keys()}), expected)
-        assert found is None, f'{name}: {found}'
+        first = difference(as_json(cfg.to_dict()), expected)
+        assert first is None, f'{name}: {first}'

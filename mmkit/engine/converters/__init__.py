@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmkit.engine.converters import detectron2, megvii_yolox, repvgg, torchvision
 from mmkit.engine.converters.rules import Conversion, rename
+from mmkit.errors import InvalidValueError
 from mmkit.utils.files import atomic_write
 from mmkit.utils.weights import read_weights, resolve
 
@@ -37,7 +38,7 @@ def convert_file(source: str | os.PathLike[str], destination: str | os.PathLike[
         origin: a key of `CONVERTERS`.
 
     Raises:
-        ValueError: if the file holds something else than weights, or no tensor gets a name.
+        InvalidValueError: if the file holds something else than weights, or no tensor gets a name.
     """
     path = resolve(source)
     meta: dict[str, object] = {}
@@ -50,9 +51,9 @@ def convert_file(source: str | os.PathLike[str], destination: str | os.PathLike[
         tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
     found = CONVERTERS[origin](tensors)
     if not found.state_dict:
-        raise ValueError(f'{path}: none of its {len(tensors)} tensors is known to --from {origin}')
+        raise InvalidValueError(f'{path}: none of its {len(tensors)} tensors is known to --from {origin}')
     if Path(destination).suffix != '.pth':
-        raise ValueError(f'{destination}: a checkpoint ends in .pth')
+        raise InvalidValueError(f'{destination}: a checkpoint ends in .pth')
     Path(destination).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(destination) as file:
         torch.save({'meta': {**meta, 'converted_from': origin}, 'state_dict': found.state_dict}, file)

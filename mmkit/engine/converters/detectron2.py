@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmkit.engine.converters.rules import Conversion, Rules, rename
+from mmkit.errors import InvalidValueError
 from mmkit.utils.pickles import load_arrays
 
 # `res2` is `layer1`, and so on; a block is conv1, conv2, conv3 and shortcut, each with a norm inside.
@@ -69,12 +70,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     """The arrays of a detectron2 `.pkl`; nothing in the file is executed.
 
     Raises:
-        ValueError: if it holds anything but arrays in dicts.
+        InvalidValueError: if it holds anything but arrays in dicts.
     """
     content = load_arrays(path)
     content = content.get('model', content.get('blobs', content)) if isinstance(content, dict) else content
     if not isinstance(content, dict):
-        raise ValueError(f'{path} holds a {type(content).__name__}, expected a dict of arrays')
+        raise InvalidValueError(f'{path} holds a {type(content).__name__}, expected a dict of arrays')
     return {name: torch.from_numpy(np.array(v)) for name, v in content.items() if isinstance(v, np.ndarray)}
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmkit.engine.converters.rules import Conversion, Rules, rename
+from mmkit.errors import InvalidValueError
 
 RESNET: Rules = ((r'fc\.', None), (r'(conv1|bn1|layer\d)\.', r'\1.'))
 VGG: Rules = ((r'classifier\.', None), (r'features\.', 'features.'))
@@ -60,7 +61,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> Conversion:
     """Rename, and move the background of detectors, which is torchvision's class 0, behind the other classes.
 
     Raises:
-        ValueError: if it is none of the models above.
+        InvalidValueError: if it is none of the models above.
     """
     if 'backbone.body.conv1.weight' in state_dict:
         found = rename(state_dict, DETECTOR)
@@ -72,7 +73,7 @@ def convert(state_dict: Mapping[str, Tensor]) -> Conversion:
         return rename(state_dict, MOBILENET_V2)
     if 'features.0.weight' in state_dict:
         return rename(state_dict, VGG)
-    raise ValueError(
+    raise InvalidValueError(
         'this is no torchvision model that has a counterpart here: known are ResNet, VGG, MobileNetV2 '
         f'and the Faster and Mask R-CNN on ResNet; the file starts with {sorted(state_dict)[:3]}'
     )

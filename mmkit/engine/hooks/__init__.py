@@ -9,9 +9,9 @@ from mmkit.engine.hooks import (
     logger,
     profiler,
     refused,
-    schedule,
     sync,
     timer,
+    updaters,
     yolox,
 )
 from mmkit.engine.hooks.logger import LoggerHook

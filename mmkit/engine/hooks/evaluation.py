@@ -128,7 +128,7 @@ class EvalHook(Hook):
 
     def _evaluate(self, runner: Runner) -> None:
         test = self.test_fn or (multi_gpu_test if get_world_size() > 1 else single_gpu_test)
-        with runner.evaluating() as model:
+        with runner.evaluation_mode() as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
             found = test(model, self.dataloader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class LoggerHook(Hook):
         over = count % self.interval
         if over and (self.ignore_last or not self.end_of_epoch(runner)):
             return
+        runner.read_losses()
         values: dict[str, float | str] = {'lr': learning_rate(runner), **runner.meters.averages(over or self.interval)}
         self.write(runner, Record('train', runner.epoch + 1, count, values))
         if self.reset_flag:
@@ -239,7 +241,8 @@ class ProgressHook(Hook):
         self.bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
 
     def after_train_iter(self, runner: Runner) -> None:
-        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{runner.losses["loss"]:.4f}', refresh=False)
+        averages = runner.meters.averages(1)  # of the latest loss that has been read
+        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
         self.bar.update()
 
     def after_run(self, runner: Runner) -> None:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import Self, Unpack
 
-from mmkit.layers import BaseModule, ConvModule, Sequential, freeze, freeze_batch_norm
-from mmkit.layers.init import InitCfg
-from mmkit.models.backbones.starting_weights import starting_weights
-from mmkit.registry import BACKBONES
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule, ConvModule, InitCfg, LayerCfgs, Sequential, freeze, freeze_batch_norm
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
+from mmkit.registry import BACKBONES, Cfg
 
-Cfg = Mapping[str, Any]
 BN = dict(type='BN', requires_grad=True)
 LEAKY = dict(type='LeakyReLU', negative_slope=0.1)
 
 
 class ResBlock(BaseModule):
-    """A 1 x 1 convolution to half the channels and a 3 x 3 back, added to the input."""
+    """A 1 x 1 convolution to half the channels and a 3 x 3 convolution back, added to the input."""
 
-    def __init__(self, channels: int, conv_cfg: Cfg | None, norm_cfg: Cfg, act_cfg: Cfg) -> None:
+    def __init__(self, channels: int, **cfgs: Unpack[LayerCfgs]) -> None:
         super().__init__()
-        kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(channels, channels // 2, 1, **kinds)
-        self.conv2 = ConvModule(channels // 2, channels, 3, padding=1, **kinds)
+        self.conv1 = ConvModule(channels, channels // 2, 1, **cfgs)
+        self.conv2 = ConvModule(channels // 2, channels, 3, padding=1, **cfgs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x)) + x
+        out: Tensor = self.conv2(self.conv1(x))
+        return out + x
 
 
 @BACKBONES.register_module()
@@ -36,12 +36,12 @@ class Darknet(BaseModule):
 
     Args:
         depth: 53.
-        out_indices: what is returned: 0 is the stem, 1 to 5 the stages.
-        frozen_stages: so many of the stem and the stages do not train; -1 and 0 for none.
+        out_indices: outputs that are returned: 0 is the stem, 1 to 5 the stages.
+        frozen_stages: number of parts, beginning with the stem, that are not trained; -1 and 0 for none.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
         norm_eval: keep batch norms in eval mode while training.
         pretrained: deprecated, use init_cfg.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     arch_settings: ClassVar[dict[int, tuple[int, ...]]] = {53: (1, 2, 8, 8, 4)}
@@ -58,39 +58,42 @@ class Darknet(BaseModule):
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(starting_weights('Darknet', pretrained, init_cfg))
+        super().__init__(resolve_init_cfg(pretrained, init_cfg))
         if depth not in self.arch_settings:
-            raise ValueError(f'Darknet: depth is one of {list(self.arch_settings)}, got {depth!r}')
+            raise InvalidValueError(f'Darknet: depth is one of {list(self.arch_settings)}, got {depth!r}', key='depth')
         self.out_indices, self.frozen_stages, self.norm_eval = tuple(out_indices), frozen_stages, norm_eval
-        kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.conv1 = ConvModule(3, 32, 3, padding=1, **kinds)
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.conv1 = ConvModule(3, 32, 3, padding=1, **cfgs)
         self.cr_blocks = ['conv1']
         for stage, num_blocks in enumerate(self.arch_settings[depth]):
             channels = 64 * 2**stage
             layer = Sequential()
-            layer.add_module('conv', ConvModule(channels // 2, channels, 3, stride=2, padding=1, **kinds))
+            layer.add_module('conv', ConvModule(channels // 2, channels, 3, stride=2, padding=1, **cfgs))
             for index in range(num_blocks):
-                layer.add_module(f'res{index}', ResBlock(channels, **kinds))
+                layer.add_module(f'res{index}', ResBlock(channels, **cfgs))
             self.cr_blocks.append(f'conv_res_block{stage + 1}')
             self.add_module(self.cr_blocks[-1], layer)
         if frozen_stages not in range(-1, len(self.cr_blocks) + 1):
-            raise ValueError(f'Darknet: frozen_stages is from -1 to {len(self.cr_blocks)}, got {frozen_stages!r}')
+            raise InvalidValueError(
+                f'Darknet: frozen_stages is from -1 to {len(self.cr_blocks)}, got {frozen_stages!r}',
+                key='frozen_stages',
+            )
         self._freeze_stages()
 
     def _freeze_stages(self) -> None:
         for name in self.cr_blocks[: max(self.frozen_stages, 0)]:
-            freeze(getattr(self, name))
+            freeze(self.get_submodule(name))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> the outputs of `out_indices`, half the size each, finest first."""
         outs = []
         for index, name in enumerate(self.cr_blocks):
-            x = getattr(self, name)(x)
+            x = self.get_submodule(name)(x)
             if index in self.out_indices:
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> Darknet:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

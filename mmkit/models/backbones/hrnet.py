@@ -2,48 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from mmkit.layers import BaseModule, ModuleList, Sequential, build_conv_layer, build_norm_layer, freeze_batch_norm
-from mmkit.layers.init import InitCfg
+from mmkit.errors import InvalidValueError
+from mmkit.layers import (
+    BaseModule,
+    InitCfg,
+    ModuleList,
+    Sequential,
+    build_conv_layer,
+    build_norm_layer,
+    freeze_batch_norm,
+)
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
 from mmkit.models.backbones.residual_blocks import BasicBlock, BlockSettings, Bottleneck, ResidualBlock, build_stage
-from mmkit.models.backbones.starting_weights import starting_weights
-from mmkit.registry import BACKBONES
+from mmkit.registry import BACKBONES, Cfg
 
-Cfg = Mapping[str, Any]
 BLOCKS: dict[str, type[ResidualBlock]] = dict(BASIC=BasicBlock, BOTTLENECK=Bottleneck)
 BN = dict(type='BN')
 STAGES = ('stage1', 'stage2', 'stage3', 'stage4')
 STAGE_KEYS = ('num_modules', 'num_branches', 'block', 'num_blocks', 'num_channels')
 
 
-def _down(source: int, target: int, relu: bool, settings: BlockSettings) -> Sequential:
-    """Half the size, by a 3 x 3 convolution."""
-    layers: list[nn.Module] = [
-        build_conv_layer(settings.conv_cfg, source, target, 3, stride=2, padding=1, bias=False),
-        build_norm_layer(settings.norm_cfg, target)[1],
+def _conv_norm(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int, settings: BlockSettings
+) -> list[nn.Module]:
+    return [
+        build_conv_layer(
+            settings.conv_cfg,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            bias=False,
+        ),
+        build_norm_layer(settings.norm_cfg, out_channels)[1],
     ]
-    return Sequential(*layers, nn.ReLU(inplace=True)) if relu else Sequential(*layers)
+
+
+def _downsample(channels: Sequence[int], settings: BlockSettings, last_relu: bool) -> Sequential:
+    """3 x 3 convolutions with stride 2 from each number of channels to the next, with ReLUs between them."""
+    steps = []
+    for index, (source, target) in enumerate(zip(channels, channels[1:]), 1):
+        relu = [nn.ReLU(inplace=True)] if last_relu or index < len(channels) - 1 else []
+        steps.append(Sequential(*_conv_norm(source, target, 3, 2, settings), *relu))
+    return Sequential(*steps)
 
 
 class HRModule(BaseModule):
-    """Parallel branches, each half the size of the one before, that exchange what they found.
+    """Parallel branches, each at half the size of the one before, and the fusion of their outputs.
 
     Args:
         block: kind of residual block.
-        num_blocks: per branch.
-        in_channels: per branch.
+        num_blocks: blocks per branch.
+        in_channels: input channels per branch.
         num_channels: width of the blocks, per branch.
-        num_outs: how many branches come out, the finest first.
+        num_outs: number of fused branches, the finest first.
         settings: of the blocks.
     """
 
     def __init__(
         self,
         block: type[ResidualBlock],
+        *,
         num_blocks: Sequence[int],
         in_channels: Sequence[int],
         num_channels: Sequence[int],
@@ -53,66 +79,47 @@ class HRModule(BaseModule):
         super().__init__()
         channels = [width * block.expansion for width in num_channels]
         self.branches = ModuleList(
-            [
-                _stage(block, source, width, count, settings)
-                for source, width, count in zip(in_channels, num_channels, num_blocks, strict=True)
-            ]
+            _branch(block, source, width, count, settings)
+            for source, width, count in zip(in_channels, num_channels, num_blocks, strict=True)
         )
-        self.fuse_layers = (
-            ModuleList(
-                [
-                    ModuleList([self._exchange(source, target, channels, settings) for source in range(len(channels))])
-                    for target in range(num_outs)
-                ]
+        self.fuse_layers: ModuleList | None = None
+        if len(channels) > 1:
+            self.fuse_layers = ModuleList(
+                ModuleList(self._exchange(source, target, channels, settings) for source in range(len(channels)))
+                for target in range(num_outs)
             )
-            if len(channels) > 1
-            else None
-        )
         self.relu = nn.ReLU(inplace=False)
 
     @staticmethod
     def _exchange(source: int, target: int, channels: Sequence[int], settings: BlockSettings) -> nn.Module | None:
-        """What brings branch `source` to the size of branch `target`; None if they are the same."""
+        """Layers from branch `source` to the size of branch `target`; None if they are the same."""
         if source == target:
             return None
         if source > target:
-            return Sequential(
-                build_conv_layer(settings.conv_cfg, channels[source], channels[target], 1, bias=False),
-                build_norm_layer(settings.norm_cfg, channels[target])[1],
-                nn.Upsample(scale_factor=2 ** (source - target), mode='nearest'),
-            )
-        steps = target - source
-        return Sequential(
-            *[
-                _down(channels[source], channels[target if step == steps - 1 else source], step < steps - 1, settings)
-                for step in range(steps)
-            ]
-        )
+            upsample = nn.Upsample(scale_factor=2 ** (source - target), mode='nearest')
+            return Sequential(*_conv_norm(channels[source], channels[target], 1, 1, settings), upsample)
+        return _downsample([channels[source]] * (target - source) + [channels[target]], settings, last_relu=False)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
         """Branches (B, C_i, H / 2^i, W / 2^i), in and out."""
         x = [branch(each) for branch, each in zip(self.branches, x, strict=True)]
         if self.fuse_layers is None:
             return x
-        outs = []
+        outs: list[Tensor] = []
         for layers in self.fuse_layers:
-            parts = [each if layer is None else layer(each) for layer, each in zip(layers, x, strict=True)]
-            total = parts[0]
-            for part in parts[1:]:
+            assert isinstance(layers, ModuleList)
+            total, *parts = (each if layer is None else layer(each) for layer, each in zip(layers, x, strict=True))
+            for part in parts:
                 total = total + part
             outs.append(self.relu(total))
         return outs
 
 
-def _stage(
+def _branch(
     block: type[ResidualBlock], in_channels: int, width: int, num_blocks: int, settings: BlockSettings
 ) -> Sequential:
-    out_channels = width * block.expansion
-
-    def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
-        return block(channels, width, out_channels, stride, 1, downsample, 1, settings)
-
-    return build_stage(make_block, in_channels, out_channels, num_blocks, 1, False, settings)
+    settings = replace(settings, width=width, out_channels=width * block.expansion)
+    return build_stage(block, in_channels, num_blocks, stride=1, settings=settings)
 
 
 @BACKBONES.register_module()
@@ -122,14 +129,14 @@ class HRNet(BaseModule):
     Args:
         extra: 'stage1' to 'stage4', each a dict of `num_modules`, `num_branches`, `block` ('BASIC' or 'BOTTLENECK'),
             `num_blocks` and `num_channels` (one value per branch).
-        in_channels: of the image.
+        in_channels: channels of the image.
         conv_cfg, norm_cfg: kinds of layer.
         norm_eval: keep batch norms in eval mode while training.
-        with_cp: recompute in the backward pass instead of keeping activations.
+        with_cp: recompute activations in the backward pass instead of keeping them.
         zero_init_residual: blocks start as identities; only without `init_cfg` and `pretrained`.
-        multiscale_output: return all branches of the last stage, otherwise the finest one.
+        multiscale_output: return all branches of the last stage, not only the finest one.
         pretrained: deprecated, use init_cfg.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -145,14 +152,17 @@ class HRNet(BaseModule):
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(starting_weights('HRNet', pretrained, init_cfg))
+        super().__init__(resolve_init_cfg(pretrained, init_cfg))
         _check_extra(extra)
         self.norm_eval, self.multiscale_output = norm_eval, multiscale_output
-        self.settings = BlockSettings(
-            norm_cfg,
-            'pytorch',
-            with_cp,
-            conv_cfg,
+        first = extra['stage1']
+        block, width = BLOCKS[first['block']], first['num_channels'][0]
+        settings = BlockSettings(
+            width=width,
+            out_channels=width * block.expansion,
+            norm_cfg=norm_cfg,
+            with_cp=with_cp,
+            conv_cfg=conv_cfg,
             zero_init_residual=zero_init_residual and pretrained is None and not init_cfg,
         )
         self.conv1 = build_conv_layer(conv_cfg, in_channels, 64, 3, stride=2, padding=1, bias=False)
@@ -163,69 +173,25 @@ class HRNet(BaseModule):
         self.add_module(self.norm2_name, norm2)
         self.relu = nn.ReLU(inplace=True)
 
-        first = extra['stage1']
-        block, width = BLOCKS[first['block']], first['num_channels'][0]
-        self.layer1 = _stage(block, 64, width, first['num_blocks'][0], self.settings)
-        channels = [width * block.expansion]
+        self.layer1 = build_stage(block, 64, first['num_blocks'][0], stride=1, settings=settings)
+        channels = [settings.out_channels]
         for index, name in enumerate(STAGES[1:], 1):
             stage = extra[name]
             block = BLOCKS[stage['block']]
             wanted = [width * block.expansion for width in stage['num_channels']]
-            self.add_module(f'transition{index}', self._transition(channels, wanted))
-            self.add_module(name, self._modules_of(stage, block, wanted, multiscale_output or name != 'stage4'))
+            self.add_module(f'transition{index}', _transition(channels, wanted, settings))
+            self.add_module(name, _stage(stage, block, wanted, multiscale_output or name != 'stage4', settings))
             channels = wanted
-
-    def _transition(self, before: Sequence[int], after: Sequence[int]) -> ModuleList:
-        """From the branches of a stage to those of the next."""
-        layers: list[nn.Module | None] = []
-        for index, target in enumerate(after):
-            if index >= len(before):
-                steps = index + 1 - len(before)
-                layers.append(
-                    Sequential(
-                        *[
-                            _down(before[-1], target if step == steps - 1 else before[-1], True, self.settings)
-                            for step in range(steps)
-                        ]
-                    )
-                )
-            elif before[index] == target:
-                layers.append(None)
-            else:
-                layers.append(
-                    Sequential(
-                        build_conv_layer(self.settings.conv_cfg, before[index], target, 3, padding=1, bias=False),
-                        build_norm_layer(self.settings.norm_cfg, target)[1],
-                        nn.ReLU(inplace=True),
-                    )
-                )
-        return ModuleList(layers)
-
-    def _modules_of(self, stage: Cfg, block: type[ResidualBlock], channels: Sequence[int], all_out: bool) -> Sequential:
-        last = stage['num_modules'] - 1
-        return Sequential(
-            *[
-                HRModule(
-                    block,
-                    stage['num_blocks'],
-                    channels,
-                    stage['num_channels'],
-                    len(channels) if all_out or index < last else 1,
-                    self.settings,
-                )
-                for index in range(stage['num_modules'])
-            ]
-        )
 
     @property
     def norm1(self) -> nn.Module:
         """The first norm of the stem."""
-        return getattr(self, self.norm1_name)
+        return self.get_submodule(self.norm1_name)
 
     @property
     def norm2(self) -> nn.Module:
         """The second norm of the stem."""
-        return getattr(self, self.norm2_name)
+        return self.get_submodule(self.norm2_name)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, C, H, W) -> the branches of the last stage, (B, C_i, H / 4, W / 4) and so on."""
@@ -233,37 +199,74 @@ class HRNet(BaseModule):
         x = self.relu(self.norm2(self.conv2(x)))
         branches = [self.layer1(x)]
         for index, name in enumerate(STAGES[1:], 1):
-            transition = getattr(self, f'transition{index}')
+            transition = self.get_submodule(f'transition{index}')
+            assert isinstance(transition, ModuleList)
             branches = [_enter(layer, branches, number) for number, layer in enumerate(transition)]
-            branches = getattr(self, name)(branches)
+            branches = self.get_submodule(name)(branches)
         return tuple(branches)
 
-    def train(self, mode: bool = True) -> HRNet:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if mode and self.norm_eval:
             freeze_batch_norm(self)
         return self
 
 
+def _transition(before: Sequence[int], after: Sequence[int], settings: BlockSettings) -> ModuleList:
+    """Layers from the branches of a stage, given by their channels, to those of the next."""
+    layers: list[nn.Module | None] = []
+    for index, target in enumerate(after):
+        if index >= len(before):
+            layers.append(_downsample([before[-1]] * (index + 1 - len(before)) + [target], settings, last_relu=True))
+        elif before[index] == target:
+            layers.append(None)
+        else:
+            layers.append(Sequential(*_conv_norm(before[index], target, 3, 1, settings), nn.ReLU(inplace=True)))
+    return ModuleList(layers)
+
+
+def _stage(
+    stage: Cfg, block: type[ResidualBlock], channels: Sequence[int], all_out: bool, settings: BlockSettings
+) -> Sequential:
+    last = stage['num_modules'] - 1
+    modules = [
+        HRModule(
+            block,
+            num_blocks=stage['num_blocks'],
+            in_channels=channels,
+            num_channels=stage['num_channels'],
+            num_outs=len(channels) if all_out or index < last else 1,
+            settings=settings,
+        )
+        for index in range(stage['num_modules'])
+    ]
+    return Sequential(*modules)
+
+
 def _enter(layer: nn.Module | None, branches: Sequence[Tensor], number: int) -> Tensor:
-    """The input of a branch: its own predecessor, or for a new one the coarsest."""
+    """The input of a branch, from its predecessor or, for a new branch, from the coarsest."""
     source = branches[min(number, len(branches) - 1)]
-    return source if layer is None else layer(source)
+    if layer is not None:
+        source = layer(source)
+    return source
 
 
 def _check_extra(extra: Cfg) -> None:
     for name in STAGES:
         if name not in extra:
-            raise ValueError(f'HRNet: extra has {list(STAGES)}, got {list(extra)}')
+            raise InvalidValueError(f'HRNet: extra has {list(STAGES)}, got {list(extra)}', key='extra')
         stage = extra[name]
         lacking = [key for key in STAGE_KEYS if key not in stage]
         if lacking:
-            raise ValueError(f'HRNet: extra.{name} lacks {lacking}')
+            raise InvalidValueError(f'HRNet: extra.{name} lacks {lacking}', key='extra')
         if stage['block'] not in BLOCKS:
-            raise ValueError(f'HRNet: extra.{name}.block is one of {list(BLOCKS)}, got {stage["block"]!r}')
+            raise InvalidValueError(
+                f'HRNet: extra.{name}.block is one of {list(BLOCKS)}, got {stage["block"]!r}', key='extra'
+            )
         for key in ('num_blocks', 'num_channels'):
             if len(stage[key]) != stage['num_branches']:
-                raise ValueError(
+                raise InvalidValueError(
                     f'HRNet: extra.{name}.{key} has one value for each of the {stage["num_branches"]} '
-                    f'branches, got {stage[key]}'
+                    f'branches, got {stage[key]}',
+                    key='extra',
                 )

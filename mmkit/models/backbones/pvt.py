@@ -1,34 +1,28 @@
-"""Pyramid Vision Transformer, arXiv:2102.12122 and (v2) arXiv:2106.13797."""
+"""Pyramid Vision Transformer (arXiv:2102.12122) and its second version (arXiv:2106.13797)."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
+from typing_extensions import TypedDict, Unpack
 
-from mmkit.layers import BaseModule, DropPath, build_activation_layer, build_norm_layer
-from mmkit.models.backbones.starting_weights import starting_weights
-from mmkit.models.backbones.swin import TRUNCATED_NORMAL, PatchEmbed, Size
-from mmkit.registry import BACKBONES
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule, DropPath, InitCfg, build_activation_layer, build_norm_layer
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
+from mmkit.models.backbones.swin import GELU, TRUNCATED_NORMAL, PatchEmbed, Size, to_map, to_tokens
+from mmkit.registry import BACKBONES, Cfg
 
-
-def to_map(tokens: Tensor, size: Size) -> Tensor:
-    """(B, h*w, C) -> (B, C, h, w)."""
-    return tokens.transpose(1, 2).unflatten(2, size)
-
-
-def to_tokens(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h*w, C)."""
-    return x.flatten(2).transpose(1, 2)
+LAYER_NORM = dict(type='LN', eps=1e-6)
 
 
 class AbsolutePositionEmbedding(nn.Module):
-    """A learned vector for each cell, stretched to the size at hand."""
+    """A learned vector for each cell, interpolated to the size of the feature map."""
 
     def __init__(self, size: Size, dims: int, drop_rate: float) -> None:
         super().__init__()
@@ -40,39 +34,46 @@ class AbsolutePositionEmbedding(nn.Module):
     def forward(self, x: Tensor, size: Size) -> Tensor:
         pos = to_map(self.pos_embed, self.size)
         if size != self.size:
-            pos = functional.interpolate(pos, size=size, mode='bilinear', align_corners=False)
-        return self.drop(x + to_tokens(pos))
+            pos = F.interpolate(pos, size=size, mode='bilinear', align_corners=False)
+        x = self.drop(x + to_tokens(pos))
+        return x
 
 
 class SpatialReductionAttention(nn.Module):
-    """Attention whose keys and values come from a map that is `sr_ratio` times smaller."""
+    """Multi-head attention with keys and values from a map that is `sr_ratio` times smaller."""
 
     def __init__(
         self,
         dims: int,
         num_heads: int,
+        *,
         sr_ratio: int,
         qkv_bias: bool,
         attn_drop: float,
         proj_drop: float,
-        norm_cfg: Mapping[str, Any],
+        norm_cfg: Cfg,
     ) -> None:
         super().__init__()
         self.attn = nn.MultiheadAttention(dims, num_heads, attn_drop, bias=qkv_bias, batch_first=True)
         self.proj_drop = nn.Dropout(proj_drop)
+        self.sr: nn.Module | None = None
+        self.norm: nn.Module | None = None
         if sr_ratio > 1:
             self.sr = nn.Conv2d(dims, dims, sr_ratio, sr_ratio)
             self.norm = build_norm_layer(norm_cfg, dims)[1]
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
-        small = self.norm(to_tokens(self.sr(to_map(x, size)))) if hasattr(self, 'sr') else x
-        return self.proj_drop(self.attn(x, small, small, need_weights=False)[0])
+        reduced = x
+        if self.sr is not None and self.norm is not None:
+            reduced = self.norm(to_tokens(self.sr(to_map(x, size))))
+        x = self.proj_drop(self.attn(x, reduced, reduced, need_weights=False)[0])
+        return x
 
 
 class MixFFN(nn.Module):
-    """Two 1x1 convolutions, with a depthwise 3x3 one between them if `use_conv`."""
+    """Feed-forward network of two 1 x 1 convolutions, with a depthwise 3 x 3 between them if `use_conv`."""
 
-    def __init__(self, dims: int, hidden: int, act_cfg: Mapping[str, Any], drop_rate: float, use_conv: bool) -> None:
+    def __init__(self, dims: int, hidden: int, act_cfg: Cfg, drop_rate: float, use_conv: bool) -> None:
         super().__init__()
         between = [nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)] if use_conv else []
         self.layers = nn.Sequential(
@@ -89,7 +90,7 @@ class MixFFN(nn.Module):
 
 
 class PVTBlock(nn.Module):
-    """Attention and a feed-forward block, each after a norm and with a residual connection."""
+    """Attention and a feed-forward network, each after a norm and with a residual connection."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class PVTBlock(nn.Module):
         attn: SpatialReductionAttention,
         ffn: MixFFN,
         drop_path: float,
-        norm_cfg: Mapping[str, Any],
+        norm_cfg: Cfg,
     ) -> None:
         super().__init__()
         self.norm1 = build_norm_layer(norm_cfg, dims)[1]
@@ -108,21 +109,55 @@ class PVTBlock(nn.Module):
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         x = x + self.drop_path(self.attn(self.norm1(x), size))
-        return x + self.drop_path(self.ffn(self.norm2(x), size))
+        x = x + self.drop_path(self.ffn(self.norm2(x), size))
+        return x
+
+
+class PVTOptions(TypedDict, total=False):
+    """Keyword arguments that both versions have."""
+
+    pretrain_img_size: int | Sequence[int]
+    in_channels: int
+    embed_dims: int
+    num_stages: int
+    num_layers: Sequence[int]
+    num_heads: Sequence[int]
+    strides: Sequence[int]
+    sr_ratios: Sequence[int]
+    out_indices: Sequence[int]
+    mlp_ratios: Sequence[int]
+    qkv_bias: bool
+    drop_rate: float
+    attn_drop_rate: float
+    drop_path_rate: float
+    act_cfg: Cfg
+    norm_cfg: Cfg
+    pretrained: str | None
+    convert_weights: bool
+    init_cfg: InitCfg
 
 
 @BACKBONES.register_module()
 class PyramidVisionTransformer(BaseModule):
-    """Stages of attention with reduced keys and values, at strides 4, 8, 16, 32.
+    """Stages of attention with spatially reduced keys and values, at strides 4, 8, 16, 32.
 
     Args:
         pretrain_img_size: image size of the absolute position embeddings.
-        embed_dims: a stage is `embed_dims * num_heads` wide.
-        num_layers, num_heads, patch_sizes, strides, paddings, sr_ratios, mlp_ratios: one for each stage.
-        drop_path_rate: of the last block; it rises evenly from 0.
+        in_channels: channels of the image.
+        embed_dims: channels per attention head; a stage has `embed_dims * num_heads` of them.
+        num_stages: number of stages.
+        num_layers, num_heads, patch_sizes, strides, paddings, sr_ratios, mlp_ratios: one value for each stage.
+        out_indices: stages whose output is returned, from 0.
+        qkv_bias: bias of the projections to queries, keys and values.
+        drop_rate, attn_drop_rate: dropout of outputs and of attention weights.
+        drop_path_rate: of the last block; it rises linearly from 0.
         use_abs_pos_embed: learned positions at the start of each stage.
-        norm_after_stage, use_conv_ffn: what v2 has instead.
-        convert_weights: a checkpoint with the authors' own names is understood.
+        norm_after_stage, use_conv_ffn: a norm after each stage, and depthwise convolutions in the feed-forward
+            networks, as in the second version.
+        act_cfg, norm_cfg: kinds of layer.
+        pretrained: deprecated, use init_cfg.
+        convert_weights: accept checkpoints with the authors' own names.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -146,18 +181,27 @@ class PyramidVisionTransformer(BaseModule):
         use_abs_pos_embed: bool = True,
         norm_after_stage: bool = False,
         use_conv_ffn: bool = False,
-        act_cfg: Mapping[str, Any] = dict(type='GELU'),
-        norm_cfg: Mapping[str, Any] = dict(type='LN', eps=1e-6),
+        act_cfg: Cfg = GELU,
+        norm_cfg: Cfg = LAYER_NORM,
         pretrained: str | None = None,
         convert_weights: bool = True,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(starting_weights('PyramidVisionTransformer', pretrained, init_cfg, TRUNCATED_NORMAL))
-        per_stage = (num_layers, num_heads, patch_sizes, strides, paddings, sr_ratios, mlp_ratios)
-        if any(len(each) != num_stages for each in per_stage):
-            raise ValueError(f'num_stages is {num_stages}, but a setting of the stages has another length')
+        super().__init__(resolve_init_cfg(pretrained, init_cfg, TRUNCATED_NORMAL))
+        per_stage = dict(
+            num_layers=num_layers,
+            num_heads=num_heads,
+            patch_sizes=patch_sizes,
+            strides=strides,
+            paddings=paddings,
+            sr_ratios=sr_ratios,
+            mlp_ratios=mlp_ratios,
+        )
+        for key, values in per_stage.items():
+            if len(values) != num_stages:
+                raise InvalidValueError(f'{key} has one value for each of the {num_stages} stages, got {values}', key)
         self.out_indices = tuple(out_indices)
-        self.use_abs_pos_embed = use_abs_pos_embed
+        self.use_abs_pos_embed, self.convert_weights = use_abs_pos_embed, convert_weights
         sides = [pretrain_img_size] * 2 if isinstance(pretrain_img_size, int) else pretrain_img_size
         rates = iter(torch.linspace(0, drop_path_rate, sum(num_layers), device='cpu').tolist())
         self.layers = nn.ModuleList()
@@ -169,18 +213,30 @@ class PyramidVisionTransformer(BaseModule):
                 blocks.append(AbsolutePositionEmbedding((sides[0] // stride, sides[1] // stride), dims, drop_rate))
             for _ in range(num_layers[stage]):
                 attn = SpatialReductionAttention(
-                    dims, num_heads[stage], sr_ratios[stage], qkv_bias, attn_drop_rate, drop_rate, norm_cfg
+                    dims,
+                    num_heads[stage],
+                    sr_ratio=sr_ratios[stage],
+                    qkv_bias=qkv_bias,
+                    attn_drop=attn_drop_rate,
+                    proj_drop=drop_rate,
+                    norm_cfg=norm_cfg,
                 )
                 ffn = MixFFN(dims, mlp_ratios[stage] * dims, act_cfg, drop_rate, use_conv_ffn)
                 blocks.append(PVTBlock(dims, attn, ffn, next(rates), norm_cfg))
-            embed = PatchEmbed(in_channels, dims, patch_sizes[stage], strides[stage], norm_cfg, padding=paddings[stage])
+            embed = PatchEmbed(
+                in_channels,
+                dims,
+                patch_sizes[stage],
+                stride=strides[stage],
+                norm_cfg=norm_cfg,
+                padding=paddings[stage],
+            )
             norm = build_norm_layer(norm_cfg, dims)[1] if norm_after_stage else nn.Identity()
             self.layers.append(nn.ModuleList([embed, nn.ModuleList(blocks), norm]))
             in_channels = dims
-        if convert_weights:
-            self.register_load_state_dict_pre_hook(_from_authors)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, C, H, W) -> the outputs of `out_indices`, (B, C_i, H / 4, W / 4) and so on."""
         outs = []
         for index, stage in enumerate(self.layers):
             embed, blocks, norm = stage.children()
@@ -192,63 +248,29 @@ class PyramidVisionTransformer(BaseModule):
                 outs.append(x.contiguous())
         return tuple(outs)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if self.convert_weights:
+            _from_authors(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
 
 @BACKBONES.register_module()
 class PyramidVisionTransformerV2(PyramidVisionTransformer):
-    """Overlapping patches and a depthwise convolution in place of position embeddings."""
+    """Second version: overlapping patches, and depthwise convolutions instead of position embeddings."""
 
-    def __init__(
-        self,
-        pretrain_img_size: int | Sequence[int] = 224,
-        in_channels: int = 3,
-        embed_dims: int = 64,
-        num_stages: int = 4,
-        num_layers: Sequence[int] = [3, 4, 6, 3],
-        num_heads: Sequence[int] = [1, 2, 5, 8],
-        strides: Sequence[int] = [4, 2, 2, 2],
-        sr_ratios: Sequence[int] = [8, 4, 2, 1],
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        mlp_ratios: Sequence[int] = [8, 8, 4, 4],
-        qkv_bias: bool = True,
-        drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0,
-        drop_path_rate: float = 0.1,
-        act_cfg: Mapping[str, Any] = dict(type='GELU'),
-        norm_cfg: Mapping[str, Any] = dict(type='LN', eps=1e-6),
-        pretrained: str | None = None,
-        convert_weights: bool = True,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, **options: Unpack[PVTOptions]) -> None:
         super().__init__(
-            pretrain_img_size=pretrain_img_size,
-            in_channels=in_channels,
-            embed_dims=embed_dims,
-            num_stages=num_stages,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            patch_sizes=[7, 3, 3, 3],
-            strides=strides,
-            paddings=[3, 1, 1, 1],
-            sr_ratios=sr_ratios,
-            out_indices=out_indices,
-            mlp_ratios=mlp_ratios,
-            qkv_bias=qkv_bias,
-            drop_rate=drop_rate,
-            attn_drop_rate=attn_drop_rate,
-            drop_path_rate=drop_path_rate,
+            patch_sizes=(7, 3, 3, 3),
+            paddings=(3, 1, 1, 1),
             use_abs_pos_embed=False,
             norm_after_stage=True,
             use_conv_ffn=True,
-            act_cfg=act_cfg,
-            norm_cfg=norm_cfg,
-            pretrained=pretrained,
-            convert_weights=convert_weights,
-            init_cfg=init_cfg,
+            **options,
         )
 
 
-def _from_authors(module: PyramidVisionTransformer, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename the authors' tensors in place; names that are ours already stay."""
+def _from_authors(module: PyramidVisionTransformer, state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Rename the authors' tensors in place; a state dict with our names stays as it is."""
     if not any(name.startswith(f'{prefix}patch_embed1.') for name in state_dict):
         return
     theirs = {name[len(prefix) :]: state_dict.pop(name) for name in list(state_dict) if name.startswith(prefix)}
@@ -260,9 +282,9 @@ def _from_authors(module: PyramidVisionTransformer, state_dict: dict[str, Any], 
         elif name.endswith(('.mlp.fc1.weight', '.mlp.fc2.weight')):
             tensor = tensor[:, :, None, None]
         elif name.startswith('pos_embed'):
-            # Their last stage has a place for a class token in front, which a detector does not use.
-            grid = module.layers[int(name[9:]) - 1][1][0]
-            tensor = tensor[:, -grid.pos_embed.shape[1] :]
+            # Their last stage has a position for a class token in front, which a detector does not use.
+            own = module.get_parameter(f'layers.{int(name[9:]) - 1}.1.0.pos_embed')
+            tensor = tensor[:, -own.shape[1] :]
         state_dict[prefix + _renamed(name, module.use_abs_pos_embed)] = tensor
 
 

@@ -5,29 +5,50 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from typing_extensions import TypedDict, Unpack
 
-from mmkit.layers import build_conv_layer, build_norm_layer
-from mmkit.layers.init import InitCfg
-from mmkit.models.backbones.residual_blocks import Bottleneck
-from mmkit.models.backbones.resnet import BN, ResNet
-from mmkit.registry import BACKBONES
+from mmkit.errors import InvalidValueError
+from mmkit.layers import InitCfg
+from mmkit.models.backbones.residual_blocks import Bottleneck, ResidualBlock
+from mmkit.models.backbones.resnet import ResNet
+from mmkit.registry import BACKBONES, Cfg
 
-Cfg = Mapping[str, Any]
 ARCH_KEYS = ('w0', 'wa', 'wm', 'group_w', 'depth', 'bot_mul')
+
+
+class RegNetOptions(TypedDict, total=False):
+    """Keyword arguments that RegNet has from ResNet."""
+
+    in_channels: int
+    dilations: Sequence[int]
+    out_indices: Sequence[int]
+    style: str
+    avg_down: bool
+    frozen_stages: int
+    conv_cfg: Cfg | None
+    norm_cfg: Cfg
+    norm_eval: bool
+    dcn: Cfg | None
+    stage_with_dcn: Sequence[bool]
+    plugins: Sequence[Cfg] | None
+    with_cp: bool
+    zero_init_residual: bool
+    pretrained: str | None
+    init_cfg: InitCfg
 
 
 @BACKBONES.register_module()
 class RegNet(ResNet):
-    """Networks whose widths follow a quantised line (arXiv:2003.13678).
+    """Residual network whose widths follow a quantised line (arXiv:2003.13678).
 
-    Args: those of ResNet (no depth, base_channels or deep_stem), and
+    Args: those of ResNet (no depth or num_stages), and
         arch: a name such as 'regnetx_3.2gf', or a dict of `w0` (first width), `wa` (slope), `wm` (quantisation),
-            `group_w` (channels of a group), `depth` (blocks) and `bot_mul` (width inside a block by that outside).
-        stem_channels: of the stem.
+            `group_w` (channels of a group), `depth` (blocks) and `bot_mul` (width inside a block / width outside).
+        stem_channels: channels of the stem.
         base_channels: must be 32; it has no effect.
+        deep_stem: must be False.
     """
 
     arch_settings: ClassVar[dict[str, dict[str, float]]] = {
@@ -44,87 +65,54 @@ class RegNet(ResNet):
     def __init__(
         self,
         arch: str | Mapping[str, float],
-        in_channels: int = 3,
         stem_channels: int = 32,
         base_channels: int = 32,
         strides: Sequence[int] = (2, 2, 2, 2),
-        dilations: Sequence[int] = (1, 1, 1, 1),
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        style: str = 'pytorch',
         deep_stem: bool = False,
-        avg_down: bool = False,
-        frozen_stages: int = -1,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        norm_eval: bool = True,
-        dcn: Cfg | None = None,
-        stage_with_dcn: Sequence[bool] = (False, False, False, False),
-        plugins: Sequence[Cfg] | None = None,
-        with_cp: bool = False,
-        zero_init_residual: bool = True,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
+        **options: Unpack[RegNetOptions],
     ) -> None:
         if deep_stem:
-            raise ValueError('RegNet has no deep stem: deep_stem must be False')
+            raise InvalidValueError('RegNet has no deep stem: deep_stem must be False', key='deep_stem')
         if base_channels != 32:
-            raise ValueError(
+            raise InvalidValueError(
                 f'RegNet: base_channels has no effect and must be 32, got {base_channels}; '
-                f'stem_channels sets the width of the stem'
+                f'stem_channels sets the width of the stem',
+                key='base_channels',
             )
         numbers = self._numbers(arch)
         widths = quantised_widths(numbers['w0'], numbers['wa'], numbers['wm'], int(numbers['depth']))
         blocks = Counter(widths)  # in the order of the stages, for widths only grow
         self.stages = [_whole_groups(width, numbers['bot_mul'], int(numbers['group_w'])) for width in blocks]
-        self.arch = {len(widths): (Bottleneck, tuple(blocks.values()))}
+        self._stage_blocks = tuple(blocks.values())
         super().__init__(
             len(widths),
-            in_channels,
-            stem_channels,
-            base_channels,
-            len(blocks),
-            strides,
-            dilations,
-            out_indices,
-            style,
-            False,
-            avg_down,
-            frozen_stages,
-            conv_cfg,
-            norm_cfg,
-            norm_eval,
-            dcn,
-            stage_with_dcn,
-            plugins,
-            with_cp,
-            zero_init_residual,
-            pretrained,
-            init_cfg,
+            stem_channels=stem_channels,
+            base_channels=base_channels,
+            num_stages=len(blocks),
+            strides=strides,
+            **options,
         )
 
     @classmethod
     def _numbers(cls, arch: str | Mapping[str, float]) -> Mapping[str, float]:
         if isinstance(arch, str):
             if arch not in cls.arch_settings:
-                raise ValueError(f'RegNet: arch is one of {list(cls.arch_settings)} or a dict, got {arch!r}')
+                raise InvalidValueError(
+                    f'RegNet: arch is one of {list(cls.arch_settings)} or a dict, got {arch!r}', key='arch'
+                )
             return cls.arch_settings[arch]
         if not isinstance(arch, Mapping) or set(arch) != set(ARCH_KEYS):
-            raise ValueError(f'RegNet: arch is a name or a dict of {list(ARCH_KEYS)}, got {arch!r}')
+            raise InvalidValueError(f'RegNet: arch is a name or a dict of {list(ARCH_KEYS)}, got {arch!r}', key='arch')
         return arch
 
-    def _build_stem(self, in_channels: int) -> None:
-        self.conv1 = build_conv_layer(
-            self.conv_cfg, in_channels, self.stem_channels, 3, stride=2, padding=1, bias=False
-        )
-        self.norm1_name, norm = build_norm_layer(self.norm_cfg, self.stem_channels, postfix=1)
-        self.add_module(self.norm1_name, norm)
-        self.relu = nn.ReLU(inplace=True)
+    def layout(self, depth: int) -> tuple[type[ResidualBlock], tuple[int, ...]]:
+        return Bottleneck, self._stage_blocks
+
+    def build_stem(self, in_channels: int) -> tuple[str, ...]:
+        return self.plain_stem(in_channels, kernel_size=3)
 
     def stage_width(self, stage: int) -> tuple[int, int, int]:
         return self.stages[stage]
-
-    def forward_stem(self, x: Tensor) -> Tensor:
-        return self.relu(self.norm1(self.conv1(x)))
 
 
 def quantised_widths(first: float, slope: float, step: float, depth: int, divisor: int = 8) -> list[int]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from mmkit.layers import BaseModule, Sequential, freeze, freeze_batch_norm
-from mmkit.layers.init import InitCfg
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule, InitCfg, Sequential, freeze, freeze_batch_norm
 from mmkit.models.backbones.csp_darknet import SPPBottleneck
-from mmkit.models.backbones.repvgg_block import BN, RELU, RepVGGBlock
-from mmkit.registry import BACKBONES
+from mmkit.models.backbones.repvgg_block import BN, RELU, BlockOptions, RepVGGBlock
+from mmkit.registry import BACKBONES, Cfg
 
-Cfg = Mapping[str, Any]
 KAIMING_AND_ONES: Sequence[Cfg] = (
     dict(type='Kaiming', layer=['Conv2d']),
     dict(type='Constant', val=1, layer=['_BatchNorm']),
@@ -29,25 +29,25 @@ def _arch(blocks: Sequence[int], widths: Sequence[float], groups: int = 1, **mor
 
 @BACKBONES.register_module()
 class RepVGG(BaseModule):
-    """Branches while training, plain 3 x 3 convolutions afterwards (arXiv:2101.03697).
+    """Three branches per block in training, plain 3 x 3 convolutions for inference (arXiv:2101.03697).
 
-    A checkpoint of training loads into a deployed model, too: branches are merged on the way.
+    A checkpoint of training loads into a deployed model too: its branches are merged.
 
     Args:
         arch: a name such as 'A0', or a dict of `num_blocks`, `width_factor` (of `base_channels * 2**stage`),
             `group_layer_map` (groups of blocks, counted from 1 over all stages, or None), `se_cfg` (arguments of
             SELayer, or None) and, optionally, `stem_channels`.
-        in_channels: of the image.
-        base_channels: of the first stage, before its factor.
+        in_channels: channels of the image.
+        base_channels: channels of the first stage, before its factor.
         out_indices: stages whose output is returned, from 0.
         strides, dilations: one per stage.
-        frozen_stages: the stem (0) and stages up to this one do not train; -1 for none.
+        frozen_stages: the stem (0) and the stages up to this one are not trained; -1 for none.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        with_cp: recompute in the backward pass instead of keeping activations.
-        deploy: build it in the form for inference, which cannot be trained.
+        with_cp: recompute activations in the backward pass instead of keeping them.
+        deploy: build the form for inference, which cannot be trained.
         norm_eval: keep batch norms in eval mode while training.
         add_ppf: pool over windows of 5, 9 and 13 after the last stage.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     arch_settings: ClassVar[dict[str, dict[str, Any]]] = {
@@ -89,10 +89,10 @@ class RepVGG(BaseModule):
         super().__init__(init_cfg)
         self.arch = self._settings(arch)
         num_blocks, factors = self.arch['num_blocks'], self.arch['width_factor']
-        self._check(num_blocks, strides, dilations, out_indices, frozen_stages)
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
+        self._check(len(num_blocks), strides, dilations)
         self.deploy, self.norm_eval = deploy, norm_eval
-        kinds: dict[str, Any] = dict(
+        options = BlockOptions(
             se_cfg=self.arch['se_cfg'],
             with_cp=with_cp,
             conv_cfg=conv_cfg,
@@ -101,7 +101,7 @@ class RepVGG(BaseModule):
             deploy=deploy,
         )
         channels = self.arch.get('stem_channels') or min(64, int(base_channels * factors[0]))
-        self.stem = RepVGGBlock(in_channels, channels, stride=2, **kinds)
+        self.stem = RepVGGBlock(in_channels, channels, stride=2, **options)
         self.stages: list[str] = []
         groups = self.arch['group_layer_map'] or {}
         for stage, count in enumerate(num_blocks):
@@ -109,13 +109,22 @@ class RepVGG(BaseModule):
             blocks = []
             for index in range(count):
                 number = sum(num_blocks[:stage]) + index + 1
-                stride = 1 if index else strides[stage]
-                blocks.append(RepVGGBlock(channels, target, stride, dilations[stage], groups.get(number, 1), **kinds))
+                blocks.append(
+                    RepVGGBlock(
+                        channels,
+                        target,
+                        stride=1 if index else strides[stage],
+                        dilation=dilations[stage],
+                        groups=groups.get(number, 1),
+                        **options,
+                    )
+                )
                 channels = target
             self.stages.append(f'stage_{stage + 1}')
             self.add_module(self.stages[-1], Sequential(*blocks))
-        # Maxima of maxima of 5 x 5 windows are those of 9 x 9 and 13 x 13 windows.
-        self.ppf = SPPBottleneck(channels, channels, (5, 9, 13), None, norm_cfg, act_cfg) if add_ppf else nn.Identity()
+        self.ppf: nn.Module = nn.Identity()
+        if add_ppf:  # pooling 5 x 5 windows once, twice and three times, as it is published, is the same
+            self.ppf = SPPBottleneck(channels, channels, (5, 9, 13), norm_cfg=norm_cfg, act_cfg=act_cfg)
         self._freeze_stages()
         if deploy:
             self.eval()
@@ -124,44 +133,47 @@ class RepVGG(BaseModule):
     def _settings(cls, arch: str | Cfg) -> Cfg:
         if isinstance(arch, str):
             if arch not in cls.arch_settings:
-                raise ValueError(f'RepVGG: arch is one of {list(cls.arch_settings)} or a dict, got {arch!r}')
+                raise InvalidValueError(
+                    f'RepVGG: arch is one of {list(cls.arch_settings)} or a dict, got {arch!r}', key='arch'
+                )
             return cls.arch_settings[arch]
         if not isinstance(arch, Mapping) or set(arch) - {'stem_channels'} != set(ARCH_KEYS):
-            raise ValueError(
-                f"RepVGG: arch is a name or a dict of {list(ARCH_KEYS)} and, optionally, 'stem_channels', got {arch!r}"
+            raise InvalidValueError(
+                f"RepVGG: arch is a name or a dict of {list(ARCH_KEYS)} and, optionally, 'stem_channels', got {arch!r}",
+                key='arch',
             )
         num_blocks, groups = arch['num_blocks'], arch['group_layer_map'] or {}
         if len(arch['width_factor']) != len(num_blocks):
-            raise ValueError(f'RepVGG: num_blocks and width_factor of arch have one value per stage, got {arch!r}')
+            raise InvalidValueError(
+                f'RepVGG: num_blocks and width_factor of arch have one value per stage, got {arch!r}', key='arch'
+            )
         if not set(groups) <= set(range(1, sum(num_blocks) + 1)):
-            raise ValueError(f'RepVGG: group_layer_map counts blocks from 1 to {sum(num_blocks)}, got {groups!r}')
+            raise InvalidValueError(
+                f'RepVGG: group_layer_map counts blocks from 1 to {sum(num_blocks)}, got {groups!r}', key='arch'
+            )
         return arch
 
-    @staticmethod
-    def _check(
-        num_blocks: Sequence[int],
-        strides: Sequence[int],
-        dilations: Sequence[int],
-        out_indices: Sequence[int],
-        frozen_stages: int,
-    ) -> None:
-        count = len(num_blocks)
+    def _check(self, num_stages: int, strides: Sequence[int], dilations: Sequence[int]) -> None:
         for key, values in (('strides', strides), ('dilations', dilations)):
-            if len(values) != count:
-                raise ValueError(f'RepVGG: {key} has one value for each of the {count} stages, got {values!r}')
-        if not set(out_indices) <= set(range(count)):
-            raise ValueError(f'RepVGG: out_indices are from 0 to {count - 1}, got {out_indices!r}')
-        if frozen_stages not in range(-1, count + 1):
-            raise ValueError(f'RepVGG: frozen_stages is from -1 to {count}, got {frozen_stages!r}')
+            if len(values) != num_stages:
+                raise InvalidValueError(f'{key} has one value for each of the {num_stages} stages, got {values!r}', key)
+        if not set(self.out_indices) <= set(range(num_stages)):
+            raise InvalidValueError(
+                f'out_indices are from 0 to {num_stages - 1}, got {self.out_indices!r}', key='out_indices'
+            )
+        if self.frozen_stages not in range(-1, num_stages + 1):
+            raise InvalidValueError(
+                f'frozen_stages is from -1 to {num_stages}, got {self.frozen_stages!r}', key='frozen_stages'
+            )
 
     def _freeze_stages(self) -> None:
         if self.frozen_stages >= 0:
             freeze(self.stem)
         for name in self.stages[: max(self.frozen_stages, 0)]:
-            freeze(getattr(self, name))
+            freeze(self.get_submodule(name))
 
     def switch_to_deploy(self) -> None:
-        """Turn every block into one convolution, for inference only; a second call changes nothing."""
+        """Merge the branches of every block into one convolution, for inference only; a second call changes nothing."""
         for module in self.modules():
             if isinstance(module, RepVGGBlock):
                 module.switch_to_deploy()
@@ -172,24 +184,25 @@ class RepVGG(BaseModule):
         """Images (B, C, H, W) -> the outputs of `out_indices`, (B, C_i, H / 4, W / 4) and so on.
 
         Raises:
-            RuntimeError: in training mode, if it is deployed.
+            InvalidValueError: in training mode, if it is deployed.
         """
         if self.deploy and self.training:
-            raise RuntimeError(
+            raise InvalidValueError(
                 'RepVGG is deployed: its branches and norms are merged, and that form is for inference. Train it with '
-                'deploy=False and switch afterwards; for inference call eval() first'
+                'deploy=False and switch afterwards; for inference call eval() first',
+                key='deploy',
             )
         x = self.stem(x)
         outs = []
         for stage, name in enumerate(self.stages):
-            x = getattr(self, name)(x)
+            x = self.get_submodule(name)(x)
             if name == self.stages[-1]:
                 x = self.ppf(x)
             if stage in self.out_indices:
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> RepVGG:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

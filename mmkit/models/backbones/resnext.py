@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing_extensions import Unpack
 
-from mmkit.layers.init import InitCfg
 from mmkit.models.backbones.residual_blocks import Bottleneck
-from mmkit.models.backbones.resnet import BN, ResNet
+from mmkit.models.backbones.resnet import ResNet, ResNetOptions
 from mmkit.registry import BACKBONES
-
-Cfg = Mapping[str, Any]
 
 
 @BACKBONES.register_module()
@@ -28,58 +24,9 @@ class ResNeXt(ResNet):
         152: (Bottleneck, (3, 8, 36, 3)),
     }
 
-    def __init__(
-        self,
-        depth: int,
-        groups: int = 1,
-        base_width: int = 4,
-        in_channels: int = 3,
-        stem_channels: int | None = None,
-        base_channels: int = 64,
-        num_stages: int = 4,
-        strides: Sequence[int] = (1, 2, 2, 2),
-        dilations: Sequence[int] = (1, 1, 1, 1),
-        out_indices: Sequence[int] = (0, 1, 2, 3),
-        style: str = 'pytorch',
-        deep_stem: bool = False,
-        avg_down: bool = False,
-        frozen_stages: int = -1,
-        conv_cfg: Cfg | None = None,
-        norm_cfg: Cfg = BN,
-        norm_eval: bool = True,
-        dcn: Cfg | None = None,
-        stage_with_dcn: Sequence[bool] = (False, False, False, False),
-        plugins: Sequence[Cfg] | None = None,
-        with_cp: bool = False,
-        zero_init_residual: bool = True,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
-    ) -> None:
+    def __init__(self, depth: int, groups: int = 1, base_width: int = 4, **options: Unpack[ResNetOptions]) -> None:
         self.groups, self.base_width = groups, base_width
-        super().__init__(
-            depth,
-            in_channels,
-            stem_channels,
-            base_channels,
-            num_stages,
-            strides,
-            dilations,
-            out_indices,
-            style,
-            deep_stem,
-            avg_down,
-            frozen_stages,
-            conv_cfg,
-            norm_cfg,
-            norm_eval,
-            dcn,
-            stage_with_dcn,
-            plugins,
-            with_cp,
-            zero_init_residual,
-            pretrained,
-            init_cfg,
-        )
+        super().__init__(depth, **options)
 
     def stage_width(self, stage: int) -> tuple[int, int, int]:
         planes, out_channels, _ = super().stage_width(stage)

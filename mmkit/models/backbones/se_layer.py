@@ -1,30 +1,27 @@
-"""Squeeze and excitation."""
+"""Squeeze-and-excitation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
-from mmkit.layers import BaseModule, ConvModule
-from mmkit.layers.init import InitCfg
+from mmkit.layers import BaseModule, ConvModule, InitCfg
 from mmkit.models.backbones.mobilenet_v2 import make_divisible
-
-Cfg = Mapping[str, Any]
+from mmkit.registry import Cfg
 
 
 class SELayer(BaseModule):
-    """Channels weighted by what the whole image says about them (arXiv:1709.01507).
+    """Squeeze-and-excitation: channels gated by a bottleneck over their means (arXiv:1709.01507).
 
     Args:
         channels: of the input and the output.
-        squeeze_channels: in between; None is `channels // ratio`, rounded to a multiple of `divisor`.
+        squeeze_channels: of the bottleneck; None is `channels // ratio`, rounded to a multiple of `divisor`.
         ratio, divisor: see `squeeze_channels`.
-        bias: of the two 1 x 1 convolutions; 'auto' is True, for no norm follows.
+        bias: of the two 1 x 1 convolutions; 'auto' is True, since no norm follows.
         conv_cfg: kind of convolution.
         act_cfg: activations after the first and the second convolution, or one for both.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -46,4 +43,5 @@ class SELayer(BaseModule):
         self.conv2 = ConvModule(squeeze_channels, channels, 1, bias=bias, conv_cfg=conv_cfg, act_cfg=second)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.conv2(self.conv1(x.mean((2, 3), keepdim=True)))
+        gates: Tensor = self.conv2(self.conv1(x.mean((2, 3), keepdim=True)))  # (B, C, 1, 1)
+        return x * gates

@@ -1,35 +1,52 @@
-"""Swin Transformer, arXiv:2103.14030."""
+"""Swin Transformer (arXiv:2103.14030)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self, TypedDict, Unpack
 
-from mmkit.layers import FFN, BaseModule, DropPath, build_norm_layer, freeze
-from mmkit.models.backbones.starting_weights import starting_weights
-from mmkit.registry import BACKBONES
+from mmkit.errors import InvalidValueError
+from mmkit.layers import FFN, BaseModule, DropPath, InitCfg, build_norm_layer, freeze
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
+from mmkit.registry import BACKBONES, Cfg
 
 Size = tuple[int, int]
+GELU = dict(type='GELU')
+LAYER_NORM = dict(type='LN')
 TRUNCATED_NORMAL = (
     dict(type='TruncNormal', layer='Linear', std=0.02),
     dict(type='Constant', layer='LayerNorm', val=1),
 )
 
 
+def to_map(tokens: Tensor, size: Size) -> Tensor:
+    """(B, h*w, C) -> (B, C, h, w)."""
+    return tokens.transpose(1, 2).view(len(tokens), -1, *size)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h*w, C)."""
+    return x.flatten(2).transpose(1, 2)
+
+
 def pad_to_multiple(x: Tensor, height: int, width: int) -> Tensor:
-    """(B, C, H, W) with zeros at the right and at the bottom, to multiples of `height` and `width`."""
-    return functional.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
+    """(B, C, H, W) padded with zeros at the right and at the bottom to multiples of `height` and `width`."""
+    return F.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
 
 
 class PatchEmbed(nn.Module):
-    """A convolution that turns patches into tokens.
+    """A convolution from patches to tokens.
 
     Args:
+        in_channels, embed_dims: channels of the image and of the tokens.
+        patch_size, stride: of the convolution.
+        norm_cfg: norm of the tokens, None for none.
         padding: of the convolution; None pads the image at the right and bottom to a multiple of `stride`.
     """
 
@@ -38,8 +55,9 @@ class PatchEmbed(nn.Module):
         in_channels: int,
         embed_dims: int,
         patch_size: int,
+        *,
         stride: int,
-        norm_cfg: Mapping[str, Any] | None,
+        norm_cfg: Cfg | None,
         padding: int | None = None,
     ) -> None:
         super().__init__()
@@ -51,14 +69,14 @@ class PatchEmbed(nn.Module):
         """(B, C, H, W) -> tokens (B, h*w, embed_dims) and (h, w)."""
         x = self.projection(pad_to_multiple(x, self.multiple, self.multiple))
         size = (x.shape[-2], x.shape[-1])
-        x = x.flatten(2).transpose(1, 2)
+        x = to_tokens(x)
         return x if self.norm is None else self.norm(x), size
 
 
 class PatchMerging(nn.Module):
-    """`stride` x `stride` tokens become one of `out_channels`."""
+    """Patch merging: `stride` x `stride` neighbouring tokens become one of `out_channels`."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_cfg: Mapping[str, Any]) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm_cfg: Cfg) -> None:
         super().__init__()
         self.stride = stride
         width = in_channels * stride**2
@@ -66,28 +84,39 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(width, out_channels, bias=False)
 
     def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Size]:
-        x = x.transpose(1, 2).unflatten(2, size)  # (B, C, h, w)
-        x = pad_to_multiple(x, self.stride, self.stride)
+        x = pad_to_multiple(to_map(x, size), self.stride, self.stride)
         size = (x.shape[-2] // self.stride, x.shape[-1] // self.stride)
-        x = functional.pixel_unshuffle(x, self.stride).flatten(2).transpose(1, 2)  # (B, h*w, C * stride^2)
+        x = to_tokens(F.pixel_unshuffle(x, self.stride))  # (B, h*w, C * stride^2)
         return self.reduction(self.norm(x)), size
 
 
 def relative_position_index(height: int, width: int) -> Tensor:
-    """(h*w, h*w): which entry of the bias table belongs to a pair of cells of a window."""
+    """Index into the bias table for every pair of cells of a window, (h*w, h*w)."""
     ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     step = (2 * width - 1) * ys.flatten() + xs.flatten()
     return step[:, None] - step + step[-1]
 
 
+class WindowOptions(TypedDict):
+    """Arguments of `WindowMSA` that are the same for all blocks."""
+
+    qkv_bias: bool
+    qk_scale: float | None
+    attn_drop: float
+    proj_drop: float
+
+
 class WindowMSA(nn.Module):
-    """Attention within windows, with a learned bias for each relative position."""
+    """Multi-head attention within windows, with a learned bias for each relative position."""
+
+    relative_position_index: Tensor
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
         window_size: int,
+        *,
         qkv_bias: bool,
         qk_scale: float | None,
         attn_drop: float,
@@ -105,7 +134,7 @@ class WindowMSA(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B * windows, N, C); `mask` (windows, N, N) is added to the attention."""
+        """(B * windows, N, C) in and out; `mask` (windows, N, N) is added to the attention logits."""
         count, cells, dims = x.shape
         query, key, value = self.qkv(x).view(count, cells, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
@@ -113,10 +142,9 @@ class WindowMSA(nn.Module):
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(count // len(mask), 1, 1, 1)
         drop = self.attn_drop if self.training else 0.0
-        out = functional.scaled_dot_product_attention(
-            query, key, value, bias.to(query.dtype), dropout_p=drop, scale=self.scale
-        )
-        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(count, cells, dims)))
+        out = F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout_p=drop, scale=self.scale)
+        x = self.proj_drop(self.proj(out.transpose(1, 2).reshape(count, cells, dims)))
+        return x
 
 
 class ShiftWindowMSA(nn.Module):
@@ -127,22 +155,20 @@ class ShiftWindowMSA(nn.Module):
         embed_dims: int,
         num_heads: int,
         window_size: int,
+        *,
         shift_size: int,
-        qkv_bias: bool,
-        qk_scale: float | None,
-        attn_drop: float,
-        proj_drop: float,
         drop_path: float,
+        **options: Unpack[WindowOptions],
     ) -> None:
         super().__init__()
         self.window_size = window_size
         self.shift_size = shift_size
-        self.w_msa = WindowMSA(embed_dims, num_heads, window_size, qkv_bias, qk_scale, attn_drop, proj_drop)
+        self.w_msa = WindowMSA(embed_dims, num_heads, window_size, **options)
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         height, width = size
-        grid = pad_to_multiple(x.transpose(1, 2).unflatten(2, size), self.window_size, self.window_size)
+        grid = pad_to_multiple(to_map(x, size), self.window_size, self.window_size)
         padded = (grid.shape[-2], grid.shape[-1])
         grid = grid.permute(0, 2, 3, 1)  # (B, H, W, C)
         if self.shift_size:
@@ -152,20 +178,23 @@ class ShiftWindowMSA(nn.Module):
         grid = self._join(windows, len(x), padded)
         if self.shift_size:
             grid = torch.roll(grid, (self.shift_size, self.shift_size), dims=(1, 2))
-        return self.drop(grid[:, :height, :width].flatten(1, 2))
+        x = self.drop(grid[:, :height, :width].flatten(1, 2))
+        return x
 
     def _split(self, grid: Tensor) -> Tensor:
         """(B, H, W, C) -> (B * windows, window_size^2, C)."""
-        w = self.window_size
-        return grid.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3).flatten(0, 2).flatten(1, 2)
+        (batch, height, width, channels), w = grid.shape, self.window_size
+        grid = grid.view(batch, height // w, w, width // w, w, channels)
+        return grid.transpose(2, 3).flatten(0, 2).flatten(1, 2)
 
     def _join(self, windows: Tensor, batch: int, size: Size) -> Tensor:
+        """(B * windows, window_size^2, C) -> (B, H, W, C)."""
         w = self.window_size
         grid = windows.view(batch, size[0] // w, size[1] // w, w, w, -1)
         return grid.transpose(2, 3).reshape(batch, *size, -1)
 
     def _mask(self, size: Size, device: torch.device) -> Tensor:
-        """(windows, N, N): bars attention between parts that the shift brought together."""
+        """Mask (windows, N, N) of -100 between cells that only the cyclic shift made neighbours."""
         w, shift = self.window_size, self.shift_size
         region = torch.zeros(1, *size, 1, device=device)
         cuts = (slice(0, -w), slice(-w, -shift), slice(-shift, None))
@@ -176,69 +205,63 @@ class ShiftWindowMSA(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Windowed attention and a feed-forward block, each after a norm and with a residual connection."""
+    """Windowed attention and a feed-forward network, each after a norm and with a residual connection."""
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
         feedforward_channels: int,
+        *,
         window_size: int,
         shift: bool,
-        qkv_bias: bool,
-        qk_scale: float | None,
-        drop_rate: float,
-        attn_drop_rate: float,
         drop_path: float,
-        act_cfg: Mapping[str, Any],
-        norm_cfg: Mapping[str, Any],
+        act_cfg: Cfg,
+        norm_cfg: Cfg,
         with_cp: bool,
+        **options: Unpack[WindowOptions],
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
+        shift_size = window_size // 2 if shift else 0
         self.attn = ShiftWindowMSA(
-            embed_dims,
-            num_heads,
-            window_size,
-            window_size // 2 if shift else 0,
-            qkv_bias,
-            qk_scale,
-            attn_drop_rate,
-            drop_rate,
-            drop_path,
+            embed_dims, num_heads, window_size, shift_size=shift_size, drop_path=drop_path, **options
         )
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
         self.ffn = FFN(
             embed_dims,
             feedforward_channels,
             act_cfg=act_cfg,
-            ffn_drop=drop_rate,
+            ffn_drop=options['proj_drop'],
             dropout_layer=dict(type='DropPath', drop_prob=drop_path),
         )
 
     def _forward(self, x: Tensor, size: Size) -> Tensor:
         x = x + self.attn(self.norm1(x), size)
-        return self.ffn(self.norm2(x), identity=x)
+        x = self.ffn(self.norm2(x), identity=x)
+        return x
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         if self.with_cp and x.requires_grad:
-            return checkpoint(self._forward, x, size, use_reentrant=False)
+            x = checkpoint(self._forward, x, size, use_reentrant=False)
+            return x
         return self._forward(x, size)
 
 
 class SwinStage(nn.Module):
-    """Blocks, every second one shifted, and perhaps a `downsample` behind them."""
+    """Blocks, of which every second one is shifted, and the patch merging after all stages but the last."""
 
     def __init__(self, blocks: Sequence[SwinBlock], downsample: PatchMerging | None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
-    def forward(self, x: Tensor, size: Size) -> Tensor:
+    def forward(self, x: Tensor, size: Size) -> tuple[Tensor, Tensor, Size]:
+        """The output of the stage, and the input of the next one with its size."""
         for block in self.blocks:
             x = block(x, size)
-        return x
+        return (x, x, size) if self.downsample is None else (x, *self.downsample(x, size))
 
 
 @BACKBONES.register_module()
@@ -247,10 +270,26 @@ class SwinTransformer(BaseModule):
 
     Args:
         pretrain_img_size: image size of the absolute position embedding.
-        strides: of the patch embedding and of the mergings behind the first stages.
-        drop_path_rate: of the last block; it rises evenly from 0.
-        frozen_stages: stages (the embedding is stage 0) that are not trained; -1: all are.
-        convert_weights: a checkpoint with the authors' own names is understood.
+        in_channels: channels of the image.
+        embed_dims: channels of the first stage; each next one has twice as many.
+        patch_size: of the patch embedding, in pixels.
+        window_size: of the attention, in cells.
+        mlp_ratio: hidden channels of the feed-forward networks / channels.
+        depths, num_heads: blocks and attention heads of each stage.
+        strides: of the patch embedding and of the mergings after the first stages.
+        out_indices: stages whose output is returned, from 0.
+        qkv_bias: bias of the projections to queries, keys and values.
+        qk_scale: factor of the attention logits, None for (channels per head) ** -0.5.
+        patch_norm: norm after the patch embedding.
+        drop_rate, attn_drop_rate: dropout of outputs and of attention weights.
+        drop_path_rate: of the last block; it rises linearly from 0.
+        use_abs_pos_embed: learned absolute positions after the patch embedding.
+        act_cfg, norm_cfg: kinds of layer.
+        with_cp: recompute activations in the backward pass instead of keeping them.
+        pretrained: deprecated, use init_cfg.
+        convert_weights: accept checkpoints with the authors' own names.
+        frozen_stages: the embedding (0) and the stages up to this one are not trained; -1 for none.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -272,25 +311,31 @@ class SwinTransformer(BaseModule):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
         use_abs_pos_embed: bool = False,
-        act_cfg: Mapping[str, Any] = dict(type='GELU'),
-        norm_cfg: Mapping[str, Any] = dict(type='LN'),
+        act_cfg: Cfg = GELU,
+        norm_cfg: Cfg = LAYER_NORM,
         with_cp: bool = False,
         pretrained: str | None = None,
         convert_weights: bool = False,
         frozen_stages: int = -1,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(starting_weights('SwinTransformer', pretrained, init_cfg, TRUNCATED_NORMAL))
+        super().__init__(resolve_init_cfg(pretrained, init_cfg, TRUNCATED_NORMAL))
         if strides[0] != patch_size:
-            raise ValueError(f'patches do not overlap: strides[0] must be patch_size {patch_size}, got {strides[0]}')
-        self.out_indices = tuple(out_indices)
+            raise InvalidValueError(
+                f'patches do not overlap: strides[0] must be patch_size {patch_size}, got {strides[0]}', key='strides'
+            )
         if frozen_stages not in range(-1, len(depths) + 1):
-            raise ValueError(f'frozen_stages is from -1 to {len(depths)}, got {frozen_stages!r}')
-        self.frozen_stages = frozen_stages
-        self.patch_embed = PatchEmbed(in_channels, embed_dims, patch_size, strides[0], norm_cfg if patch_norm else None)
+            raise InvalidValueError(
+                f'frozen_stages is from -1 to {len(depths)}, got {frozen_stages!r}', key='frozen_stages'
+            )
+        self.out_indices, self.frozen_stages, self.convert_weights = tuple(out_indices), frozen_stages, convert_weights
+        self.patch_embed = PatchEmbed(
+            in_channels, embed_dims, patch_size, stride=strides[0], norm_cfg=norm_cfg if patch_norm else None
+        )
+        sides = [pretrain_img_size] * 2 if isinstance(pretrain_img_size, int) else pretrain_img_size
+        self.pos_grid = (sides[0] // patch_size, sides[1] // patch_size)
+        self.absolute_pos_embed: nn.Parameter | None = None
         if use_abs_pos_embed:
-            sides = [pretrain_img_size] * 2 if isinstance(pretrain_img_size, int) else pretrain_img_size
-            self.pos_grid = (sides[0] // patch_size, sides[1] // patch_size)
             self.absolute_pos_embed = nn.Parameter(torch.zeros(1, self.pos_grid[0] * self.pos_grid[1], embed_dims))
             nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
         self.drop_after_pos = nn.Dropout(drop_rate)
@@ -303,16 +348,16 @@ class SwinTransformer(BaseModule):
                     dims,
                     num_heads[stage],
                     int(mlp_ratio * dims),
-                    window_size,
-                    index % 2 == 1,
-                    qkv_bias,
-                    qk_scale,
-                    drop_rate,
-                    attn_drop_rate,
-                    next(rates),
-                    act_cfg,
-                    norm_cfg,
-                    with_cp,
+                    window_size=window_size,
+                    shift=index % 2 == 1,
+                    drop_path=next(rates),
+                    act_cfg=act_cfg,
+                    norm_cfg=norm_cfg,
+                    with_cp=with_cp,
+                    qkv_bias=qkv_bias,
+                    qk_scale=qk_scale,
+                    attn_drop=attn_drop_rate,
+                    proj_drop=drop_rate,
                 )
                 for index in range(depth)
             ]
@@ -321,12 +366,9 @@ class SwinTransformer(BaseModule):
             self.stages.append(SwinStage(blocks, merging))
             if stage in self.out_indices:
                 self.add_module(f'norm{stage}', build_norm_layer(norm_cfg, dims)[1])
-        if convert_weights:
-            self.register_load_state_dict_pre_hook(_from_authors)
-        self.register_load_state_dict_pre_hook(_fit_bias_tables)
         self._freeze_stages()
 
-    def train(self, mode: bool = True) -> SwinTransformer:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self._freeze_stages()
         return self
@@ -334,34 +376,39 @@ class SwinTransformer(BaseModule):
     def _freeze_stages(self) -> None:
         if self.frozen_stages >= 0:
             freeze(self.patch_embed)
-            if hasattr(self, 'absolute_pos_embed'):
+            if self.absolute_pos_embed is not None:
                 self.absolute_pos_embed.requires_grad = False
             self.drop_after_pos.eval()
         for stage in range(self.frozen_stages):
             freeze(self.stages[stage])
             if stage in self.out_indices:
-                freeze(getattr(self, f'norm{stage}'))
+                freeze(self.get_submodule(f'norm{stage}'))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, C, H, W) -> the outputs of `out_indices`, (B, C_i, H / 4, W / 4) and so on."""
         x, size = self.patch_embed(x)
-        if hasattr(self, 'absolute_pos_embed'):
-            x = x + self._positions(size)
+        if self.absolute_pos_embed is not None:
+            x = x + self._positions(self.absolute_pos_embed, size)
         x = self.drop_after_pos(x)
         outs = []
         for index, stage in enumerate(self.stages):
-            x = stage(x, size)
+            out_size = size
+            out, x, size = stage(x, size)
             if index in self.out_indices:
-                out = getattr(self, f'norm{index}')(x)
-                outs.append(out.transpose(1, 2).unflatten(2, size).contiguous())
-            if stage.downsample is not None:
-                x, size = stage.downsample(x, size)
+                outs.append(to_map(self.get_submodule(f'norm{index}')(out), out_size).contiguous())
         return tuple(outs)
 
-    def _positions(self, size: Size) -> Tensor:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if self.convert_weights:
+            _from_authors(state_dict, prefix)
+        _fit_bias_tables(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _positions(self, table: Tensor, size: Size) -> Tensor:
+        """Absolute positions of all cells, (1, h*w, C), interpolated from the table's size to `size`."""
         if size == self.pos_grid:
-            return self.absolute_pos_embed
-        grid = self.absolute_pos_embed.transpose(1, 2).unflatten(2, self.pos_grid)
-        return functional.interpolate(grid, size=size, mode='bicubic').flatten(2).transpose(1, 2)
+            return table
+        return to_tokens(F.interpolate(to_map(table, self.pos_grid), size=size, mode='bicubic'))
 
 
 _NAMES = (
@@ -373,8 +420,8 @@ _NAMES = (
 )
 
 
-def _from_authors(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename the authors' tensors in place; names that are ours already stay.
+def _from_authors(state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Rename the authors' tensors in place; a state dict with our names stays as it is.
 
     Their merging stacks the four tokens in another order: (0,0) (1,0) (0,1) (1,1), tokens before channels.
     """
@@ -392,8 +439,8 @@ def _from_authors(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_
         state_dict[prefix + new] = tensor
 
 
-def _fit_bias_tables(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Bring bias tables of another window size to this one's, by bicubic interpolation."""
+def _fit_bias_tables(module: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Interpolate bias tables of another window size to this one's, bicubically and in place."""
     own = dict(module.named_parameters())
     for name in [name for name in state_dict if name.endswith('relative_position_bias_table')]:
         table, mine = state_dict[name], own.get(name[len(prefix) :])
@@ -401,5 +448,5 @@ def _fit_bias_tables(module: nn.Module, state_dict: dict[str, Any], prefix: str,
             continue
         old, new = round(len(table) ** 0.5), round(len(mine) ** 0.5)
         square = table.T.reshape(1, -1, old, old)
-        state_dict[name] = functional.interpolate(square, size=(new, new), mode='bicubic').flatten(2)[0].T
+        state_dict[name] = F.interpolate(square, size=(new, new), mode='bicubic').flatten(2)[0].T
         state_dict.pop(name.replace('bias_table', 'index'), None)

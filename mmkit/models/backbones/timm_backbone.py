@@ -1,4 +1,4 @@
-"""Any backbone of timm (PyTorch Image Models)."""
+"""Backbones of timm (PyTorch Image Models)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mmkit.layers import BaseModule, initialize
-from mmkit.layers.init import InitCfg
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.layers import BaseModule, InitCfg, initialize
 from mmkit.registry import BACKBONES, NORM_LAYERS
 from mmkit.utils.names import nearest
 from mmkit.utils.weights import resolve
@@ -30,20 +30,19 @@ class TIMMBackbone(BaseModule):
         pretrained: start from timm's weights, which it downloads.
         checkpoint_path: start from a file of the whole timm model, classifier included: a path, URL or scheme. Only
             without `features_only`.
-        in_channels: of the image.
-        init_cfg: how the weights start, None leaves them as timm made them.
+        in_channels: channels of the image.
+        init_cfg: initial weights; None for timm's own initialisation.
         out_indices: with `features_only`, the stages whose maps are returned; None for all. 0 is at stride 2 in most
             networks of convolutions, and at stride 4 in most transformers.
-        **timm_args: whatever else the chosen model takes (`drop_path_rate`, `output_stride`, `img_size`, ...). The one
-            place where arguments are relayed unseen: timm has more than a thousand models, each with its own, and the
-            constructor of the model refuses those that it does not know by their name. `norm_layer` may be the `type`
-            of a norm_cfg.
+        **timm_args: further arguments of the chosen model (`drop_path_rate`, `output_stride`, `img_size`, ...). They
+            are passed on unchecked: timm has more than a thousand models, each with arguments of its own, and their
+            constructors refuse unknown ones by name. `norm_layer` may be the `type` of a norm_cfg.
 
     Raises:
         ImportError: timm is not installed.
-        OSError: the weights of `pretrained` cannot be had.
+        OSError: the weights of `pretrained` cannot be downloaded.
         TypeError: the model has no such argument.
-        ValueError: there is no such model, or arguments exclude one another.
+        InvalidValueError: there is no such model, or arguments exclude one another.
     """
 
     def __init__(
@@ -60,12 +59,16 @@ class TIMMBackbone(BaseModule):
         super().__init__(init_cfg)
         timm = _import_timm()
         if not isinstance(pretrained, bool):
-            raise TypeError(f'TIMMBackbone: pretrained is True or False, got {pretrained!r}; a file is checkpoint_path')
+            raise InvalidTypeError(
+                f'pretrained is True or False, got {pretrained!r}; a file is checkpoint_path', key='pretrained'
+            )
         if bool(init_cfg) + pretrained + bool(checkpoint_path) > 1:
-            raise ValueError('TIMMBackbone: weights start from one of pretrained, checkpoint_path and init_cfg')
+            raise InvalidValueError('give only one of pretrained, checkpoint_path and init_cfg', key='init_cfg')
         if ':' not in model_name and not timm.is_model(model_name):  # with a colon it is the name of a source
             near = ', '.join(nearest(model_name, timm.list_models()))
-            raise ValueError(f'TIMMBackbone: timm {timm.__version__} has no model {model_name!r}; the nearest: {near}')
+            raise InvalidValueError(
+                f'timm {timm.__version__} has no model {model_name!r}; the nearest: {near}', key='model_name'
+            )
         _check(features_only, checkpoint_path, out_indices, timm_args)
         if timm_args.get('norm_layer') in NORM_LAYERS:
             timm_args['norm_layer'] = NORM_LAYERS.get(timm_args['norm_layer'])
@@ -82,13 +85,13 @@ class TIMMBackbone(BaseModule):
         except IndexError as error:
             if out_indices is None:
                 raise
-            raise ValueError(f'TIMMBackbone: {model_name} has no stages out_indices={out_indices!r}') from error
-        except Exception as error:  # of the hub, of its HTTP client, of torch: that depends on their versions
+            raise InvalidValueError(f'{model_name} has no stages out_indices={out_indices!r}', 'out_indices') from error
+        except Exception as error:  # the hub, its HTTP client and torch raise different classes in different versions
             if not pretrained:
                 raise
             raise OSError(
-                f'TIMMBackbone: pretrained=True, but the weights of {model_name} cannot be had: '
-                f'{type(error).__name__} {str(error).rstrip(".")}. Without network, take the file from elsewhere '
+                f'TIMMBackbone: pretrained=True, but the weights of {model_name} cannot be downloaded: '
+                f'{type(error).__name__} {str(error).rstrip(".")}. Without network, get the file in another way '
                 "and add pretrained_cfg_overlay=dict(file='its path'), or start randomly with pretrained=False"
             ) from error
         if not features_only:
@@ -97,23 +100,24 @@ class TIMMBackbone(BaseModule):
         self.channels_last = getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC'
 
     def init_weights(self) -> None:
-        """Apply `init_cfg`. timm's constructors have done the rest; to ask them again would undo `pretrained`."""
+        """Apply `init_cfg`. timm's constructors initialise by themselves; once more would overwrite `pretrained`."""
         if self.init_cfg:
             initialize(self, self.init_cfg)
         self._is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, C, H, W) -> the maps of `out_indices`, or the last map alone, (B, C_i, H_i, W_i) each.
+        """Images (B, C, H, W) -> the maps of `out_indices`, or only the last map, (B, C_i, H_i, W_i) each.
 
         Raises:
-            ValueError: if the model gives something else, as transformers without stages do.
+            InvalidValueError: the model returns tokens, as transformers without stages do.
         """
         outs = self.timm_model(x)
         outs = tuple(outs) if isinstance(outs, (list, tuple)) else (outs,)
         if any(out.dim() != 4 for out in outs):
-            raise ValueError(
-                f'TIMMBackbone: {self.model_name} gives {[tuple(out.shape) for out in outs]}, which are no maps; '
-                'with features_only=True it may give some'
+            raise InvalidValueError(
+                f'{self.model_name} returns {[tuple(out.shape) for out in outs]}, which are no feature maps; '
+                'with features_only=True it may return some',
+                key='features_only',
             )
         return tuple(out.permute(0, 3, 1, 2).contiguous() for out in outs) if self.channels_last else outs
 
@@ -129,16 +133,19 @@ def _import_timm() -> Any:
 def _check(
     features_only: bool, checkpoint_path: str, out_indices: Sequence[int] | None, timm_args: Mapping[str, Any]
 ) -> None:
-    """Refuse what timm would not understand, or would pass over in silence."""
+    """Refuse arguments that timm does not understand, or silently ignores."""
     if features_only and checkpoint_path:
-        raise ValueError(
-            'TIMMBackbone: timm reads checkpoint_path into what features_only=True has left of the model, and names '
-            "differ; use pretrained=True, pretrained_cfg_overlay=dict(file='the path') instead"
+        raise InvalidValueError(
+            'with features_only=True timm loads checkpoint_path into the reduced model, whose names differ; '
+            "use pretrained=True, pretrained_cfg_overlay=dict(file='the path') instead",
+            key='checkpoint_path',
         )
     if out_indices is not None and not features_only:
-        raise ValueError('TIMMBackbone: out_indices is for features_only=True; else there is the last map alone')
+        raise InvalidValueError(
+            'out_indices needs features_only=True; else only the last map is returned', 'out_indices'
+        )
     for name, value in timm_args.items():
         if name in REFUSED:
-            raise ValueError(f'TIMMBackbone takes no {name}: {REFUSED[name]}')
+            raise InvalidValueError(f'TIMMBackbone takes no {name}: {REFUSED[name]}', key=name)
         if value is None:
-            raise ValueError(f'TIMMBackbone: {name}=None is not given to the model by timm: leave it out')
+            raise InvalidValueError(f'timm does not pass {name}=None on to the model: leave it out', key=name)

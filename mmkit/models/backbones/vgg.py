@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import Self
 
-from mmkit.layers import BaseModule, freeze, freeze_batch_norm
-from mmkit.layers.init import InitCfg
-from mmkit.models.backbones.starting_weights import starting_weights
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule, InitCfg, freeze, freeze_batch_norm
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
 from mmkit.registry import BACKBONES
 
 DEFAULT_INIT = (
@@ -27,17 +28,17 @@ class VGG(BaseModule):
 
     Args:
         depth: 11, 13, 16 or 19.
-        with_bn: a batch norm behind every convolution.
+        with_bn: a batch norm after every convolution.
         num_stages: 1 to 5.
         dilations: one per stage.
         out_indices: stages whose output is returned, from 0.
-        frozen_stages: stages before this one do not train; -1 for none.
+        frozen_stages: number of stages that are not trained; -1 for none.
         bn_eval: keep batch norms in eval mode while training.
-        bn_frozen: nor train their weights.
+        bn_frozen: and do not train their weights either.
         ceil_mode: of the poolings.
-        with_last_pool: pool behind the last stage.
+        with_last_pool: pool after the last stage.
         pretrained: deprecated, use init_cfg.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     arch: ClassVar[dict[int, tuple[int, ...]]] = {
@@ -63,18 +64,24 @@ class VGG(BaseModule):
         init_cfg: InitCfg = None,
     ) -> None:
         name = type(self).__name__
-        super().__init__(starting_weights(name, pretrained, init_cfg, DEFAULT_INIT))
+        super().__init__(resolve_init_cfg(pretrained, init_cfg, DEFAULT_INIT))
         if depth not in self.arch:
-            raise ValueError(f'{name}: depth is one of {list(self.arch)}, got {depth!r}')
-        if not 1 <= num_stages <= 5 or len(dilations) != num_stages or max(out_indices) >= num_stages:
-            raise ValueError(
-                f'{name}: num_stages is 1 to 5, dilations has one value per stage and out_indices are '
-                f'stages, got {num_stages}, {dilations!r} and {out_indices!r}'
+            raise InvalidValueError(f'{name}: depth is one of {list(self.arch)}, got {depth!r}', key='depth')
+        if not 1 <= num_stages <= 5:
+            raise InvalidValueError(f'{name}: num_stages is 1 to 5, got {num_stages}', key='num_stages')
+        if len(dilations) != num_stages:
+            raise InvalidValueError(
+                f'{name}: dilations has one value for each of the {num_stages} stages, got {dilations!r}',
+                key='dilations',
+            )
+        if max(out_indices) >= num_stages:
+            raise InvalidValueError(
+                f'{name}: out_indices are stages 0 to {num_stages - 1}, got {out_indices!r}', key='out_indices'
             )
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         self.bn_eval, self.bn_frozen = bn_eval, bn_frozen
         layers: list[nn.Module] = []
-        self.stage_ends: list[int] = []  # index of the first layer behind each stage
+        self.stage_ends: list[int] = []  # index of the first layer after each stage
         channels = 3
         for stage, (num_blocks, dilation) in enumerate(zip(self.arch[depth][:num_stages], dilations, strict=True)):
             planes = 64 * 2 ** min(stage, 3)
@@ -103,7 +110,7 @@ class VGG(BaseModule):
                 outs.append(x)
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> VGG:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self._freeze_stages()
         if mode and self.bn_eval:
@@ -116,16 +123,16 @@ class VGG(BaseModule):
 
 @BACKBONES.register_module()
 class SSDVGG(VGG):
-    """VGG with SSD's two dilated and 1 x 1 convolutions behind it (arXiv:1512.02325).
+    """VGG followed by SSD's dilated and 1 x 1 convolution (arXiv:1512.02325).
 
     Args:
         depth: 11, 13, 16 or 19.
-        with_last_pool: VGG's own pooling behind its last stage.
+        with_last_pool: VGG's own pooling after its last stage.
         ceil_mode: of the poolings.
-        out_indices: stages; checked only, for what is returned is `out_feature_indices`.
+        out_indices: stages; checked, but without effect: `out_feature_indices` are returned.
         out_feature_indices: layers of `features` whose output is returned.
         pretrained: deprecated, use init_cfg.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
         input_size, l2_norm_scale: deprecated, without effect; SSDNeck has the latter.
     """
 
@@ -164,8 +171,9 @@ class SSDVGG(VGG):
         ):
             self.features.append(layer)
         if max(out_feature_indices) >= len(self.features):
-            raise ValueError(
-                f'SSDVGG: out_feature_indices are layers 0 to {len(self.features) - 1}, got {out_feature_indices!r}'
+            raise InvalidValueError(
+                f'SSDVGG: out_feature_indices are layers 0 to {len(self.features) - 1}, got {out_feature_indices!r}',
+                key='out_feature_indices',
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
+from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.registry import BACKBONES, CLASSIFIERS, HEADS, NECKS, build_from_cfg
 from mmkit.structures import Batch, ClassScores
 
@@ -51,9 +52,15 @@ class ImageClassifier(BaseModule):
         if pretrained and init_cfg:
             raise ValueError('ImageClassifier: pretrained and init_cfg both say how the weights start')
         super().__init__(dict(type='Pretrained', checkpoint=pretrained) if pretrained else init_cfg)
+        self.data_preprocessor = DataPreprocessor()
         self.backbone = build_from_cfg(backbone, BACKBONES, _defaults(backbone))
         self.neck = None if neck is None else build_from_cfg(neck, NECKS)
         self.head = build_from_cfg(head, HEADS)
+
+    def preprocess(self, batch: Batch) -> Batch:
+        """The batch with normalised float images, on the device of the model; a second time changes nothing."""
+        preprocessed: Batch = self.data_preprocessor(batch)
+        return preprocessed
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C) of every output of the backbone; (B, C, H, W) without a neck."""
@@ -69,6 +76,7 @@ class ImageClassifier(BaseModule):
         return self.head.predict(self.head(self.extract_feat(batch.imgs)), batch.metas)
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[ClassScores]:
+        batch = self.preprocess(batch)
         return self.loss(batch) if self.training else self.predict(batch)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmkit.config import ConfigError
 from mmkit.layers import BaseModule, Sequential
+from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.registry import BACKBONES, NECKS, build_from_cfg
 from mmkit.structures import Batch, Instances
 
@@ -29,6 +30,9 @@ class Detector(BaseModule):
     Args:
         neck: one, or several that follow each other.
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)` of the backbone.
+
+    Attributes:
+        data_preprocessor: normalises images on the device; by default, it takes them as they are.
     """
 
     needs_labels = True  # of objects, for training
@@ -41,6 +45,7 @@ class Detector(BaseModule):
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.data_preprocessor = DataPreprocessor()
         if pretrained:
             warnings.warn('pretrained is outdated: use init_cfg of the backbone', stacklevel=3)
             backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
@@ -50,6 +55,11 @@ class Detector(BaseModule):
             self.neck: nn.Module = Sequential(*(build_from_cfg(part, NECKS) for part in neck))
         elif neck is not None:
             self.neck = build_from_cfg(neck, NECKS)
+
+    def preprocess(self, batch: Batch) -> Batch:
+        """The batch with normalised float images, on the device of the model; a second time changes nothing."""
+        preprocessed: Batch = self.data_preprocessor(batch)
+        return preprocessed
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
@@ -77,6 +87,7 @@ class Detector(BaseModule):
         """Detections of each image, in pixels of the original image with `rescale`."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[Instances]:
+        batch = self.preprocess(batch)
         if not self.training:
             return self.predict(batch)
         self._check_truth(batch)

@@ -1,11 +1,10 @@
-"""Feature maps of the backbone in, those the heads see out."""
+"""Necks: from the feature maps of a backbone to those of the heads."""
 
 from mmkit.models.necks.bfp import BFP
 from mmkit.models.necks.channel_mapper import ChannelMapper
-from mmkit.models.necks.fpn import FPN
+from mmkit.models.necks.fpn import FPN, PAFPN
 from mmkit.models.necks.gap import GlobalAveragePooling
 from mmkit.models.necks.hrfpn import HRFPN
-from mmkit.models.necks.pafpn import PAFPN
 from mmkit.models.necks.ssd_neck import SSDNeck
 from mmkit.models.necks.yolo_neck import YOLOV3Neck
 from mmkit.models.necks.yolox_pafpn import YOLOXPAFPN

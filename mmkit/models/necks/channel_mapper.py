@@ -1,33 +1,30 @@
-"""All levels with the same number of channels."""
+"""Neck that brings all levels to the same number of channels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from mmkit.layers import BaseModule, ConvModule, ModuleList
-from mmkit.layers.init import InitCfg
-from mmkit.models.necks.fpn import XAVIER
-from mmkit.models.necks.inputs import check_inputs
-from mmkit.registry import NECKS
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.layers import BaseModule, ConvModule, InitCfg, LayerCfgs, ModuleList
+from mmkit.models.necks.fpn import XAVIER, check_inputs
+from mmkit.registry import NECKS, Cfg
 
-Cfg = Mapping[str, Any]
 RELU = dict(type='ReLU')
 
 
 @NECKS.register_module()
 class ChannelMapper(BaseModule):
-    """A convolution on every level, and stride-2 convolutions for further ones.
+    """A convolution on every level, and stride-2 convolutions for coarser ones.
 
     Args:
         in_channels: channels of every level of the backbone.
         out_channels: channels of every output.
         kernel_size: of the convolutions on the backbone's levels.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        num_outs: levels of the output, None for as many as come in.
-        init_cfg: how the weights start.
+        num_outs: levels of the output, None for as many as there are inputs.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -43,29 +40,24 @@ class ChannelMapper(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
-            raise TypeError(f'ChannelMapper: in_channels is a list, got {in_channels!r}')
+            raise InvalidTypeError(f'in_channels is a list, got {in_channels!r}', key='in_channels')
         self.in_channels = tuple(in_channels)
         num_outs = len(in_channels) if num_outs is None else num_outs
         if num_outs < len(in_channels):
-            raise ValueError(f'ChannelMapper: num_outs is at least the {len(in_channels)} levels, got {num_outs}')
-
-        def conv(source: int, kernel: int, stride: int) -> ConvModule:
-            return ConvModule(
-                source,
-                out_channels,
-                kernel,
-                stride,
-                (kernel - 1) // 2,
-                conv_cfg=conv_cfg,
-                norm_cfg=norm_cfg,
-                act_cfg=act_cfg,
+            raise InvalidValueError(
+                f'num_outs is at least the {len(in_channels)} levels, got {num_outs}', key='num_outs'
             )
 
-        self.convs = ModuleList([conv(channels, kernel_size, 1) for channels in in_channels])
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.convs = ModuleList(
+            ConvModule(channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, **cfgs)
+            for channels in in_channels
+        )
         self.extra_convs: ModuleList | None = None
         if num_outs > len(in_channels):
+            sources = [in_channels[-1], *[out_channels] * (num_outs - len(in_channels) - 1)]
             self.extra_convs = ModuleList(
-                [conv(out_channels if level else in_channels[-1], 3, 2) for level in range(num_outs - len(in_channels))]
+                ConvModule(channels, out_channels, 3, stride=2, padding=1, **cfgs) for channels in sources
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,22 +1,57 @@
-"""Feature pyramid."""
+"""Feature pyramid networks: FPN and PAFPN."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import TypedDict, Unpack
 
-from mmkit.layers import BaseModule, ConvModule, ModuleList
-from mmkit.layers.init import InitCfg
-from mmkit.models.necks.inputs import check_inputs
-from mmkit.registry import NECKS
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.layers import BaseModule, ConvModule, InitCfg, LayerCfgs, ModuleList
+from mmkit.registry import NECKS, Cfg
 
-Cfg = Mapping[str, Any]
 XAVIER = dict(type='Xavier', layer='Conv2d', distribution='uniform')
 NEAREST = dict(mode='nearest')
 EXTRA_FROM = ('on_input', 'on_lateral', 'on_output')
+
+
+class PAFPNOptions(TypedDict, total=False):
+    """Keyword arguments that PAFPN has from FPN."""
+
+    start_level: int
+    end_level: int
+    add_extra_convs: bool | str
+    relu_before_extra_convs: bool
+    no_norm_on_lateral: bool
+    conv_cfg: Cfg | None
+    norm_cfg: Cfg | None
+    act_cfg: Cfg | None
+    init_cfg: InitCfg
+
+
+def check_inputs(name: str, inputs: Sequence[Tensor], in_channels: Sequence[int], used: slice = slice(None)) -> None:
+    """Check the feature maps (B, C_l, H_l, W_l) that a neck gets from the backbone.
+
+    Args:
+        name: of the neck, for the message.
+        inputs: the feature maps.
+        in_channels: expected C_l.
+        used: levels that the neck uses.
+
+    Raises:
+        InvalidValueError: the number of levels, or the channels of a used one, are not as expected.
+    """
+    if len(inputs) != len(in_channels):
+        raise InvalidValueError(
+            f'{name}: in_channels has {len(in_channels)} levels, got {len(inputs)} feature maps', key='in_channels'
+        )
+    given = [level.shape[1] for level in inputs]
+    if given[used] != list(in_channels[used]):
+        raise InvalidValueError(
+            f'{name}: in_channels is {list(in_channels)}, the backbone gives {given} channels', key='in_channels'
+        )
 
 
 @NECKS.register_module()
@@ -27,14 +62,14 @@ class FPN(BaseModule):
         in_channels: channels of every level of the backbone.
         out_channels: channels of every level of the pyramid.
         num_outs: levels of the pyramid.
-        start_level, end_level: first and last level of the backbone used; -1 is the last there is.
+        start_level, end_level: first and last level of the backbone that is used; -1 is the last.
         add_extra_convs: levels beyond the backbone's come from stride-2 convolutions of the last input ('on_input', or
             True), the last lateral ('on_lateral') or the last output ('on_output'); False pools the last output.
         relu_before_extra_convs: ReLU between those convolutions.
-        no_norm_on_lateral: no norm behind the 1 x 1 convolutions.
+        no_norm_on_lateral: no norm after the 1 x 1 convolutions.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        upsample_cfg: `mode`, and what else F.interpolate takes; without `scale_factor`, to the size of the finer level.
-        init_cfg: how the weights start.
+        upsample_cfg: arguments of F.interpolate; without `scale_factor`, to the size of the finer level.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -55,56 +90,59 @@ class FPN(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if not isinstance(in_channels, (list, tuple)):
-            raise TypeError(f'{type(self).__name__}: in_channels is a list, got {in_channels!r}')
+            raise InvalidTypeError(f'in_channels is a list, got {in_channels!r}', key='in_channels')
         if add_extra_convs not in (True, False, *EXTRA_FROM):
-            raise ValueError(
-                f'{type(self).__name__}: add_extra_convs is a bool or one of {EXTRA_FROM}, got {add_extra_convs!r}'
+            raise InvalidValueError(
+                f'add_extra_convs is a bool or one of {EXTRA_FROM}, got {add_extra_convs!r}', key='add_extra_convs'
             )
         self.in_channels, self.out_channels, self.num_outs = tuple(in_channels), out_channels, num_outs
         self.start_level, self.backbone_end_level = start_level, self._end(start_level, end_level)
         self.add_extra_convs = 'on_input' if add_extra_convs is True else add_extra_convs
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg)
-
-        def conv(source: int, kernel: int, stride: int = 1, norm: bool = True) -> ConvModule:
-            return ConvModule(
-                source,
-                out_channels,
-                kernel,
-                stride,
-                kernel // 2,
-                conv_cfg=conv_cfg,
-                norm_cfg=norm_cfg if norm else None,
-                act_cfg=act_cfg,
-                inplace=False,
-            )
+        self._cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
 
         used = self.in_channels[start_level : self.backbone_end_level]
-        self.lateral_convs = ModuleList([conv(channels, 1, norm=not no_norm_on_lateral) for channels in used])
-        self.fpn_convs = ModuleList([conv(out_channels, 3) for _ in used])
+        self.lateral_convs = ModuleList(self._conv(channels, 1, with_norm=not no_norm_on_lateral) for channels in used)
+        self.fpn_convs = ModuleList(self._conv(out_channels, 3) for _ in used)
         for level in range(num_outs - len(used) if self.add_extra_convs else 0):
             first = level == 0 and self.add_extra_convs == 'on_input'
-            self.fpn_convs.append(conv(used[-1] if first else out_channels, 3, stride=2))
+            self.fpn_convs.append(self._conv(used[-1] if first else out_channels, 3, stride=2))
+
+    def _conv(self, in_channels: int, kernel_size: int, stride: int = 1, with_norm: bool = True) -> ConvModule:
+        cfgs = self._cfgs if with_norm else LayerCfgs(**{**self._cfgs, 'norm_cfg': None})
+        return ConvModule(
+            in_channels,
+            self.out_channels,
+            kernel_size,
+            stride=stride,
+            padding=kernel_size // 2,
+            inplace=False,
+            **cfgs,
+        )
 
     def _end(self, start_level: int, end_level: int) -> int:
-        """One past the last backbone level used."""
-        num_ins, name = len(self.in_channels), type(self).__name__
+        """One past the last backbone level that is used."""
+        num_ins = len(self.in_channels)
         if end_level in (-1, num_ins - 1):
             if self.num_outs < num_ins - start_level:
-                raise ValueError(
-                    f'{name}: num_outs is at least the {num_ins - start_level} levels used, got {self.num_outs}'
+                raise InvalidValueError(
+                    f'num_outs is at least the {num_ins - start_level} levels used, got {self.num_outs}', key='num_outs'
                 )
             return num_ins
         if not start_level <= end_level < num_ins:
-            raise ValueError(f'{name}: end_level is from {start_level} to {num_ins - 1} or -1, got {end_level}')
+            raise InvalidValueError(
+                f'end_level is from {start_level} to {num_ins - 1} or -1, got {end_level}', key='end_level'
+            )
         if self.num_outs != end_level - start_level + 1:
-            raise ValueError(
-                f'{name}: with end_level={end_level}, num_outs is {end_level - start_level + 1}, got {self.num_outs}'
+            raise InvalidValueError(
+                f'with end_level={end_level}, num_outs is {end_level - start_level + 1}, got {self.num_outs}',
+                key='num_outs',
             )
         return end_level + 1
 
     def top_down(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """The backbone's levels as laterals, each with the coarser ones added."""
+        """Lateral features of the used levels, each with the coarser ones added."""
         used = slice(self.start_level, self.backbone_end_level)
         check_inputs(type(self).__name__, inputs, self.in_channels, used)
         laterals = [conv(inputs[self.start_level + level]) for level, conv in enumerate(self.lateral_convs)]
@@ -114,7 +152,7 @@ class FPN(BaseModule):
         return laterals
 
     def extend(self, inputs: Sequence[Tensor], laterals: list[Tensor], outs: list[Tensor]) -> tuple[Tensor, ...]:
-        """`outs` with further, coarser levels up to `num_outs`."""
+        """Add coarser levels to `outs`, up to `num_outs`."""
         num_extra = self.num_outs - len(outs)
         if not self.add_extra_convs:
             for _ in range(num_extra):
@@ -134,4 +172,26 @@ class FPN(BaseModule):
         """Backbone levels (B, C_l, H_l, W_l) -> `num_outs` levels (B, out_channels, ...), finest first."""
         laterals = self.top_down(inputs)
         outs = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
+        return self.extend(inputs, laterals, outs)
+
+
+@NECKS.register_module()
+class PAFPN(FPN):
+    """FPN with a second, bottom-up path (arXiv:1803.01534); its arguments, without `upsample_cfg`."""
+
+    def __init__(
+        self, in_channels: Sequence[int], out_channels: int, num_outs: int, **options: Unpack[PAFPNOptions]
+    ) -> None:
+        super().__init__(in_channels, out_channels, num_outs, **options)
+        steps = range(len(self.lateral_convs) - 1)
+        self.downsample_convs = ModuleList(self._conv(out_channels, 3, stride=2) for _ in steps)
+        self.pafpn_convs = ModuleList(self._conv(out_channels, 3) for _ in steps)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Backbone levels (B, C_l, H_l, W_l) -> `num_outs` levels (B, out_channels, ...), finest first."""
+        laterals = self.top_down(inputs)
+        path = [conv(lateral) for conv, lateral in zip(self.fpn_convs, laterals)]
+        for level, down in enumerate(self.downsample_convs):
+            path[level + 1] = path[level + 1] + down(path[level])
+        outs = [path[0], *(conv(level) for conv, level in zip(self.pafpn_convs, path[1:], strict=True))]
         return self.extend(inputs, laterals, outs)

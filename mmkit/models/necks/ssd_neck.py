@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, ModuleList, Sequential
-from mmkit.layers.init import InitCfg
-from mmkit.registry import NECKS
+from mmkit.errors import InvalidValueError
+from mmkit.layers import (
+    BaseModule,
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    InitCfg,
+    LayerCfgs,
+    ModuleList,
+    Sequential,
+)
+from mmkit.registry import NECKS, Cfg
 
-Cfg = Mapping[str, Any]
 RELU = dict(type='ReLU')
 DEFAULT_INIT = (
     dict(type='Xavier', distribution='uniform', layer='Conv2d'),
@@ -21,11 +27,11 @@ DEFAULT_INIT = (
 
 
 class L2Norm(nn.Module):
-    """Every position divided by its norm over the channels, times a learnable weight per channel (arXiv:1506.04579).
+    """Features normalised over the channels, times a learnable weight per channel (arXiv:1506.04579).
 
     Args:
         num_features: channels.
-        scale: where the weights start.
+        scale: initial weight.
         eps: added to the norm.
     """
 
@@ -42,17 +48,17 @@ class L2Norm(nn.Module):
 
 @NECKS.register_module()
 class SSDNeck(BaseModule):
-    """Further, coarser levels behind the backbone's, of which the first is normalised (arXiv:1512.02325).
+    """The levels of the backbone, the first of them normalised, and further, coarser ones (arXiv:1512.02325).
 
     Args:
         in_channels: channels of every level of the backbone.
         out_channels: channels of every level of the output, beginning with `in_channels`.
         level_strides, level_paddings: of the 3 x 3 convolution of every further level.
-        l2_norm_scale: where the scale of the first level starts; None or 0 leaves the level as it is.
+        l2_norm_scale: initial scale of the normalised first level; None or 0 for no normalisation.
         last_kernel_size: of the last level's convolution.
         use_depthwise: make these convolutions depthwise separable.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -72,17 +78,17 @@ class SSDNeck(BaseModule):
         super().__init__(init_cfg)
         given, num_extra = len(in_channels), len(out_channels) - len(in_channels)
         if num_extra < 1 or list(out_channels[:given]) != list(in_channels):
-            raise ValueError(
-                f'SSDNeck: out_channels begins with in_channels and has more, got {list(out_channels)} '
-                f'for {list(in_channels)}'
+            raise InvalidValueError(
+                f'out_channels begins with in_channels and has more, got {list(out_channels)} for {list(in_channels)}',
+                key='out_channels',
             )
-        if not len(level_strides) == len(level_paddings) == num_extra:
-            raise ValueError(
-                f'SSDNeck: level_strides and level_paddings have one value for each of the {num_extra} '
-                f'further levels, got {level_strides!r} and {level_paddings!r}'
-            )
+        for key, values in (('level_strides', level_strides), ('level_paddings', level_paddings)):
+            if len(values) != num_extra:
+                raise InvalidValueError(
+                    f'{key} has one value for each of the {num_extra} further levels, got {values!r}', key=key
+                )
         self.l2_norm = L2Norm(in_channels[0], l2_norm_scale) if l2_norm_scale else None
-        kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         self.extra_layers = ModuleList()
         for index, (stride, padding) in enumerate(zip(level_strides, level_paddings, strict=True)):
@@ -90,8 +96,8 @@ class SSDNeck(BaseModule):
             kernel_size = last_kernel_size if index == num_extra - 1 else 3
             self.extra_layers.append(
                 Sequential(
-                    ConvModule(source, target // 2, 1, **kinds),
-                    conv(target // 2, target, kernel_size, stride, padding, **kinds),
+                    ConvModule(source, target // 2, 1, **cfgs),
+                    conv(target // 2, target, kernel_size, stride=stride, padding=padding, **cfgs),
                 )
             )
 

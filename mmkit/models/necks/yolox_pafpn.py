@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule
+from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, InitCfg, LayerCfgs
 from mmkit.layers.csp_layer import BN, SWISH, CSPLayer
-from mmkit.layers.init import InitCfg
-from mmkit.models.necks.inputs import check_inputs
-from mmkit.registry import NECKS
+from mmkit.models.necks.fpn import check_inputs
+from mmkit.registry import NECKS, Cfg
 
-Cfg = Mapping[str, Any]
 DOUBLE = dict(scale_factor=2, mode='nearest')
 TORCH_DEFAULT = dict(
     type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
@@ -33,7 +30,7 @@ class YOLOXPAFPN(BaseModule):
         use_depthwise: make the 3 x 3 convolutions depthwise separable.
         upsample_cfg: arguments of nn.Upsample.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -50,21 +47,21 @@ class YOLOXPAFPN(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.in_channels = tuple(in_channels)
-        kinds: dict[str, Any] = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
 
         def csp(source: int, target: int) -> CSPLayer:
             return CSPLayer(
-                source, target, num_blocks=num_csp_blocks, add_identity=False, use_depthwise=use_depthwise, **kinds
+                source, target, num_blocks=num_csp_blocks, add_identity=False, use_depthwise=use_depthwise, **cfgs
             )
 
         steps = list(zip(in_channels, in_channels[1:]))
         self.upsample = nn.Upsample(**upsample_cfg)
-        self.reduce_layers = nn.ModuleList([ConvModule(coarse, fine, 1, **kinds) for fine, coarse in reversed(steps)])
+        self.reduce_layers = nn.ModuleList([ConvModule(coarse, fine, 1, **cfgs) for fine, coarse in reversed(steps)])
         self.top_down_blocks = nn.ModuleList([csp(2 * fine, fine) for fine, _ in reversed(steps)])
-        self.downsamples = nn.ModuleList([conv(fine, fine, 3, stride=2, padding=1, **kinds) for fine, _ in steps])
+        self.downsamples = nn.ModuleList([conv(fine, fine, 3, stride=2, padding=1, **cfgs) for fine, _ in steps])
         self.bottom_up_blocks = nn.ModuleList([csp(2 * fine, coarse) for fine, coarse in steps])
-        self.out_convs = nn.ModuleList([ConvModule(source, out_channels, 1, **kinds) for source in in_channels])
+        self.out_convs = nn.ModuleList([ConvModule(source, out_channels, 1, **cfgs) for source in in_channels])
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Backbone levels (B, C_l, H_l, W_l) -> (B, out_channels, H_l, W_l), finest first."""

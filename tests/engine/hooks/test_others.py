@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mmkit.apis import train_detector
-from mmkit.apis.train import prepare_training
 from mmkit.config import ConfigError
 from mmkit.datasets import build_dataloader
+from mmkit.dialects import read_recipe
+from mmkit.engine.assemble import assemble
 from mmkit.engine.hook import Hook
 from mmkit.engine.hooks.ema import EMAHook, ExpMomentumEMAHook, LinearMomentumEMAHook
 from mmkit.engine.hooks.logger import LoggerHook, ProgressHook
@@ -147,12 +148,12 @@ def test_without_its_hook_a_head_may_have_classes_to_spare(tmp_path, caplog):
     model.bbox_head.num_classes = 3
     hooked = toy_config(tmp_path, custom_hooks=[{'type': 'NumClassCheckHook'}])
     with pytest.raises(ConfigError, match='num_classes is 3, but ToyDataset has 2'):
-        prepare_training(model, ToyDataset(), hooked)
-    prepare_training(model, ToyDataset(), toy_config(tmp_path))
+        assemble(read_recipe(hooked), model, [ToyDataset()])
+    assemble(read_recipe(toy_config(tmp_path)), model, [ToyDataset()])
     assert 'num_classes is 3, but ToyDataset has 2' in caplog.text
     model.bbox_head.num_classes = 1
     with pytest.raises(ConfigError, match='num_classes is 1'):
-        prepare_training(model, ToyDataset(), toy_config(tmp_path))
+        assemble(read_recipe(toy_config(tmp_path)), model, [ToyDataset()])
 
 
 def test_classes_that_are_a_string(monkeypatch):

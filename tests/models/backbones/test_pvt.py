@@ -87,7 +87,7 @@ def test_version_two_has_norms_and_no_positions():
 
 
 def test_settings_of_another_number_of_stages_are_refused():
-    with pytest.raises(ValueError, match='num_stages is 2'):
+    with pytest.raises(ValueError, match='sr_ratios has one value for each of the 2 stages'):
         small(sr_ratios=[4, 2, 1])
 
 

@@ -187,7 +187,7 @@ def test_what_is_deployed_is_not_trained():
         model.switch_to_deploy()
         assert not model.training
         model(imgs)
-        with pytest.raises(RuntimeError, match=r'deployed.*is for inference.*deploy=False'):
+        with pytest.raises(ValueError, match=r'deployed.*is for inference.*deploy=False'):
             model.train()(imgs)
 
 
@@ -244,7 +244,7 @@ def test_freezing_and_norm_eval():
     assert not any(p.requires_grad for p in model.stem.parameters()) and model.stage_1[0].training
 
 
-def test_starting_weights():
+def test_initial_weights():
     model = RepVGG(SMALL, base_channels=8, norm_cfg=dict(type='BN', requires_grad=False))
     nn.init.zeros_(model.stage_2[1].branch_norm.weight)
     model.init_weights()

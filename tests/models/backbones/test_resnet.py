@@ -64,7 +64,7 @@ def test_frozen_stages_and_norm_eval():
 
 
 @pytest.mark.parametrize('depth, norm', [(18, 'bn2'), (50, 'bn3')])
-def test_starting_weights(depth, norm):
+def test_initial_weights(depth, norm):
     model = ResNet(depth, base_channels=4)
     model.init_weights()
     assert (getattr(model.layer1[0], norm).weight == 0).all() and (model.layer1[0].bn1.weight == 1).all()

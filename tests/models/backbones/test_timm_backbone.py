@@ -74,7 +74,7 @@ def test_channels_come_second(timm, features_only):
 def test_tokens_are_no_map(timm):
     imgs = torch.rand(1, 3, 160, 160)
     assert TIMMBackbone('test_vit', features_only=True)(imgs)[0].dim() == 4
-    with pytest.raises(ValueError, match='test_vit gives .* which are no maps'):
+    with pytest.raises(ValueError, match='test_vit returns .* which are no feature maps'):
         TIMMBackbone('test_vit')(imgs)
 
 
@@ -99,7 +99,7 @@ def test_unknown_arguments_are_named(timm, features_only):
     ('arguments', 'words'),
     [
         (dict(model_name='resnet81'), "has no model 'resnet81'; the nearest: .*resnet18"),
-        (dict(out_indices=(1,)), 'out_indices is for features_only=True'),
+        (dict(out_indices=(1,)), 'out_indices needs features_only=True'),
         (dict(features_only=True, out_indices=(1, 9)), r'resnet18 has no stages out_indices=\(1, 9\)'),
         (dict(features_only=True, checkpoint_path='a.pth'), 'pretrained_cfg_overlay'),
         (dict(pretrained=True, checkpoint_path='a.pth'), 'one of pretrained, checkpoint_path and init_cfg'),
@@ -155,7 +155,7 @@ def test_weights_stay_when_the_detector_starts(weights):
     ],
 )
 def test_pretrained_without_weights_is_an_error(timm, overlay, words):
-    with pytest.raises(OSError, match=f'weights of test_resnet cannot be had: .*{words}.*pretrained=False'):
+    with pytest.raises(OSError, match=f'weights of test_resnet cannot be downloaded: .*{words}.*pretrained=False'):
         TIMMBackbone('test_resnet', pretrained=True, pretrained_cfg_overlay=overlay)
 
 
@@ -164,7 +164,9 @@ def test_a_failing_download_is_an_error(timm, monkeypatch):
         raise ConnectionResetError('the line is dead')
 
     monkeypatch.setattr('timm.models._builder.load_state_dict_from_hf', no_network)
-    with pytest.raises(OSError, match='weights of resnet18 cannot be had: ConnectionResetError the line is dead'):
+    with pytest.raises(
+        OSError, match='weights of resnet18 cannot be downloaded: ConnectionResetError the line is dead'
+    ):
         TIMMBackbone('resnet18', features_only=True, pretrained=True)
 
 

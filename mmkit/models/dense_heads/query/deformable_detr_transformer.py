@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.layers import BaseModule, xavier_init
-from mmkit.layers.deformable_attention import MultiScaleDeformableAttention, Sampling
+from mmkit.layers import BaseModule, MultiScaleDeformableAttention, Sampling, xavier_init
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmkit.layers import BaseModule, freeze_batch_norm
 from mmkit.layers.init import InitCfg
-from mmkit.models.backbones.residual_blocks import BlockSettings, ResidualBlock, build_stage
+from mmkit.models.backbones.init_cfg import resolve_init_cfg
+from mmkit.models.backbones.residual_blocks import BlockSettings, build_stage
 from mmkit.models.backbones.resnet import BN, ResNet
-from mmkit.models.backbones.starting_weights import starting_weights
 from mmkit.registry import SHARED_HEADS
 
 Cfg = Mapping[str, Any]
@@ -48,29 +48,23 @@ class ResLayer(BaseModule):
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(starting_weights('ResLayer', pretrained, init_cfg))
+        super().__init__(resolve_init_cfg(pretrained, init_cfg))
         if depth not in ResNet.arch:
             raise ValueError(f'ResLayer: depth is one of {sorted(ResNet.arch)}, got {depth!r}')
         self.norm_eval, self.stage = norm_eval, stage
         block, stage_blocks = ResNet.arch[depth]
-        settings = BlockSettings(norm_cfg, style, with_cp, dcn=dcn)
         planes = 64 * 2**stage
-
-        def make_block(channels: int, stride: int, downsample: nn.Module | None) -> ResidualBlock:
-            return block(channels, planes, planes * block.expansion, stride, dilation, downsample, 1, settings)
-
-        self.add_module(
-            f'layer{stage + 1}',
-            build_stage(
-                make_block,
-                planes // 2 * block.expansion,
-                planes * block.expansion,
-                stage_blocks[stage],
-                stride,
-                False,
-                settings,
-            ),
+        settings = BlockSettings(
+            width=planes,
+            out_channels=planes * block.expansion,
+            norm_cfg=norm_cfg,
+            dilation=dilation,
+            style=style,
+            with_cp=with_cp,
+            dcn=dcn,
         )
+        layer = build_stage(block, planes // 2 * block.expansion, stage_blocks[stage], stride, settings)
+        self.add_module(f'layer{stage + 1}', layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (K, C, h, w) -> (K, 2 C, h / stride, w / stride)."""

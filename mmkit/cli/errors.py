@@ -1,0 +1,37 @@
+"""The end of a command that fails: one line for a mistake of its user, a traceback for anything else."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmkit.errors import UserError
+from mmkit.utils.logging import log_traceback
+
+
+@contextmanager
+def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Leave with status 2 and one line on stderr after a mistake that the user can mend; other errors go on.
+
+    The traceback of both is in the log file, if there is one.
+    """
+    try:
+        yield
+    except (UserError, OSError, FloatingPointError, ValueError, TypeError) as error:
+        path = log_traceback(error)
+        # A message of code that knows nothing of configs may be of a fault in that code.
+        is_foreign = error.__cause__ is not None and str(error.__cause__) in str(error)
+        hint = f' (traceback: {path or "with --work-dir in its log"})' if is_foreign else ''
+        parser.exit(2, f'{parser.prog}: {one_line(error)}{hint}\n')
+    except Exception as error:
+        log_traceback(error)
+        raise
+
+
+def one_line(error: Exception) -> str:
+    """The message; of an error in a worker of a loader, whose message is a whole traceback, the last line of that."""
+    message = ' '.join([str(error), *getattr(error, '__notes__', [])])
+    if 'Original Traceback' in message:
+        message = message.strip().splitlines()[-1].partition(': ')[2]
+    return message or type(error).__name__

@@ -1,0 +1,199 @@
+"""A trial before a training or a test: one sample is made and goes through the model, so that mistakes show at once.
+
+Its errors name the part of the config that they come from. Weights, buffers and random numbers are as before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.config import ConfigDict
+from mmkit.config.explain import texts_for_numbers
+from mmkit.datasets import SeededDataset, collate
+from mmkit.dialects.recipe import DatasetConfig
+from mmkit.engine.predict import predict_views
+from mmkit.engine.rng import preserved_rng
+from mmkit.errors import ConfigError, UserError
+from mmkit.registry import located
+from mmkit.structures import Batch
+from mmkit.utils.logging import get_logger
+
+
+def dry_run_training(
+    model: nn.Module, dataset: SeededDataset, dataset_cfg: DatasetConfig | None, model_cfg: ConfigDict | None
+) -> None:
+    """Compute the losses of the first sample.
+
+    Args:
+        model: a detector or classifier; it is in training mode meanwhile, but for its batch norms, which cannot take
+            statistics of a single image.
+        dataset: of the training.
+        dataset_cfg, model_cfg: configs from which the two were built, for messages.
+
+    Raises:
+        UserError: naming the key, its file and its line.
+    """
+    if not len(dataset):
+        return
+    with preserved_rng(), _preserved_state(model), torch.no_grad():
+        batch = _first_batch(dataset, dataset_cfg)
+        model.train()
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        with model_parts_named(model, model_cfg):
+            model(batch.to(next(model.parameters()).device))
+
+
+def dry_run_prediction(
+    model: nn.Module, dataset: SeededDataset, dataset_cfg: DatasetConfig | None, model_cfg: ConfigDict | None
+) -> None:
+    """Predict the first image of a validation or test dataset; arguments and errors as in `dry_run_training`."""
+    if not len(dataset):
+        return
+    with preserved_rng(), _preserved_state(model):
+        views = _first_batch(dataset, dataset_cfg)
+        first = views if isinstance(views, Batch) else views[0]
+        if first.gts is not None:
+            name = dataset_cfg._path if isinstance(dataset_cfg, ConfigDict) else 'the dataset'
+            get_logger().warning(
+                '%s gives ground truth as data.train does: a test wants a pipeline of its own, whose flips are undone '
+                '(MultiScaleFlipAug)',
+                name,
+            )
+        model.eval()
+        with model_parts_named(model, model_cfg):
+            predict_views(model, views)
+
+
+@contextmanager
+def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None]:
+    """Errors inside name the part of the model that was at work: its key in the config, file and lines.
+
+    Running out of memory is no mistake in a certain part and stays as it is.
+
+    Raises:
+        UserError: the part's own, completed by its place; or a ConfigError with any other error as its cause.
+    """
+    part = ModuleTracker(model)
+    try:
+        with part.following():
+            yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if cfg is None:
+            raise
+        with located(_config_of(part.name, cfg)):
+            if isinstance(error, UserError):
+                raise
+            raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
+
+
+class ModuleTracker:
+    """Name of the module of a model that is at work, or was last.
+
+    Attributes:
+        name: of the innermost module whose `forward` runs. A model's own code calls methods of its heads, such as
+            `loss`, after their `forward`: there it is the module that has ended last.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._running: list[str] = []
+        self._ended = ''
+
+    @property
+    def name(self) -> str:
+        return (self._running[-1] if self._running else '') or self._ended
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Follow the calls of the modules inside of this block."""
+        handles = []
+        for name, module in self.model.named_modules():
+            handles.append(module.register_forward_pre_hook(self._enter(name)))
+            handles.append(module.register_forward_hook(self._leave(name)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._running.append(name)
+
+        return enter
+
+    def _leave(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self._running.pop()
+            self._ended = name
+
+        return leave
+
+
+def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Any:
+    """The first sample, or its views, as a batch of one."""
+    parts = [cfg] if isinstance(cfg, Mapping) else list(cfg or [])[:1]
+    cfg = parts[0] if parts else ConfigDict()
+    with located(cfg):
+        try:
+            return collate([dataset[0]])
+        except UserError as error:
+            error.key = error.key or _folder_in(str(error), cfg)
+            raise
+        except Exception as error:
+            message = str(error) if isinstance(error, OSError) else f'{type(error).__name__}: {error}'
+            raise ConfigError(message, _folder_in(message, cfg)) from error
+
+
+def _folder_in(message: str, cfg: Mapping[str, Any]) -> str | None:
+    """The key of a dataset that names the folder of a file in a message: that of the longest, if several do."""
+    keys = [key for key, value in cfg.items() if isinstance(value, str) and os.sep in f'{value}/' and value in message]
+    return max(keys, key=lambda key: len(cfg[key]), default=None)
+
+
+def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
+    """The innermost config on the way to the module `path`: layers of a neck have none of their own."""
+    value: Any = cfg
+    for part in path.split('.'):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, (list, tuple)) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            break
+        if isinstance(value, ConfigDict):
+            cfg = value
+    return cfg
+
+
+def _hint_at_texts(cfg: ConfigDict) -> str:
+    texts = [
+        f'{leaf.path}{f" at {leaf.origin}" if leaf.origin else ""} is the text {leaf.value!r}'
+        for leaf in texts_for_numbers(cfg)
+    ]
+    return f' ({"; ".join(texts)}: is a number meant?)' if texts else ''
+
+
+@contextmanager
+def _preserved_state(model: nn.Module) -> Iterator[None]:
+    """Modes and buffers of all modules are afterwards as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers: Sequence[tuple[Tensor, Tensor]] = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)

@@ -1,0 +1,121 @@
+"""Normalisation of images on the device of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from mmkit.errors import InvalidValueError
+from mmkit.registry import DATA_PREPROCESSORS
+from mmkit.structures import Batch, ImageMeta
+
+
+@DATA_PREPROCESSORS.register_module()
+class DataPreprocessor(nn.Module):
+    """Makes float images of the pixels of a batch: (img - mean) / std, which the transform `Normalize` does otherwise.
+
+    Images whose meta has an `img_norm_cfg` have been normalised already and stay as they are. It has neither parameters
+    nor persistent buffers, so that names in checkpoints are those of the rest of the model.
+
+    Args:
+        mean, std: one number a channel, in the order of the result; without them values stay as they are.
+        bgr_to_rgb: reverse the order of the channels first.
+        pad_value: of the padding around an image, behind the normalisation.
+
+    Raises:
+        InvalidValueError: if only one of mean and std is given, they differ in length, or std isn't above 0.
+    """
+
+    mean: Tensor  # (C or 1, 1, 1)
+    inverse_std: Tensor  # (C or 1, 1, 1)
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr_to_rgb: bool = False,
+        pad_value: float = 0,
+    ) -> None:
+        super().__init__()
+        means, stds = (np.array(each or [], dtype=np.float32) for each in (mean, std))
+        if means.shape != stds.shape or not (stds > 0).all():
+            raise InvalidValueError(f'mean and std are one number a channel, std above 0; got {mean} and {std}', 'std')
+        self.is_identity = mean is None and not bgr_to_rgb
+        self.bgr_to_rgb = bgr_to_rgb
+        self.pad_value = pad_value
+        means, stds = (means, stds) if len(means) else (np.zeros(1, np.float32), np.ones(1, np.float32))
+        self.img_norm_cfg = dict(mean=means, std=stds, to_rgb=bgr_to_rgb)
+        inverse = (1 / stds.astype(np.float64)).astype(np.float32)
+        self.register_buffer('mean', torch.from_numpy(means).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer('inverse_std', torch.from_numpy(inverse).reshape(-1, 1, 1), persistent=False)
+
+    def forward(self, batch: Batch) -> Batch:
+        """The batch on the device of the model, with float32 images; `img_norm_cfg` of the metas says what was done."""
+        batch = batch.to(self.mean.device, non_blocking=True)
+        imgs = batch.imgs.float()  # (B, C, H, W)
+        chosen = [number for number, meta in enumerate(batch.metas) if meta.img_norm_cfg is None]
+        if self.is_identity or not chosen:
+            return replace(batch, imgs=imgs)
+        metas = list(batch.metas)
+        if len(chosen) == len(metas):
+            imgs = self._normalize(imgs, metas)
+        else:
+            rows = torch.tensor(chosen, device=imgs.device)
+            imgs = imgs.index_copy(0, rows, self._normalize(imgs[rows], [metas[number] for number in chosen]))
+        for number in chosen:
+            metas[number] = replace(metas[number], img_norm_cfg=self.img_norm_cfg)
+        return replace(batch, imgs=imgs, metas=metas)
+
+    def _normalize(self, imgs: Tensor, metas: Sequence[ImageMeta]) -> Tensor:
+        channels = imgs.shape[1]
+        if len(self.mean) not in (1, channels) or (self.bgr_to_rgb and channels != 3):
+            raise InvalidValueError(f'images have {channels} channels, mean and std have {len(self.mean)} numbers')
+        if self.bgr_to_rgb:
+            imgs = imgs.flip(1)
+        imgs = (imgs - self.mean) * self.inverse_std
+        for img, meta in zip(imgs, metas):
+            height, width = meta.norm_shape or meta.pad_shape
+            img[:, height:] = self.pad_value
+            img[:, :, width:] = self.pad_value
+        return imgs
+
+
+@DATA_PREPROCESSORS.register_module()
+class DetDataPreprocessor(DataPreprocessor):
+    """mmdetection 3.x's preprocessing: normalises, and pads a batch to a multiple of a size.
+
+    Args:
+        mean, std: one number a channel, in the order of the result; without them values stay as they are.
+        pad_size_divisor: height and width of the batch become multiples of it; `pad_shape` of each image is that of the
+            batch.
+        pad_value: of the padding, behind the normalisation.
+        bgr_to_rgb, rgb_to_bgr: reverse the order of the channels first; one of them at most.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        pad_size_divisor: int = 1,
+        pad_value: float = 0,
+        bgr_to_rgb: bool = False,
+        rgb_to_bgr: bool = False,
+    ) -> None:
+        if bgr_to_rgb and rgb_to_bgr:
+            raise InvalidValueError('bgr_to_rgb and rgb_to_bgr exclude each other', 'rgb_to_bgr')
+        if pad_size_divisor < 1:
+            raise InvalidValueError(f'pad_size_divisor is at least 1, got {pad_size_divisor}', 'pad_size_divisor')
+        super().__init__(mean, std, bgr_to_rgb=bgr_to_rgb or rgb_to_bgr, pad_value=pad_value)
+        self.pad_size_divisor = pad_size_divisor
+
+    def forward(self, batch: Batch) -> Batch:
+        batch = super().forward(batch)
+        down, right = (-edge % self.pad_size_divisor for edge in batch.imgs.shape[-2:])
+        imgs = pad(batch.imgs, (0, right, 0, down), value=self.pad_value) if down or right else batch.imgs
+        size = imgs.shape[-2], imgs.shape[-1]
+        return replace(batch, imgs=imgs, metas=[replace(meta, pad_shape=size) for meta in batch.metas])

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.config import Config
+from mmkit.engine.dry_run import dry_run_prediction, dry_run_training, model_parts_named
+from mmkit.errors import InvalidValueError, UserError
+from tests.engine.toys import ToyDataset, toy_model
+
+CONFIG = """model = dict(
+    type='Net',
+    neck=dict(type='Neck', in_channels=4),
+    heads=[dict(type='Head'), dict(type='Head')],
+)
+"""
+
+
+class Head(nn.Module):
+    def forward(self, feats):
+        if feats.shape[1] == 5:
+            raise KeyError('five')
+        return feats
+
+    def loss(self, outs):
+        raise InvalidValueError('no target')
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.neck = nn.Sequential(nn.Conv2d(4, 5, 1))
+        self.heads = nn.ModuleList([nn.Identity(), Head()])
+
+    def forward(self, imgs):
+        if len(imgs) == 0:
+            raise ValueError('no image')
+        feats = imgs if imgs.shape[1] == 6 else self.neck(imgs)
+        outs = self.heads[1](self.heads[0](feats))
+        return self.heads[1].loss(outs)
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    (tmp_path / 'cfg.py').write_text(CONFIG)
+    return Config.fromfile(tmp_path / 'cfg.py').model
+
+
+@pytest.mark.parametrize(
+    ('shape', 'message'),
+    [
+        ((1, 3, 2, 2), r'RuntimeError: .*3 channels instead \[model\.neck at \S*cfg\.py:3\]'),
+        ((1, 4, 2, 2), r"KeyError: 'five' \[model\.heads\.1 at \S*cfg\.py:4\]"),
+        ((0, 4, 2, 2), r'ValueError: no image \[model at \S*cfg\.py:2-4\]'),
+        ((1, 6, 2, 2), r'no target \[model\.heads\.1 at \S*cfg\.py:4\]'),
+    ],
+)
+def test_the_innermost_part_that_has_a_config_is_named(cfg, shape, message):
+    model = Net()
+    with pytest.raises(UserError, match=f'^{message}$'), model_parts_named(model, cfg):
+        model(torch.zeros(shape))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_texts_that_look_like_numbers_are_mentioned(cfg):
+    cfg.neck.out_channels = '256'
+    with pytest.raises(UserError, match="model.neck.out_channels .*is the text '256': is a number meant"):
+        with model_parts_named(Net(), cfg):
+            raise TypeError('unsupported operand')
+
+
+def test_errors_without_a_place_stay_as_they_are(cfg):
+    model = Net()
+    with pytest.raises(ValueError, match='^no image$'), model_parts_named(model, None):
+        model(torch.zeros(0, 4, 2, 2))
+    with pytest.raises(torch.OutOfMemoryError, match='^full$'), model_parts_named(model, cfg):
+        raise torch.OutOfMemoryError('full')
+
+
+@pytest.mark.parametrize('dry_run', [dry_run_training, dry_run_prediction])
+def test_nothing_is_left_of_a_dry_run(dry_run):
+    model, dataset = toy_model(), ToyDataset()
+    model.train()
+    model.bn.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    dry_run(model, dataset, None, None)
+    assert torch.equal(torch.rand(3), expected)
+    assert dataset.loaded == [0]
+    assert model.training and not model.bn.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(param.grad is None for param in model.parameters())
+
+
+def test_an_empty_dataset_is_left_to_the_runner():
+    dry_run_training(toy_model(), ToyDataset(0), None, None)
