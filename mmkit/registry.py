@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mmkit.config.config_dict import ConfigDict
-from mmkit.config.explain import spells_number
+from mmkit.config.explain import spelled_number
 from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
@@ -20,7 +20,23 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from mmkit.protocols import DenseHead, Metric, Transform
+    from mmkit.protocols import (
+        Assigner,
+        BBoxHead,
+        BoxCoder,
+        BoxSampler,
+        ClassificationHead,
+        DenseHead,
+        IoUCalculator,
+        MaskHead,
+        MatchCost,
+        Metric,
+        PriorGenerator,
+        RoIExtractor,
+        RoIHead,
+        SemanticHead,
+        Transform,
+    )
 
 # The way of a user's class into a registry, for messages.
 _OWN_CLASS = (
@@ -159,7 +175,7 @@ def build_from_cfg(
             target = registry.get(target)
         elif not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        _check_arguments(target, arguments)
+        check_arguments(target, arguments)
         made: T = _call(target, arguments)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
@@ -176,8 +192,9 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         raise
     except (ValueError, TypeError) as error:
         for key, value in arguments.items():
-            if isinstance(value, str) and spells_number(value):
-                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {float(value)!r}'
+            number = spelled_number(value)
+            if number is not None:
+                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
                 raise InvalidTypeError(message, key) from error
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
@@ -216,7 +233,7 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def _check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
     parameters = _parameters(target)
     if parameters is None:
@@ -288,7 +305,7 @@ def _place(target: Callable[..., Any]) -> str:
 
 BACKBONES: Registry[nn.Module] = Registry('backbone')
 NECKS: Registry[nn.Module] = Registry('neck')
-ROI_EXTRACTORS: Registry[nn.Module] = Registry('roi extractor')
+ROI_EXTRACTORS: Registry[RoIExtractor] = Registry('roi extractor')
 SHARED_HEADS: Registry[nn.Module] = Registry('shared head')
 LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
@@ -297,12 +314,12 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
-DENSE_HEADS: Registry[DenseHead] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
-ROI_HEADS: Registry[nn.Module] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
-BBOX_HEADS: Registry[nn.Module] = Registry('box head', HEADS)
-MASK_HEADS: Registry[nn.Module] = Registry('mask head', HEADS)
-SEMANTIC_HEADS: Registry[nn.Module] = Registry('semantic head', HEADS)
-CLS_HEADS: Registry[nn.Module] = Registry('classification head', HEADS)
+DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
+BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
+MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
+SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
+CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
@@ -320,12 +337,12 @@ TRANSFORMER: Registry[Any] = Registry('transformer')
 TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
 TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
-PRIOR_GENERATORS: Registry[Any] = Registry('prior generator')
-BBOX_ASSIGNERS: Registry[Any] = Registry('box assigner')
-BBOX_SAMPLERS: Registry[Any] = Registry('box sampler')
-BBOX_CODERS: Registry[Any] = Registry('box coder')
-IOU_CALCULATORS: Registry[Any] = Registry('IoU calculator')
-MATCH_COSTS: Registry[Any] = Registry('match cost')
+PRIOR_GENERATORS: Registry[PriorGenerator] = Registry('prior generator')
+BBOX_ASSIGNERS: Registry[Assigner] = Registry('box assigner')
+BBOX_SAMPLERS: Registry[BoxSampler] = Registry('box sampler')
+BBOX_CODERS: Registry[BoxCoder] = Registry('box coder')
+IOU_CALCULATORS: Registry[IoUCalculator] = Registry('IoU calculator')
+MATCH_COSTS: Registry[MatchCost] = Registry('match cost')
 
 DATASETS: Registry[Any] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')

@@ -19,7 +19,7 @@ from mmkit.dialects import Recipe, read_recipe
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.assemble import require_model, set_classes
 from mmkit.engine.checkpoint import load_checkpoint
-from mmkit.engine.predict import evaluating, predict_views
+from mmkit.engine.predict import eval_mode, predict_views
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.models import build_detector
 from mmkit.registry import DATASETS
@@ -103,7 +103,7 @@ def inference_detector(
     steps = inference_pipeline(read_recipe(cfg, training=False).test.dataset)
     pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
     predictions: list[Prediction] = []
-    with evaluating(model):
+    with eval_mode(model):
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             samples = [pipelines[isinstance(img, np.ndarray)](_raw_sample(img)) for img in chunk]

@@ -1,16 +1,15 @@
 """Boxes: priors, assigners, samplers, coders, overlaps. Tensors in, tensors out."""
 
 from mmkit.bbox import assigners, coders, priors, samplers
-from mmkit.bbox.assigners import Assignment
 from mmkit.bbox.boxes import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
 from mmkit.bbox.iou import BboxOverlaps2D, bbox_overlaps
 from mmkit.bbox.post_processing import multiclass_nms
-from mmkit.bbox.samplers import Samples
+from mmkit.structures import Assignment, SamplingResult
 
 __all__ = [
     'Assignment',
     'BboxOverlaps2D',
-    'Samples',
+    'SamplingResult',
     'assigners',
     'bbox2distance',
     'bbox_overlaps',

@@ -1,12 +1,14 @@
-"""How much two boxes overlap."""
+"""Overlaps of boxes."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import IOU_CALCULATORS
 
 OverlapMode = Literal['iou', 'iof', 'giou']
@@ -96,7 +98,6 @@ class BboxOverlaps2D:
         return overlaps if overlaps.is_cuda else overlaps.float()
 
 
-def build_iou_calculator(cfg: object) -> BboxOverlaps2D:
+def build_iou_calculator(cfg: Mapping[str, Any] | IoUCalculator | None) -> IoUCalculator:
     """From a config, an object, or None for the usual `BboxOverlaps2D`."""
-    calculator: BboxOverlaps2D = BboxOverlaps2D() if cfg is None else IOU_CALCULATORS.build(cfg)
-    return calculator
+    return BboxOverlaps2D() if cfg is None else IOU_CALCULATORS.build(cfg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,17 @@ from torch import nn
 
 from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import check_output_file, predict_dataset, write_outputs
-from mmkit.datasets import CocoDataset, CustomDataset, SeededDataset
+from mmkit.datasets import CocoDataset, CustomDataset, SeededDataset, build_metrics
 from mmkit.dialects import Recipe
 from mmkit.engine.assemble import build_eval_dataset, build_loader, require_model, set_classes
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.dry_run import dry_run_prediction
-from mmkit.engine.evaluation import check_evaluation, check_masks
 from mmkit.engine.hooks.checks import check_num_classes
-from mmkit.engine.predict import Visit
+from mmkit.engine.predict import Visit, check_masks, collect_figures
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
+from mmkit.protocols import Metric
 from mmkit.structures import ImageMeta, Prediction
 from mmkit.utils import dist
 from mmkit.utils.env import resolve_device
@@ -39,11 +39,11 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     for message in recipe.unread:
         get_logger().warning(message)
     dataset = build_eval_dataset(recipe.test, recipe.source('test'))
-    evaluation = _evaluation(args, recipe)
-    _check_use(args, evaluation, dataset)
+    _check_use(args, dataset)
+    metrics = build_metrics(dataset, **_evaluation(args, recipe)) if args.eval else []
     model = load_model(recipe, args.checkpoint, dataset)
     if args.eval:
-        check_masks(model, args.eval)
+        check_masks(model, metrics)
         check_num_classes(model, dataset)
     model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
     dry_run_prediction(model, dataset, recipe.test.dataset, recipe.model)
@@ -51,9 +51,10 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
         get_logger().info('%d batch norms folded into convolutions', fuse_conv_bn(model.eval()))
     distributed = args.launcher != 'none'
     loader = build_loader(dataset, recipe.test, distributed)
-    outputs = predict_dataset(model, loader, distributed, _drawer(args, model))
+    outputs = predict_dataset(model, loader, distributed, _visit(_drawer(args, model), metrics))
+    figures = collect_figures(metrics)
     if dist.is_main():
-        _use(args, outputs, dataset, evaluation)
+        _use(args, outputs, dataset, figures)
     dist.leave()
     return 0
 
@@ -81,7 +82,7 @@ def load_model(recipe: Recipe, checkpoint: str, dataset: SeededDataset) -> nn.Mo
 
 
 def _evaluation(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
-    """Arguments of `dataset.evaluate`: those of the config, but for its metric, and those of the command line."""
+    """Arguments of `build_metrics`: those of the config, but for its metric, and those of the command line."""
     options: dict[str, Any] = {} if recipe.evaluation is None else dict(recipe.evaluation.arguments)
     options |= args.eval_options or {}
     if args.metric_options:
@@ -89,7 +90,7 @@ def _evaluation(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     return {**options, 'metric': args.eval}
 
 
-def _check_use(args: argparse.Namespace, evaluation: dict[str, Any], dataset: SeededDataset) -> None:
+def _check_use(args: argparse.Namespace, dataset: SeededDataset) -> None:
     """Before the test, not after it.
 
     Raises:
@@ -98,8 +99,6 @@ def _check_use(args: argparse.Namespace, evaluation: dict[str, Any], dataset: Se
     kind = type(dataset).__name__
     if args.metric_options and isinstance(dataset, CustomDataset):
         raise InvalidValueError(f'--metric-options is for classifiers, {kind} takes --eval-options')
-    if args.eval:
-        check_evaluation(dataset, evaluation)
     if args.format_only:
         if not isinstance(dataset, CocoDataset):
             raise InvalidValueError(f'--format-only: {kind} has no files for a test server, use --out')
@@ -126,8 +125,20 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
     return draw
 
 
-def _use(args: argparse.Namespace, outputs: Sequence[Prediction], dataset: Any, evaluation: dict[str, Any]) -> None:
-    """Write, format or evaluate the predictions."""
+def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
+    def visit(meta: ImageMeta, prediction: Prediction) -> None:
+        for metric in metrics:
+            metric.process([meta], [prediction])
+        if draw is not None:
+            draw(meta, prediction)
+
+    return visit
+
+
+def _use(
+    args: argparse.Namespace, outputs: Sequence[Prediction], dataset: Any, figures: Mapping[str, float | str]
+) -> None:
+    """Write or format the predictions, and write their figures."""
     log = get_logger()
     if args.out:
         write_outputs(args.out, outputs, dataset)
@@ -139,7 +150,6 @@ def _use(args: argparse.Namespace, outputs: Sequence[Prediction], dataset: Any, 
     if args.show_dir:
         log.info('drawings are in %s', args.show_dir)
     if args.eval:
-        figures = dataset.evaluate(outputs, logger=log, **evaluation)
         values = {name: value if isinstance(value, str) else float(value) for name, value in figures.items()}
         print(json.dumps(values))
         if args.work_dir:

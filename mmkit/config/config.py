@@ -40,7 +40,7 @@ class Config(ConfigDict):
                 `custom_imports`. Without it, reading a config executes nothing.
 
         Raises:
-            FileNotFoundError: the file or one of its bases doesn't exist.
+            MissingFileError: the file or one of its bases doesn't exist.
             ConfigError: the config is wrong; UnsafeConfigError: it needs `trust`.
         """
         filename = os.fspath(filename)
@@ -50,7 +50,7 @@ class Config(ConfigDict):
 
     @classmethod
     def fromstring(cls, text: str, file_format: str = '.py', trust: bool = False) -> Config:
-        """Read a config from its text; `file_format` is `.py`, `.yaml` or `.json`, bases are relative to the cwd."""
+        """Read a config from text in the format of a `.py`, `.yaml` or `.json` file; bases are relative to the cwd."""
         loaded = load(f'<string>{file_format}', trust, text)
         import_custom_modules(loaded.values, trust)
         return cls(loaded.values, None, text)
@@ -88,8 +88,8 @@ class Config(ConfigDict):
             source: what later messages name as the origin of these values.
 
         Raises:
-            IndexError: an index outside a list.
-            TypeError: a key inside something that is neither a dict nor a list.
+            InvalidIndexError: an index outside a list.
+            InvalidTypeError: a key inside something that is neither a dict nor a list.
         """
         set_options(self, options, Origin(source))
 

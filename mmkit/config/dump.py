@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict
+from mmkit.errors import InvalidTypeError, InvalidValueError
 
 WIDTH = 110
 INDENT = '    '
@@ -21,8 +22,8 @@ def write(cfg: ConfigDict, path: str) -> None:
     """Write a config in the format of the file's suffix.
 
     Raises:
-        ValueError: the suffix is none of `.py`, `.yaml`, `.yml`, `.json`.
-        TypeError: a value that no config file can hold.
+        InvalidValueError: the suffix is none of `.py`, `.yaml`, `.yml`, `.json`.
+        InvalidTypeError: a value that no config file can hold.
     """
     suffix = os.path.splitext(path)[1]
     if suffix == '.py':
@@ -34,7 +35,7 @@ def write(cfg: ConfigDict, path: str) -> None:
 
         text = yaml.safe_dump(_plain(cfg), sort_keys=False)
     else:
-        raise ValueError(f'a config is written to .py, .yaml, .yml or .json, got {path!r}')
+        raise InvalidValueError(f'a config is written to .py, .yaml, .yml or .json, got {path!r}')
     with open(path, 'w', encoding='utf-8') as file:
         file.write(text)
 
@@ -43,13 +44,13 @@ def to_python(cfg: ConfigDict) -> str:
     """A config as assignments that read back to an equal config.
 
     Raises:
-        ValueError: a top-level key that is not a Python name.
-        TypeError: a value that cannot be written as an expression.
+        InvalidValueError: a top-level key that is not a Python identifier.
+        InvalidTypeError: a value that cannot be written as an expression.
     """
     lines = []
     for key, value in cfg.items():
         if not _is_name(key) or key.startswith('__') or key == '_base_':
-            raise ValueError(f'top-level key {key!r} is no name that Python source can set: write yaml or json')
+            raise InvalidValueError(f'top-level key {key!r} is not a Python identifier: write yaml or json')
         lines.append(f'{key} = {_layout(_source(value, key), "", len(key) + 3)}\n')
     return ''.join(lines)
 
@@ -59,7 +60,7 @@ class _Group:
     """Source in brackets, an item a line where one line is too short."""
 
     opening: str
-    items: list[tuple[str, str | _Group]]  # what stands before an item (`key=`), and the item
+    items: list[tuple[str, str | _Group]]  # the text before an item (`key=`), and the item
     closing: str
 
 
@@ -110,7 +111,7 @@ def _atom(value: Any, path: str) -> str:
         return repr(f'{value.__module__}.{value.__qualname__}')
     if hasattr(value, 'item') and not getattr(value, 'shape', ()):  # a NumPy scalar
         return _atom(value.item(), path)
-    raise TypeError(f'{path}: {type(value).__name__} {value!r} cannot be written into a config')
+    raise InvalidTypeError(f'{path}: {type(value).__name__} {value!r} cannot be written into a config')
 
 
 def _is_name(key: Any) -> bool:

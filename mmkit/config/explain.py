@@ -1,4 +1,4 @@
-"""The leaves of a config, where each was written, and what differs between two configs."""
+"""The leaves of a config with their origins, and the differences of two configs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ def leaves(value: Any, path: str = '', origin: Origin | None = None) -> Iterator
 
 def texts_for_numbers(value: ConfigDict) -> Iterator[Leaf]:
     """The leaves that are texts and look like numbers: YAML reads `1e-4` as text, and `1.0e-4` as a number."""
-    return (leaf for leaf in leaves(value, value._path) if isinstance(leaf.value, str) and spells_number(leaf.value))
+    return (leaf for leaf in leaves(value, value._path) if spelled_number(leaf.value) is not None)
 
 
-def spells_number(text: str) -> bool:
-    """Whether a text could be a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def spelled_number(value: object) -> int | float | None:
+    """The number that a text spells; None if it spells none, or is no text."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                pass
+    return None
 
 
 def differences(first: ConfigDict, second: ConfigDict) -> Iterator[tuple[Leaf | None, Leaf | None]]:

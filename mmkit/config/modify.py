@@ -7,6 +7,11 @@ from copy import deepcopy
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert, merge, untangle
+from mmkit.errors import InvalidTypeError, UnknownNameError, UserError
+
+
+class InvalidIndexError(UserError, IndexError):
+    """An index of a dotted key that is outside its list."""
 
 
 def find(cfg: ConfigDict, path: str) -> tuple[Any, Any]:
@@ -23,7 +28,7 @@ def find(cfg: ConfigDict, path: str) -> tuple[Any, Any]:
         if isinstance(value, (list, tuple)):
             key = _index(value, part, path)
         elif not isinstance(value, ConfigDict):
-            raise KeyError(f'{path!r}: {part!r} is looked for in a {type(value).__name__}')
+            raise UnknownNameError(f'{path!r}: {part!r} is looked for in a {type(value).__name__}')
         value = container[key]
     return container, key
 
@@ -48,7 +53,9 @@ def _set(container: Any, parts: list[str], value: Any, origin: Origin, path: str
         if rest and container.get(key) is None:
             container._put(key, convert({}, container._path_of(key), origin), origin)
     else:
-        raise TypeError(f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list')
+        raise InvalidTypeError(
+            f'{path!r}: {first!r} would be set inside {container!r}, which is neither a dict nor a list'
+        )
     if rest:
         new = _set(container[key], rest, value, origin, path)
     else:
@@ -82,7 +89,7 @@ def _is_index(part: Any) -> bool:
 
 def _index(items: list[Any] | tuple[Any, ...], part: str, path: str) -> int:
     if not _is_index(part):
-        raise TypeError(f'{path!r}: {part!r} is not an index, but there is a list of {len(items)}')
+        raise InvalidTypeError(f'{path!r}: {part!r} is not an index, but there is a list of {len(items)}')
     if not -len(items) <= int(part) < len(items):
-        raise IndexError(f'{path!r}: index {part} is outside the list of {len(items)}')
+        raise InvalidIndexError(f'{path!r}: index {part} is outside the list of {len(items)}')
     return int(part)

@@ -6,6 +6,8 @@ import ast
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from typing import Any
 
+from mmkit.errors import InvalidValueError
+
 _WORDS = {'true': True, 'false': False, 'none': None}
 _PAIRS = {'[': ']', '(': ')', '{': '}'}
 
@@ -31,11 +33,11 @@ class DictAction(Action):
 def parse_value(text: str) -> Any:
     """The value that an option spells: a literal, a list, a tuple, or text.
 
-    `1`, `1e-3`, `True`, `None`, `'text'`, `[1,2]`, `(1333,800)`, `{'type': 'BN'}` are what they look like, `x,y` is a
-    list, words need no quotes also inside `[...]` and `(...)`, anything else is text.
+    `1`, `1e-3`, `True`, `None`, `'text'`, `[1,2]`, `(1333,800)` and `{'type': 'BN'}` are read as Python literals and
+    `x,y` as a list; words need no quotes, inside `[...]` and `(...)` neither; anything else is text.
 
     Raises:
-        ValueError: brackets or quotes are not closed.
+        InvalidValueError: brackets or quotes are not closed.
     """
     text = text.strip()
     if len(_split(text)) > 1:
@@ -52,7 +54,7 @@ def parse_value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if text[:1] in ('{', '"', "'"):
-            raise ValueError(f'{text} is not a literal') from None
+            raise InvalidValueError(f'{text} is not a literal') from None
         return text
 
 
@@ -82,5 +84,5 @@ def _split(text: str) -> list[str]:
             continue
         parts[-1] += char
     if quote or closers:
-        raise ValueError(f'{quote or closers[-1]} is missing')
+        raise InvalidValueError(f'{quote or closers[-1]} is missing')
     return parts

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
-from mmkit.errors import ConfigError
+from mmkit.config.config_dict import ConfigDict
+from mmkit.errors import ConfigError, UserError
 from mmkit.utils.imports import admit
 from mmkit.utils.names import SCOPES
 
 
-def import_custom_modules(cfg: Mapping[str, Any], trust: bool) -> None:
+class FailedImportError(UserError, ImportError):
+    """A module of `custom_imports` that cannot be imported."""
+
+
+def import_custom_modules(cfg: ConfigDict, trust: bool) -> None:
     """Import the modules of `custom_imports=dict(imports=[...], allow_failed_imports=False)` of a trusted config.
 
     Raises:
         ConfigError: `custom_imports` is malformed.
-        ImportError: a module cannot be imported and `allow_failed_imports` is not set.
+        FailedImportError: a module cannot be imported and `allow_failed_imports` is not set.
     """
-    wanted = cfg.get('custom_imports')
-    if not wanted:
+    custom = cfg.get('custom_imports')
+    if not custom:
         return
-    modules = wanted.get('imports') if isinstance(wanted, Mapping) else None
+    origin = cfg._origin_of('custom_imports.imports')
+    modules: Any = custom.get('imports') if isinstance(custom, ConfigDict) else None
     modules = [modules] if isinstance(modules, str) else modules
     if not isinstance(modules, (list, tuple)) or not all(isinstance(name, str) for name in modules):
-        raise ConfigError(f"custom_imports is dict(imports=['package.module', ...]), got {wanted!r}")
+        message = f"custom_imports is dict(imports=['package.module', ...]), got {custom!r}"
+        raise ConfigError(message, 'custom_imports', origin)
     modules = [name for name in modules if name.partition('.')[0] not in SCOPES]  # what they register is here already
     if not modules:
         return
@@ -40,9 +46,10 @@ def import_custom_modules(cfg: Mapping[str, Any], trust: bool) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            message = f'custom_imports: cannot import {name!r} ({error}); is its folder on PYTHONPATH?'
-            if not wanted.get('allow_failed_imports', False):
-                raise ImportError(message) from error
-            warnings.warn(message, stacklevel=3)
+            message = f'cannot import {name!r} ({error}); is its folder on PYTHONPATH?'
+            failure = FailedImportError(message, 'custom_imports.imports', origin)
+            if not custom.get('allow_failed_imports', False):
+                raise failure from error
+            warnings.warn(str(failure), stacklevel=3)
         else:
             admit(name)

@@ -1,7 +1,7 @@
 """From annotation files to batches."""
 
 from mmkit.datasets import pipelines
-from mmkit.datasets.build import build_dataloader, build_dataset
+from mmkit.datasets.build import build_dataloader, build_dataset, build_metrics
 from mmkit.datasets.cifar import CIFAR10, CIFAR100
 from mmkit.datasets.classification import ClassificationDataset
 from mmkit.datasets.coco import CocoDataset
@@ -34,6 +34,7 @@ __all__ = [
     'XMLDataset',
     'build_dataloader',
     'build_dataset',
+    'build_metrics',
     'collate',
     'pipelines',
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmkit.evaluation import format_table
+from mmkit.evaluation import DetectionTruth, format_table
 
 
 def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -39,6 +39,48 @@ def complete_ann(ann: Mapping[str, Any]) -> dict[str, Any]:
         'labels': np.asarray(ann.get('labels', ()), dtype=np.int64).reshape(-1),
         'bboxes_ignore': np.asarray(ann.get('bboxes_ignore', ()), dtype=np.float32).reshape(-1, 4),
     }
+
+
+def middle_truth(
+    source: str,
+    classes: Sequence[str],
+    img_ids: Sequence[Hashable],
+    sizes: Sequence[tuple[int, int]],
+    anns: Sequence[Mapping[str, Any]],
+) -> DetectionTruth:
+    """Ground truth of images in the middle format.
+
+    Args:
+        source: where they are from, for messages.
+        classes: names of the labels.
+        img_ids: of each image.
+        sizes: height and width of each image.
+        anns: of each image, complete. Ignored boxes without `labels_ignore` are of no class.
+    """
+    bboxes, labels, is_ignored, segmentations = [], [], [], []
+    for ann in anns:
+        num_objects, num_ignored = len(ann['bboxes']), len(ann['bboxes_ignore'])
+        bboxes += [ann['bboxes'], ann['bboxes_ignore']]
+        labels += [ann['labels'], ann.get('labels_ignore', np.full(num_ignored, -1))]
+        is_ignored += [False] * num_objects + [True] * num_ignored
+        segmentations += [*ann.get('masks', [None] * num_objects), *[None] * num_ignored]
+    corners = np.concatenate([np.zeros((0, 4)), *bboxes]).astype(np.float64)
+    lengths = corners[:, 2:] - corners[:, :2]
+    num_boxes = [len(ann['bboxes']) + len(ann['bboxes_ignore']) for ann in anns]
+    return DetectionTruth(
+        source=source,
+        classes=tuple(classes),
+        img_ids=img_ids,
+        sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+        images=np.repeat(np.arange(len(anns)), num_boxes),
+        labels=np.concatenate([np.zeros(0, np.int64), *labels]).astype(np.int64),
+        bboxes=np.concatenate([corners[:, :2], lengths], axis=1),
+        areas=lengths.prod(axis=1),
+        is_crowd=np.array(is_ignored, dtype=bool),
+        is_ignored=np.array(is_ignored, dtype=bool),
+        segmentations=segmentations if any(segmentations) else None,
+        cat_ids=range(1, len(classes) + 1),
+    )
 
 
 def has_objects(image: Mapping[str, Any]) -> bool:

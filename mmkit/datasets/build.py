@@ -16,6 +16,9 @@ from mmkit.datasets.collate import collate
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import ConcatDataset
+from mmkit.errors import InvalidTypeError
+from mmkit.metrics import EvaluateMetric, EvaluatesItself
+from mmkit.protocols import Metric
 from mmkit.registry import DATASETS
 
 PER_FILE = ('ann_file', 'img_prefix', 'seg_prefix', 'proposal_file')
@@ -64,6 +67,21 @@ def _build_of_files(cfg: Mapping[str, Any], default_args: Mapping[str, Any] | No
                 part[key] = cfg[key][number]
         parts.append(build_dataset(part, default_args))
     return ConcatDataset(parts, cfg.get('separate_eval', True))
+
+
+def build_metrics(dataset: object, **arguments: Any) -> list[Metric]:
+    """Metrics of a dataset, with its ground truth; arguments as in `SeededDataset.build_metrics`.
+
+    A dataset of another kind that has a method `evaluate(outputs, **arguments)` is evaluated by it.
+
+    Raises:
+        UserError: for a wrong argument, or a dataset that cannot be evaluated.
+    """
+    if isinstance(dataset, SeededDataset):
+        return dataset.build_metrics(**arguments)
+    if isinstance(dataset, EvaluatesItself):
+        return [EvaluateMetric(dataset, arguments)]
+    raise InvalidTypeError(f'a {type(dataset).__name__} cannot be evaluated: it has no method evaluate')
 
 
 def build_dataloader(

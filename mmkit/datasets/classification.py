@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.box_metrics import check_num_outputs
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.evaluation import evaluate_scores, format_pairs
+from mmkit.evaluation import ClassTruth, format_pairs
 from mmkit.protocols import Transform
-from mmkit.structures import ClassScores
+from mmkit.structures import Prediction
 from mmkit.transforms.compose import Compose
 from mmkit.utils.logging import get_logger
 
@@ -100,37 +99,22 @@ class ClassificationDataset(SeededDataset):
             )
         return sample
 
-    def check_evaluation(
-        self, metric: str | Sequence[str] = 'accuracy', metric_options: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
-        """Raises a ValueError where `evaluate` would, whatever the outputs."""
-        num_classes = len(self.CLASSES) if self.CLASSES else int(self.labels.max()) + 1
-        evaluate_scores(np.zeros((1, num_classes)), np.zeros(1, dtype=int), metric, metric_options)
+    def truth(self) -> ClassTruth:
+        return ClassTruth(self.source, self.CLASSES or (), range(len(self)), self.labels)
 
-    def evaluate(
+    def metric_config(self) -> dict[str, Any]:
+        return {'type': 'ClassificationMetric'}
+
+    has_own_evaluate = False
+
+    def evaluate(  # type: ignore[override]  # the order of mmclassification's arguments
         self,
-        outputs: Sequence[ClassScores],
-        metric: str | Sequence[str] = 'accuracy',
+        outputs: Sequence[Prediction],
+        metric: str | Sequence[str] | None = None,
         metric_options: Mapping[str, Any] | None = None,
         logger: Any = None,
-    ) -> dict[str, float]:
-        """Compares scores with the labels.
-
-        Args:
-            outputs: of each image, in order.
-            metric: some of accuracy, precision, recall, f1_score, support.
-            metric_options: `topk`, `thrs`, `average_mode`, see `mmkit.evaluation.evaluate_scores`.
-            logger: where a line for each value goes.
-
-        Returns:
-            `accuracy_top-1`, ..., `precision`, ... in percent, and `support`.
-        """
-        check_num_outputs(outputs, len(self))
-        scores = np.stack([out.scores.numpy() for out in outputs])  # (N, C)
-        values = evaluate_scores(scores, self.labels, metric, metric_options, self.CLASSES)
-        if logger is not None:
-            logger.info('\n%s', format_pairs([(name, f'{value:.2f}') for name, value in values.items()], NAME_VALUE, 1))
-        return values
-
-
-NAME_VALUE = ('metric', 'value')
+        **options: Any,
+    ) -> dict[str, Any]:
+        if metric_options is not None:
+            options['metric_options'] = metric_options
+        return super().evaluate(outputs, metric, logger, **options)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmkit.datasets.packed import PackedList
+from mmkit.errors import InvalidValueError
+from mmkit.evaluation import DetectionTruth, coco_truth
+from mmkit.evaluation.coco_truth import as_flag
 from mmkit.utils.names import nearest
 
 
@@ -24,6 +28,7 @@ class CocoFile:
         cat_ids: of every label its category in the file.
         num_dropped: boxes without area or outside of their image, which are left out.
         num_stray: annotations of images or categories that the file doesn't list, which are left out, too.
+        truth: what metrics compare with, if it was asked for.
     """
 
     images: list[dict[str, Any]]
@@ -31,6 +36,7 @@ class CocoFile:
     cat_ids: list[int]
     num_dropped: int
     num_stray: int
+    truth: DetectionTruth | None = None
 
 
 # What entries of each list cannot do without; of annotations only those of the classes in question need a box.
@@ -38,49 +44,70 @@ _NEEDED = {'images': ('id', 'file_name'), 'categories': ('id', 'name'), 'annotat
 
 
 def read_coco_json(path: str | Path) -> dict[str, Any]:
-    """The content of the file; `iscrowd`, `area` and `id` are filled in where annotations lack them.
+    """The content of the file, the same for training and for evaluation.
+
+    Ids may be of any kind; `iscrowd` and `ignore` become bools, names of categories texts; `area` and `id` are filled
+    in where annotations lack them.
 
     Raises:
-        ValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
+        InvalidValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not json: {error}') from error
+        raise InvalidValueError(f'{path} is not json: {error}', key='ann_file') from error
     missing = [key for key in ('images', 'categories') if not isinstance(content, dict) or key not in content]
     if missing:
-        raise ValueError(f'{path} is not a COCO annotation file: it has no {" and no ".join(map(repr, missing))}')
+        message = f'{path} is not a COCO annotation file: it has no {" and no ".join(map(repr, missing))}'
+        raise InvalidValueError(message, key='ann_file')
     annotations = content.setdefault('annotations', [])
     for what, needed in _NEEDED.items():
         for number, entry in enumerate(content[what]):
             for key in needed:
                 if key not in entry:
-                    raise ValueError(f'{path}: entry {number} of {what!r} has no {key!r}: {_shortened(entry)}')
+                    message = f'{path}: entry {number} of {what!r} has no {key!r}: {_shortened(entry)}'
+                    raise InvalidValueError(message, key='ann_file')
     for number, ann in enumerate(annotations, start=1):
         ann.setdefault('id', number)
-        ann.setdefault('iscrowd', 0)
-        if 'area' not in ann and 'bbox' in ann:
+        for key in ('iscrowd', 'ignore'):
+            ann[key] = _flag(path, ann, key)
+        if ann.get('area') is None and 'bbox' in ann:
             _check_bbox(path, ann)
             ann['area'] = ann['bbox'][2] * ann['bbox'][3]
+    for category in content['categories']:
+        category['name'] = str(category['name'])
     for what in ('images', 'annotations', 'categories'):
         _check_unique(path, what, [entry['id'] for entry in content[what]])
     return content
 
 
-def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
+def _flag(path: str | Path, ann: dict[str, Any], key: str) -> bool:
+    try:
+        return as_flag(ann.get(key))
+    except InvalidValueError as error:
+        message = f'{path}: {key} of annotation {ann["id"]} (image {ann["image_id"]}): {error}'
+        raise InvalidValueError(message, key='ann_file') from error
+
+
+def parse_coco(path: str | Path, classes: Sequence[str] | None, with_truth: bool = False) -> CocoFile:
     """Boxes of the given classes, of all if None, as labels 0, 1, ... in the order of `classes`.
 
-    Without `classes` the order is that of the category ids.
+    Without `classes` the order is that of the category ids, and of the file if these are no counting numbers.
+
+    Args:
+        path: of the json file.
+        classes: names of the labels.
+        with_truth: also give what metrics compare with.
 
     Raises:
-        ValueError: if the file lacks a class, an image its size, or an annotation its box.
+        InvalidValueError: if the file lacks a class, an image its size, or an annotation its box.
     """
     content = read_coco_json(path)
     names, cat_ids = _choose_categories(path, content, classes)
     labels = {cat_id: label for label, cat_id in enumerate(cat_ids)}
     of_image = defaultdict(list)
     for ann in content['annotations']:
-        if ann['category_id'] in labels and not ann.get('ignore', False):
+        if ann['category_id'] in labels and not ann['ignore']:
             _check_bbox(path, ann)
             of_image[ann['image_id']].append(ann)
     listed = {category['id'] for category in content['categories']}, {image['id'] for image in content['images']}
@@ -88,43 +115,62 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None) -> CocoFile:
     images, num_dropped = [], 0
     for entry in content['images']:
         if 'width' not in entry or 'height' not in entry:
-            raise ValueError(f'{path}: image {entry["id"]} ({entry.get("file_name")}) has no width and height')
+            message = f'{path}: image {entry["id"]} ({entry.get("file_name")}) has no width and height'
+            raise InvalidValueError(message, key='ann_file')
         image = dict(filename=entry['file_name'], width=entry['width'], height=entry['height'], id=entry['id'])
         anns = of_image[entry['id']]
         usable = [ann for ann in anns if _has_area_inside(ann, image)]
         num_dropped += len(anns) - len(usable)
         images.append({**image, 'ann': _middle_format(usable, labels)})
-    return CocoFile(images, names, cat_ids, num_dropped, len(stray))
+    img_ids = [image['id'] for image in images]
+    truth = truth_of(content, path, names, cat_ids, img_ids) if with_truth else None
+    return CocoFile(images, names, cat_ids, num_dropped, len(stray), truth)
+
+
+def truth_of(
+    content: Mapping[str, Any],
+    path: str | Path,
+    classes: Sequence[str],
+    cat_ids: Sequence[Hashable],
+    img_ids: Sequence[Hashable],
+) -> DetectionTruth:
+    """What metrics compare with, of the content of a file; also objects that are of no use for training."""
+    truth = coco_truth(content, str(path), cat_ids, img_ids, classes)
+    return truth if truth.segmentations is None else replace(truth, segmentations=PackedList(truth.segmentations))
 
 
 def _choose_categories(
     path: str | Path, content: dict[str, Any], classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[int]]:
     ids = defaultdict(list)
-    for category in sorted(content['categories'], key=lambda category: category['id']):
+    categories = content['categories']
+    if all(isinstance(category['id'], (int, float)) and category['id'] >= 0 for category in categories):
+        categories = sorted(categories, key=lambda category: category['id'])
+    for category in categories:
         ids[category['name']].append(category['id'])
     used = {ann['category_id'] for ann in content['annotations']}
     for name, several in ids.items():
         if len(several) > 1:  # annotation tools list a group of classes and a class under one name
             several = [cat_id for cat_id in several if cat_id in used] or several[:1]
             if len(several) > 1:
-                raise ValueError(f'{path}: categories {several} have the same name {name!r}')
+                raise InvalidValueError(f'{path}: categories {several} have the same name {name!r}', key='ann_file')
             ids[name] = several
     if classes is None:
         return tuple(ids), [several[0] for several in ids.values()]
     lacking = [name for name in classes if name not in ids]
     if lacking:
         hints = [f'{name!r} (near: {", ".join(nearest(name, ids)) or "none"})' for name in lacking]
-        raise ValueError(f'{path} has no category {"; ".join(hints)}. It has: {", ".join(ids)}')
+        raise InvalidValueError(f'{path} has no category {"; ".join(hints)}. It has: {", ".join(ids)}', key='classes')
     return tuple(classes), [ids[name][0] for name in classes]
 
 
 def _check_bbox(path: str | Path, ann: dict[str, Any]) -> None:
     bbox = ann.get('bbox')
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(value, (int, float)) for value in bbox):
-        raise ValueError(
+        raise InvalidValueError(
             f'{path}: the bbox of annotation {ann["id"]} (image {ann["image_id"]}) is {bbox!r}, '
-            'expected [x, y, width, height] in pixels'
+            'expected [x, y, width, height] in pixels',
+            key='ann_file',
         )
 
 
@@ -146,7 +192,7 @@ def _middle_format(anns: list[dict[str, Any]], labels: dict[int, int]) -> dict[s
         bboxes=_corners(objects),
         labels=np.array([labels[ann['category_id']] for ann in objects], dtype=np.int64),
         bboxes_ignore=_corners([ann for ann in anns if ann['iscrowd']]),
-        masks=[ann.get('segmentation', []) for ann in objects],
+        masks=[ann.get('segmentation') or [] for ann in objects],
     )
 
 
@@ -160,4 +206,5 @@ def _corners(anns: list[dict[str, Any]]) -> np.ndarray:
 def _check_unique(path: str | Path, what: str, ids: list[Any]) -> None:
     if len(set(ids)) < len(ids):
         twice = [number for number, count in Counter(ids).items() if count > 1]
-        raise ValueError(f'{path}: {len(twice)} ids of {what} occur more than once, the first ones: {twice[:5]}')
+        message = f'{path}: {len(twice)} ids of {what} occur more than once, the first ones: {twice[:5]}'
+        raise InvalidValueError(message, key='ann_file')

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, read_classes
-from mmkit.datasets.box_metrics import as_truth, check_box_metrics, evaluate_boxes
+from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, middle_truth, read_classes
 from mmkit.datasets.packed import PackedList
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.evaluation import Boxes
+from mmkit.errors import MissingFileError
+from mmkit.evaluation import DetectionTruth
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.structures import Instances
 from mmkit.transforms.checks import check_disk
 from mmkit.transforms.compose import Compose
 from mmkit.utils.logging import get_logger
@@ -54,6 +53,8 @@ class CustomDataset(SeededDataset):
         ValueError: if there is nothing to train on.
     """
 
+    _truth: DetectionTruth | None = None
+
     def __init__(
         self,
         ann_file: str,
@@ -81,7 +82,7 @@ class CustomDataset(SeededDataset):
         self.CLASSES = read_classes(classes, type(self).CLASSES)
         self.pipeline = Compose(pipeline)  # before the annotations, whose reading may take a minute
         if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(f'no annotation file {self.ann_file} ({type(self).__name__}.ann_file)')
+            raise MissingFileError(f'no annotation file {self.ann_file}', key='ann_file')
 
         images = self.load_annotations(self.ann_file)
         if self.proposal_file is not None:
@@ -204,42 +205,16 @@ class CustomDataset(SeededDataset):
             raise ValueError(f'{self.ann_file}: none of its {len(images)} images is left to train on')
         return kept
 
-    def truths(self) -> list[Boxes]:
-        """Ground truth of all images, ignored boxes included and marked."""
-        return [as_truth(self.get_ann_info(index)) for index in range(len(self))]
+    def truth(self) -> DetectionTruth:
+        """Ground truth of all images, read once."""
+        if self._truth is None:
+            self._truth = self._read_truth()
+        return self._truth
 
-    def check_evaluation(self, metric: str | Sequence[str] = 'mAP', **options: Any) -> None:
-        """Raises a ValueError where `evaluate` would, whatever the outputs."""
-        check_box_metrics(metric)
+    def _read_truth(self) -> DetectionTruth:
+        anns = [self.get_ann_info(index) for index in range(len(self))]
+        sizes = [(image['height'], image['width']) for image in self.images]
+        return middle_truth(self.ann_file, self.CLASSES or (), self.img_ids, sizes, anns)
 
-    def evaluate(
-        self,
-        outputs: Sequence[Instances],
-        metric: str | Sequence[str] = 'mAP',
-        logger: Any = None,
-        proposal_nums: Sequence[int] = (100, 300, 1000),
-        iou_thr: float | Sequence[float] = 0.5,
-        scale_ranges: Sequence[tuple[float, float]] | None = None,
-        truths: Sequence[Boxes] | None = None,
-    ) -> dict[str, float]:
-        """Compares detections with the annotations.
-
-        Args:
-            outputs: of each image, in order.
-            metric: 'mAP' or 'recall', or both.
-            logger: where tables go.
-            proposal_nums: numbers of best boxes for recall.
-            iou_thr: one or several.
-            scale_ranges: sides of squares, in pixels, between which mAP is counted apart.
-            truths: to compare with, instead of those of this dataset.
-
-        Returns:
-            `mAP`, `AP50`, ..., or `recall@100@0.5`, ...
-        """
-        truths = self.truths() if truths is None else truths
-        classes, rules = self.CLASSES or (), self.ap_rules()
-        return evaluate_boxes(outputs, truths, classes, metric, logger, proposal_nums, iou_thr, scale_ranges, *rules)
-
-    def ap_rules(self) -> tuple[str, bool]:
-        """Mode of the average precision, and whether boxes include their last pixel."""
-        return 'area', False
+    def metric_config(self) -> dict[str, Any]:
+        return {'type': 'VOCMetric'}

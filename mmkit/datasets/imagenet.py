@@ -12,6 +12,7 @@ import numpy as np
 from mmkit.datasets.annotations import read_classes
 from mmkit.datasets.classification import ClassificationDataset
 from mmkit.datasets.packed import PackedList
+from mmkit.errors import MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.transforms.checks import check_disk
@@ -130,7 +131,7 @@ def read_samples(ann_file: str) -> list[tuple[str, int]]:
         FileNotFoundError: if there is no such file. ValueError: with the number of a line that is something else.
     """
     if not Path(ann_file).is_file():
-        raise FileNotFoundError(f'no annotation file {ann_file} (ImageNet.ann_file)')
+        raise MissingFileError(f'no annotation file {ann_file}', key='ann_file')
     samples = []
     for number, line in enumerate(Path(ann_file).read_text().splitlines(), 1):
         parts = line.strip().rsplit(None, 1)  # there may be blanks in the path

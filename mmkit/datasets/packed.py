@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 
-class PackedList:
+class PackedList(Collection[Any]):
     """A list of small objects, stored as one array of bytes and one of offsets.
 
     Millions of Python objects cost gigabytes, and reading one writes to its reference count, so that each worker
@@ -20,7 +20,7 @@ class PackedList:
         items: dicts of numbers, texts, lists, arrays.
     """
 
-    def __init__(self, items: Sequence[Any]) -> None:
+    def __init__(self, items: Collection[Any]) -> None:
         packed = [pickle.dumps(item, protocol=5) for item in items]  # bytes of our own making, read by nobody else
         self._bytes = np.frombuffer(b''.join(packed), dtype=np.uint8)
         self._ends = np.cumsum([len(item) for item in packed], dtype=np.int64)
@@ -37,6 +37,9 @@ class PackedList:
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item: object) -> bool:
+        return any(each == item for each in self)
 
     @property
     def nbytes(self) -> int:

@@ -1,14 +1,21 @@
-"""Datasets whose samples repeat."""
+"""The base of all datasets: samples that repeat, ground truth and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mmkit.errors import InvalidTypeError
+from mmkit.evaluation import Truth
+from mmkit.metrics import DatasetMetric, EvaluateMetric, compute_metrics
+from mmkit.protocols import Metric
+from mmkit.registry import METRICS
+from mmkit.structures import Prediction, Sample
 from mmkit.transforms.randomness import seeded_globals
 
 
@@ -22,11 +29,18 @@ class SeededDataset(Dataset[Any]):
         CLASSES: names of the labels 0..C-1.
         PALETTE: RGB of each label, for drawings; None leaves the choice to them.
         flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch.
+        has_own_evaluate: set for a subclass that overrides `evaluate`: its figures are those that this returns.
     """
 
     CLASSES: tuple[str, ...] | None = None
     PALETTE: Sequence[Sequence[int]] | None = None
     flag: np.ndarray
+    has_own_evaluate: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if 'evaluate' in vars(cls) and 'has_own_evaluate' not in vars(cls):
+            cls.has_own_evaluate = True
 
     def __init__(self) -> None:
         self.seed = 0
@@ -57,4 +71,87 @@ class SeededDataset(Dataset[Any]):
             raise IndexError(f'sample {index} of {len(self)}')
         rng = np.random.default_rng((self.seed, int(self._epoch), int(index)))
         with seeded_globals(rng):
-            return self.get(int(index), rng)
+            sample = self.get(int(index), rng)
+        for view in sample if isinstance(sample, list) else [sample]:
+            if isinstance(view, Sample):
+                view.meta.index = int(index)
+        return sample
+
+    def truth(self) -> Truth | None:
+        """Ground truth of all images, for metrics; None if there is none to give."""
+        return None
+
+    def metric_config(self) -> dict[str, Any] | None:
+        """The metric that `metric` and other options of an evaluation are for: its `type`, and defaults of options."""
+        return None
+
+    def build_metrics(
+        self,
+        metric: str | Sequence[str] | None = None,
+        metrics: Sequence[Mapping[str, Any] | Metric] = (),
+        **options: Any,
+    ) -> list[Metric]:
+        """Metrics with the ground truth of this dataset, everything about them checked.
+
+        Args:
+            metric: names that the dataset's own metric knows, such as 'bbox', or names of registered metrics.
+            metrics: configs of more metrics, or metrics. Without `metric` and options there are only these.
+            options: of the dataset's own metric.
+
+        Raises:
+            UserError: for a wrong option, for ground truth that a metric cannot use, or if there is no own metric.
+        """
+        if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Sequence):
+            message = f"metrics is a list of dicts with `type`, got {metrics!r}; names such as 'bbox' go into metric"
+            raise InvalidTypeError(message, key='metrics')
+        several = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        registered = [name for name in several if name in METRICS]
+        more = [*({'type': name} for name in registered), *metrics]
+        if registered:
+            metric = [name for name in several if name not in METRICS] or None  # type: ignore[misc]  # None is alone
+        if metric is not None:
+            options = {'metric': metric, **options}
+        own = [self._own_metric(options)] if options or not more else []
+        return own + [self._prepared(METRICS.build(copy.deepcopy(each))) for each in more]
+
+    def _own_metric(self, options: Mapping[str, Any]) -> Metric:
+        """What `evaluate` computes, as a metric."""
+        if self.has_own_evaluate:
+            return EvaluateMetric(self, options)
+        return self._prepared(self._default_metric(options))
+
+    def _default_metric(self, options: Mapping[str, Any]) -> Metric:
+        config = self.metric_config()
+        if config is None:
+            raise InvalidTypeError(
+                f'a {type(self).__name__} cannot be evaluated: use the dataset in it, or list `metrics`'
+            )
+        return METRICS.build({**config, **options})
+
+    def _prepared(self, metric: Metric) -> Metric:
+        truth = self.truth() if isinstance(metric, DatasetMetric) and metric.truth is None else None
+        if isinstance(metric, DatasetMetric) and truth is not None:
+            metric.prepare(truth)
+        return metric
+
+    def evaluate(
+        self,
+        outputs: Sequence[Prediction],
+        metric: str | Sequence[str] | None = None,
+        logger: Any = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """The figures of predictions, by the dataset's own metric (see `metric_config`).
+
+        Args:
+            outputs: of each image, in order.
+            metric: names of metrics, see docs/metrics.md.
+            logger: where tables go.
+            options: more arguments of the metric.
+
+        Returns:
+            `bbox_mAP`, `mAP`, `accuracy_top-1`, ...
+        """
+        given = {'metric': metric, 'logger': logger}
+        options = {**{name: value for name, value in given.items() if value is not None}, **options}
+        return compute_metrics([self._prepared(self._default_metric(options))], outputs)

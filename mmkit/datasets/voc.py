@@ -158,5 +158,6 @@ class VOCDataset(XMLDataset):
 
     CLASSES = VOC_CLASSES
 
-    def ap_rules(self) -> tuple[str, bool]:
-        return ('11points' if 'VOC2007' in self.img_prefix else 'area'), True
+    def metric_config(self) -> dict[str, Any]:
+        mode = '11points' if 'VOC2007' in self.img_prefix else 'area'
+        return {'type': 'VOCMetric', 'eval_mode': mode, 'use_legacy_coordinate': True}

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.box_metrics import check_num_outputs
-from mmkit.datasets.custom import CustomDataset
 from mmkit.datasets.seeded import SeededDataset
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.evaluation import ClassTruth, DetectionTruth, Truth
+from mmkit.metrics import PartsMetric, check_num_outputs
+from mmkit.protocols import Metric
 from mmkit.registry import DATASETS
-from mmkit.structures import Instances
+from mmkit.structures import Prediction
 
 
 def as_dataset(dataset: Mapping[str, Any] | SeededDataset) -> SeededDataset:
     """Builds a config; an object stays itself."""
     built = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
     if not isinstance(built, SeededDataset):
-        raise TypeError(f'a wrapper wraps a SeededDataset, got {type(built).__name__}')
+        raise InvalidTypeError(f'a wrapper wraps a SeededDataset, got {type(built).__name__}')
     return built
 
 
@@ -31,22 +33,23 @@ class ConcatDataset(SeededDataset):
     Args:
         datasets: configs or datasets; names and classes are those of the first.
         separate_eval: evaluate each by itself, with `0_`, `1_`, ... before the names of its metrics; otherwise all
-            together, which boxes in xml or middle format can be.
+            together.
 
     Raises:
-        ValueError: if there are none, or their classes differ.
+        InvalidValueError: if there are none, or their classes differ.
     """
 
     def __init__(self, datasets: Sequence[Mapping[str, Any] | SeededDataset], separate_eval: bool = True) -> None:
         super().__init__()
         if not datasets:
-            raise ValueError('ConcatDataset of no datasets')
+            raise InvalidValueError('ConcatDataset of no datasets', key='datasets')
         self.datasets = [as_dataset(dataset) for dataset in datasets]
         self.separate_eval = separate_eval
         self.CLASSES = self.datasets[0].CLASSES
         for number, dataset in enumerate(self.datasets):
             if dataset.CLASSES != self.CLASSES:
-                raise ValueError(f'dataset {number} has the classes {dataset.CLASSES}, dataset 0 has {self.CLASSES}')
+                message = f'dataset {number} has the classes {dataset.CLASSES}, dataset 0 has {self.CLASSES}'
+                raise InvalidValueError(message, key='datasets')
         self.flag = np.concatenate([dataset.flag for dataset in self.datasets])
         self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
 
@@ -65,9 +68,46 @@ class ConcatDataset(SeededDataset):
         dataset, inner = self._locate(index)
         return dataset.get_cat_ids(inner)
 
+    def truth(self) -> Truth | None:
+        """Ground truth of all datasets together.
+
+        Raises:
+            InvalidValueError: if one of them has none, or another kind than the first.
+        """
+        truths = []
+        for dataset in self.datasets:
+            truth = dataset.truth()
+            if not isinstance(truth, (DetectionTruth, ClassTruth)):
+                raise _not_together(dataset)
+            truths.append(truth)
+        detections = [truth for truth in truths if isinstance(truth, DetectionTruth)]
+        labels = [truth for truth in truths if isinstance(truth, ClassTruth)]
+        if detections and labels:
+            raise InvalidValueError('objects and classes of whole images are not evaluated together')
+        return DetectionTruth.cat(detections) if detections else ClassTruth.cat(labels)
+
+    def metric_config(self) -> dict[str, Any] | None:
+        for dataset in self.datasets:
+            if dataset.has_own_evaluate or dataset.metric_config() is None:
+                raise _not_together(dataset)
+        return self.datasets[0].metric_config()
+
+    def build_metrics(
+        self,
+        metric: str | Sequence[str] | None = None,
+        metrics: Sequence[Mapping[str, Any] | Metric] = (),
+        **options: Any,
+    ) -> list[Metric]:
+        """As in `SeededDataset`; with separate_eval of each dataset by itself."""
+        if self.has_own_evaluate or not self.separate_eval:
+            return super().build_metrics(metric, metrics, **options)
+        return [PartsMetric([(part.build_metrics(metric, metrics, **options), len(part)) for part in self.datasets])]
+
+    has_own_evaluate = False
+
     def evaluate(
         self,
-        outputs: Sequence[Instances],
+        outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,
         logger: Any = None,
         **options: Any,
@@ -75,25 +115,23 @@ class ConcatDataset(SeededDataset):
         """As the datasets do, with their options.
 
         Raises:
-            ValueError: with separate_eval=False, if one of them cannot be evaluated together with others.
+            InvalidValueError: with separate_eval=False, if one of them cannot be evaluated together with others.
         """
-        check_num_outputs(outputs, len(self))
-        options = {**options, 'logger': logger, **({} if metric is None else {'metric': metric})}
         if not self.separate_eval:
-            return self._evaluate_together(outputs, options)
+            return super().evaluate(outputs, metric, logger, **options)
+        check_num_outputs(outputs, len(self))
+        given = {'metric': metric, 'logger': logger}
+        options = {**{name: value for name, value in given.items() if value is not None}, **options}
         values = {}
         for number, (dataset, end) in enumerate(zip(self.datasets, self._ends)):
-            part = dataset.evaluate(outputs[end - len(dataset) : end], **options)  # type: ignore[attr-defined]
+            part = dataset.evaluate(outputs[end - len(dataset) : end], **options)
             values.update({f'{number}_{name}': value for name, value in part.items()})
         return values
 
-    def _evaluate_together(self, outputs: Sequence[Instances], options: dict[str, Any]) -> dict[str, Any]:
-        first, truths = self.datasets[0], []
-        for dataset in self.datasets:
-            if not isinstance(dataset, CustomDataset) or type(dataset).evaluate is not CustomDataset.evaluate:
-                raise ValueError(f'{type(dataset).__name__} is not evaluated with others: use separate_eval=True')
-            truths += dataset.truths()
-        return first.evaluate(outputs, truths=truths, **options)  # type: ignore[attr-defined]
+
+def _not_together(dataset: SeededDataset) -> InvalidValueError:
+    kind = type(dataset).__name__
+    return InvalidValueError(f'{kind} is not evaluated with others: use separate_eval=True', key='separate_eval')
 
 
 @DATASETS.register_module()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.config import Config, ConfigDict, Origin
-from mmkit.config.explain import texts_for_numbers
+from mmkit.config.explain import spelled_number, texts_for_numbers
 from mmkit.config.modify import find
 from mmkit.dialects.legacy import upgrade
 from mmkit.dialects.lr_config import read_lr_config, read_momentum_config
@@ -381,7 +381,7 @@ def _section(cfg: ConfigDict, key: str) -> ConfigDict | None:
 def _numbers(section: ConfigDict | None) -> ConfigDict | None:
     """The section, if none of its numbers is written as a text."""
     for leaf in texts_for_numbers(section or ConfigDict()):
-        message = f'{leaf.path} is the text {leaf.value!r}, a number is meant: write {float(leaf.value)!r}'
+        message = f'{leaf.path} is the text {leaf.value!r}, a number is meant: write {spelled_number(leaf.value)!r}'
         raise InvalidTypeError(message, leaf.path, leaf.origin)
     return section
 

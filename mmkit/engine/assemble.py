@@ -30,7 +30,7 @@ from mmkit.dialects.recipe import (
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
 from mmkit.engine.hooks.checks import check_num_classes
-from mmkit.engine.hooks.evaluation import EvalHook
+from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.timer import IterTimerHook
 from mmkit.engine.hooks.updaters import LrUpdaterHook, MomentumUpdaterHook

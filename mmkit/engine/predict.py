@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
+from mmkit.datasets import SeededDataset
 from mmkit.engine.checkpoint import unwrap
+from mmkit.errors import ConfigError, InvalidValueError
+from mmkit.metrics import DatasetMetric
+from mmkit.models.detectors.base import Detector
 from mmkit.ops import batched_nms
-from mmkit.structures import Batch, EncodedMasks, ImageMeta, Instances, Prediction
+from mmkit.protocols import Metric
+from mmkit.registry import METRICS
+from mmkit.structures import Batch, ClassScores, EncodedMasks, ImageMeta, Instances, Prediction
 from mmkit.utils import dist
+from mmkit.utils.logging import get_logger
 from mmkit.utils.progress import track
 
+logger = get_logger('mmkit.engine')
 Visit = Callable[[ImageMeta, Prediction], None]
+Views = Batch | Sequence[Batch]  # of several views of the same images (test-time augmentation) a batch for each
 
 
-def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None = None) -> list[Prediction]:
+def single_gpu_test(model: nn.Module, loader: Iterable[Views], visit: Visit | None = None) -> list[Prediction]:
     """Detections, or class scores, of every image of a loader.
 
     Args:
@@ -30,22 +40,19 @@ def single_gpu_test(model: nn.Module, loader: Iterable[Any], visit: Visit | None
     Returns:
         `Instances` in pixels of the original images, or `ClassScores`, on the CPU, in the order of the loader.
     """
-    found: list[Prediction] = []
-    sampler: Any = getattr(loader, 'sampler', None)
-    total = len(sampler) if hasattr(sampler, '__len__') else None  # of this process
-    with evaluating(model), track(total=total, desc='testing', unit='img') as bar:
-        for views in loader:
-            predicted = predict_views(model, views)
+    predictions: list[Prediction] = []
+
+    def take(metas: Sequence[ImageMeta], predicted: Sequence[Prediction]) -> None:
+        for meta, each in zip(metas, predicted, strict=True):
             if visit is not None:
-                metas = views.metas if isinstance(views, Batch) else views[0].metas
-                for meta, each in zip(metas, predicted, strict=True):
-                    visit(meta, each)
-            found.extend(predicted)
-            bar.update(len(predicted))
-    return found
+                visit(meta, each)
+        predictions.extend(predicted)
+
+    _predict_all(model, loader, take)
+    return predictions
 
 
-def multi_gpu_test(model: nn.Module, loader: Any, visit: Visit | None = None) -> list[Prediction]:
+def multi_gpu_test(model: nn.Module, loader: DataLoader[Any], visit: Visit | None = None) -> list[Prediction]:
     """`single_gpu_test` with the work shared between processes, whose samplers each give a part of the images.
 
     Args:
@@ -58,34 +65,107 @@ def multi_gpu_test(model: nn.Module, loader: Any, visit: Visit | None = None) ->
     if len(own[0]) != len(own[1]):
         raise RuntimeError(f'the sampler named {len(own[0])} images, but {len(own[1])} were predicted')
     by_index: dict[int, Prediction] = {}
-    for indices, found in dist.all_gather_object(own):
-        by_index.update(zip(indices, found, strict=True))
-    total = len(loader.dataset)
+    for indices, predictions in dist.all_gather_object(own):
+        by_index.update(zip(indices, predictions, strict=True))
+    total = len(loader.dataset)  # type: ignore[arg-type]  # torch's Dataset does not promise a length
     missing = set(range(total)) - set(by_index)
     if missing:
         raise RuntimeError(f'no process predicted image {min(missing)} of {total}: is the sampler random?')
     return [by_index[index] for index in range(total)]
 
 
+def evaluate_model(
+    model: nn.Module,
+    loader: Iterable[Views],
+    metrics: Sequence[Metric | Mapping[str, Any]],
+) -> dict[str, float | str]:
+    """Figures of the predictions for every image of a loader, by any number of metrics in one pass over the data.
+
+    Args:
+        model: a detector or a classifier; it is in evaluation mode meanwhile.
+        loader: as for `single_gpu_test`; of several processes each has its own part of the images.
+        metrics: metrics or configs of metrics. Ground truth comes from the loader's dataset.
+
+    Returns:
+        The figures of all metrics by name, in every process.
+
+    Raises:
+        UserError: before anything is predicted, if a metric cannot be evaluated on this dataset.
+    """
+    if isinstance(loader, DataLoader) and isinstance(loader.dataset, SeededDataset):
+        built = loader.dataset.build_metrics(metrics=metrics)
+    else:
+        built = [METRICS.build(metric) for metric in metrics]
+    check_masks(model, built)
+    return run_metrics(model, loader, built)
+
+
+def run_metrics(model: nn.Module, loader: Iterable[Views], metrics: Sequence[Metric]) -> dict[str, float | str]:
+    """`evaluate_model` with metrics that have their ground truth."""
+
+    def take(metas: Sequence[ImageMeta], predicted: Sequence[Prediction]) -> None:
+        for metric in metrics:
+            metric.process(metas, predicted)
+
+    for metric in metrics:
+        metric.reset()
+    _predict_all(model, loader, take)
+    return collect_figures(metrics)
+
+
+def collect_figures(metrics: Sequence[Metric]) -> dict[str, float | str]:
+    """The figures of metrics that have processed all predictions, in every process; all processes must call it."""
+    values: dict[str, float | str] = {}
+    for metric in metrics:
+        figures = metric.evaluate()
+        metric.reset()  # predictions for a whole dataset take memory
+        for name in figures.keys() & values.keys():
+            logger.warning('two metrics have a figure %s; the one of %s counts', name, type(metric).__name__)
+        values |= figures
+    return dist.broadcast_object(values)  # type: ignore[no-any-return]
+
+
+def check_masks(model: nn.Module, metrics: Sequence[Metric]) -> None:
+    """Raises a ConfigError if masks are to be evaluated and the model makes none."""
+    detector = unwrap(model)
+    needs_masks = any(metric.needs_masks for metric in metrics if isinstance(metric, DatasetMetric))
+    if needs_masks and isinstance(detector, Detector) and not detector.with_mask:
+        raise ConfigError("metric 'segm' evaluates masks, and this detector makes boxes only", key='metric')
+
+
+def _predict_all(
+    model: nn.Module,
+    loader: Iterable[Views],
+    take: Callable[[Sequence[ImageMeta], Sequence[Prediction]], None],
+) -> None:
+    """Predict batch by batch, with a progress bar."""
+    own_part = loader.sampler if isinstance(loader, DataLoader) else loader
+    total = len(own_part) if isinstance(loader, DataLoader) and isinstance(own_part, Sized) else None
+    with eval_mode(model), track(total=total, desc='testing', unit='img') as bar:
+        for views in loader:
+            predictions = predict_views(model, views)
+            take(views.metas if isinstance(views, Batch) else views[0].metas, predictions)
+            bar.update(len(predictions))
+
+
 @torch.no_grad()
-def predict_views(model: nn.Module, views: Batch | Sequence[Batch]) -> list[Prediction]:
+def predict_views(model: nn.Module, views: Views) -> list[Prediction]:
     """Predictions for the images of one batch, or of several views of the same images; on the CPU."""
     detector: Any = unwrap(model)
     device = next(detector.parameters()).device
     if isinstance(views, Batch):
-        return [found.to('cpu') for found in detector.predict(detector.preprocess(views.to(device)))]
+        return [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(views.to(device)))]
     if len(views) == 1:
         return predict_views(model, views[0])
-    merging = Merging.of(detector)
-    per_view = []
+    per_view: list[list[Prediction]] = []
     for view in views:
-        predicted = [found.to('cpu') for found in detector.predict(detector.preprocess(view.to(device)))]
-        per_view.append([flip_back(found, meta) for found, meta in zip(predicted, view.metas, strict=True)])
-    return [merge_views(found, merging) for found in zip(*per_view, strict=True)]
+        predictions = [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(view.to(device)))]
+        per_view.append([flip_back(each, meta) for each, meta in zip(predictions, view.metas, strict=True)])
+    return [_merged(detector, predictions) for predictions in zip(*per_view, strict=True)]
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards the mode from before."""
     training = model.training
     model.eval()
@@ -97,7 +177,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class Merging:
-    """How detections of several views become one list.
+    """Arguments of the NMS that makes one list of the detections in several views.
 
     Attributes:
         nms: arguments of `batched_nms`.
@@ -112,17 +192,25 @@ class Merging:
         """By the `nms` and `max_per_img` in the test_cfg of the detector's last stage.
 
         Raises:
-            ValueError: if it has no NMS.
+            InvalidValueError: if it has no NMS.
         """
         for name in ('roi_head', 'bbox_head', 'mask_head', 'rpn_head'):
             cfg = getattr(getattr(detector, name, None), 'test_cfg', None)
             values = cfg if isinstance(cfg, Mapping) else vars(cfg) if cfg is not None else {}
             if values.get('nms') is not None:
                 return cls(values['nms'], values.get('max_per_img', -1))
-        raise ValueError(
+        raise InvalidValueError(
             f'test-time augmentation merges views by NMS, and the test_cfg of {type(detector).__name__} has no nms: '
             'set flip=False and a single img_scale in MultiScaleFlipAug'
         )
+
+
+def _merged(detector: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
+    """One prediction out of those for several views of an image: by NMS, or the mean of scores of the whole image."""
+    scores = [each.scores for each in predictions if isinstance(each, ClassScores)]
+    if scores:
+        return ClassScores(torch.stack(scores).mean(dim=0))
+    return merge_views([each for each in predictions if isinstance(each, Instances)], Merging.of(detector))
 
 
 def merge_views(views: Sequence[Instances], merging: Merging) -> Instances:
@@ -141,19 +229,19 @@ def merge_views(views: Sequence[Instances], merging: Merging) -> Instances:
     return replace(together[keep], bboxes=detections[:, :4], scores=detections[:, 4])
 
 
-def flip_back(found: Instances, meta: ImageMeta) -> Instances:
-    """Detections in a mirrored view -> in the image as it was.
+def flip_back(prediction: Prediction, meta: ImageMeta) -> Prediction:
+    """Predictions for a mirrored view as those for the image itself.
 
     Args:
-        found: in pixels of the original image's size.
+        prediction: boxes in pixels of the original image's size.
     """
-    if not meta.flip:
-        return found
+    if not meta.flip or not isinstance(prediction, Instances):
+        return prediction
     direction = meta.flip_direction or 'horizontal'
-    masks = found.masks
+    masks = prediction.masks
     if masks is not None:
         masks = EncodedMasks.from_bitmaps(masks.to_bitmap().flip(direction).to_ndarray())
-    return replace(found, bboxes=_mirror(found.bboxes, meta.ori_shape, direction), masks=masks)
+    return replace(prediction, bboxes=_mirror(prediction.bboxes, meta.ori_shape, direction), masks=masks)
 
 
 def _mirror(bboxes: Tensor, shape: tuple[int, int], direction: str) -> Tensor:

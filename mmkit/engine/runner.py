@@ -29,6 +29,7 @@ from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import clip_gradient, load_optimizer_state, step_if
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
+from mmkit.protocols import Progress, TracksProgress
 from mmkit.registry import RUNNERS
 from mmkit.schedules import Clock
 from mmkit.structures import Batch
@@ -206,6 +207,8 @@ class Runner:
     def _train_iter(self, batch: Batch) -> None:
         self.batch = batch
         self.call('before_train_iter')
+        if isinstance(self.module, TracksProgress):
+            self.module.set_progress(Progress(self.epoch, self.max_epochs, self.iter, self.max_iters))
         self.train_step(batch)
         self.iter += 1
         self.inner_iter += 1
@@ -404,8 +407,6 @@ class Runner:
             self.load_state_dict(checkpoint['runner'])
         else:
             self.epoch, self.iter = checkpoint['meta'].get('epoch', 0), checkpoint['meta']['iter']
-        if hasattr(self.module, 'iteration'):  # a model whose training changes with time, as YOLOX's image sizes
-            self.module.iteration = self.iter
         self.logger.info('resumed from %s at epoch %d, iteration %d', path, self.epoch, self.iter)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.utils.names import nearest
+from mmkit.errors import InvalidValueError
+from mmkit.evaluation.options import check_counts, check_names, check_thresholds
 
 AVERAGES = ('macro', 'none')
 METRICS = ('accuracy', 'precision', 'recall', 'f1_score', 'support')
@@ -29,11 +30,11 @@ def top_k_accuracy(
         `accuracy_top-1`, ...
 
     Raises:
-        ValueError: if a k is larger than the number of classes.
+        InvalidValueError: if a k is larger than the number of classes.
     """
     scores, labels = np.asarray(scores), np.asarray(labels)
     if max(topk) > scores.shape[1]:
-        raise ValueError(f'top-{max(topk)} accuracy of {scores.shape[1]} classes')
+        raise InvalidValueError(f'top-{max(topk)} accuracy of {scores.shape[1]} classes')
     ranks = np.argsort(-scores, axis=1, kind='stable')[:, : max(topk)]
     hits = ranks == labels[:, None]  # (N, k)
     if thr is not None:
@@ -49,17 +50,16 @@ def precision_recall_f1(
     Args:
         scores: (N, C)
         labels: (N,)
-        average_mode: 'macro' for the mean over classes, 'none' for a value a class.
+        average_mode: 'macro' for the mean over classes, 'none' for a value of each class.
         thr: images whose best score is not above this are of no class.
 
     Returns:
         `precision`, `recall`, `f1_score`, `support`, each () or (C,).
 
     Raises:
-        ValueError: for another average mode.
+        InvalidValueError: for another average mode.
     """
-    if average_mode not in AVERAGES:
-        raise ValueError(f'unknown average_mode {average_mode!r}; there are: {", ".join(AVERAGES)}')
+    check_names('average_mode', average_mode, AVERAGES, 'average_mode')
     scores, labels = np.asarray(scores), np.asarray(labels)
     num_classes = scores.shape[1]
     predicted = scores.argmax(axis=1)
@@ -73,6 +73,34 @@ def precision_recall_f1(
     if average_mode == 'macro':
         return {**{name: np.asarray(value.mean()) for name, value in values.items()}, 'support': support.sum()}
     return {**values, 'support': support}
+
+
+def check_score_metrics(
+    metric: str | Sequence[str], options: Mapping[str, Any] | None, num_classes: int | None
+) -> list[str]:
+    """The metrics as a list.
+
+    Args:
+        metric, options: see `evaluate_scores`.
+        num_classes: None if nobody knows it yet.
+
+    Raises:
+        InvalidValueError: for an unknown metric, or a wrong option.
+    """
+    options = options or {}
+    names = check_names('metric', metric, METRICS, 'metric')
+    check_names('metric option', list(options), OPTIONS, 'metric_options')
+    if options.get('topk') is not None:
+        topk = options['topk']
+        most = max(check_counts([topk] if isinstance(topk, int) else topk, 'metric_options.topk'))
+        if num_classes is not None and most > num_classes:
+            raise InvalidValueError(f'top-{most} accuracy of {num_classes} classes', key='metric_options')
+    if options.get('thrs') is not None:
+        thrs = options['thrs']
+        given = [thr for thr in thrs if thr is not None] if isinstance(thrs, (list, tuple)) else thrs
+        check_thresholds(given, 'metric_options.thrs')
+    check_names('average_mode', options.get('average_mode', 'macro'), AVERAGES, 'metric_options')
+    return names
 
 
 def evaluate_scores(
@@ -90,31 +118,28 @@ def evaluate_scores(
         metric: one or several of `METRICS`.
         options: `topk`, a k (`accuracy`) or several (`accuracy_top-1`, ...), by default 1 and, with so many classes, 5;
             `thrs`, a score that counts only if it is exceeded, or several (`..._thr_0.50`);
-            `average_mode`, 'macro' for means over classes, 'none' for a value a class (`precision_cat`).
+            `average_mode`, 'macro' for means over classes, 'none' for a value of each class (`precision_cat`).
         classes: names of the labels, for 'none'.
 
     Raises:
-        ValueError: for an unknown metric or option, or labels without scores.
+        InvalidValueError: for an unknown metric, a wrong option, or labels without scores.
     """
-    names = [metric] if isinstance(metric, str) else list(metric)
-    options = dict(options or {})
-    _check_known('metric', names, METRICS)
-    _check_known('metric option', list(options), OPTIONS)
     num_classes = scores.shape[1]
+    names = check_score_metrics(metric, options, num_classes)
+    options = dict(options or {})
     if len(labels) and labels.max() >= num_classes:
-        raise ValueError(f'label {labels.max()} with scores of {num_classes} classes: is num_classes too small?')
+        raise InvalidValueError(f'label {labels.max()} with scores of {num_classes} classes: is num_classes too small?')
     topk, thrs = options.get('topk', tuple(k for k in (1, 5) if k <= num_classes)), options.get('thrs')
-    several = isinstance(thrs, (list, tuple))
     values: dict[str, float] = {}
-    for thr in thrs if several else [thrs]:  # type: ignore[union-attr]
-        suffix = f'_thr_{thr:.2f}' if several else ''
-        found: dict[str, Any] = {}
+    for thr in thrs if isinstance(thrs, (list, tuple)) else [thrs]:
+        suffix = f'_thr_{thr:.2f}' if isinstance(thrs, (list, tuple)) and thr is not None else ''
+        figures: dict[str, Any] = {}
         if 'accuracy' in names:
-            found |= _accuracy(scores, labels, topk, thr)
+            figures |= _accuracy(scores, labels, topk, thr)
         if set(names) - {'accuracy'}:
             per_class = precision_recall_f1(scores, labels, options.get('average_mode', 'macro'), thr)
-            found |= {name: per_class[name] for name in METRICS[1:] if name in names}
-        for name, value in found.items():
+            figures |= {name: per_class[name] for name in METRICS[1:] if name in names}
+        for name, value in figures.items():
             if np.ndim(value):
                 own = classes or range(num_classes)
                 values |= {f'{name}_{each}{suffix}': float(number) for each, number in zip(own, value)}
@@ -127,11 +152,3 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray, topk: int | Sequence[int],
     if isinstance(topk, int):
         return {'accuracy': top_k_accuracy(scores, labels, (topk,), thr)[f'accuracy_top-{topk}']}
     return top_k_accuracy(scores, labels, topk, thr)
-
-
-def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
-    for name in given:
-        if name not in known:
-            near = nearest(name, known, 1)
-            hint = f', did you mean {near[0]!r}?' if near else ';'
-            raise ValueError(f'unknown {what} {name!r}{hint} There are: {", ".join(known)}')

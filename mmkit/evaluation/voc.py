@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmkit.errors import InvalidValueError
+from mmkit.evaluation.options import check_names
 from mmkit.evaluation.recall import box_recalls, pairwise_iou
 from mmkit.evaluation.tables import format_table
 from mmkit.utils.logging import get_logger
@@ -53,14 +55,14 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, mode: str = 'ar
             least 0, 0.1, ... 1 (VOC 2007).
 
     Raises:
-        ValueError: for another mode.
+        InvalidValueError: for another mode.
     """
     if mode == '11points':
         # 1e-3 beyond the end so that 1.0 itself belongs to the points whatever the rounding of arange
         best = [precision[recall >= point].max(initial=0.0) for point in np.arange(0, 1 + 1e-3, 0.1)]
         return float(np.mean(best))
     if mode != 'area':
-        raise ValueError(f'unknown mode {mode!r}; there are: {", ".join(MODES)}')
+        raise InvalidValueError(f'unknown mode {mode!r}; there are: {", ".join(MODES)}', key='mode')
     recall = np.concatenate([[0.0], recall, [1.0]])
     precision = np.concatenate([[0.0], precision, [0.0]])
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -76,9 +78,9 @@ def _judge(
     area_range: tuple[float, float],
     legacy: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections of an image are right and which are wrong; the rest do not count.
+    """Right and wrong detections of an image; those that are neither do not count.
 
-    A detection is held against the object it overlaps most; an object can be found once.
+    A detection is compared with the object that it overlaps most; an object can be detected once.
 
     Args:
         dets: (N, 4) best first.
@@ -94,13 +96,13 @@ def _judge(
         return right, inside
     ignored = ignored | ~_area_inside(gts, area_range, legacy)
     ious = pairwise_iou(dets, gts, legacy)
-    found = np.zeros(len(gts), bool)
+    is_detected = np.zeros(len(gts), bool)
     for index, gt in enumerate(ious.argmax(axis=1)):
         if ious[index, gt] < iou_thr:
             wrong[index] = inside[index]
         elif not ignored[gt]:
-            right[index], wrong[index] = not found[gt], found[gt]
-            found[gt] = True
+            right[index], wrong[index] = not is_detected[gt], is_detected[gt]
+            is_detected[gt] = True
     return right, wrong
 
 
@@ -121,13 +123,13 @@ def class_ap(
     """AP of one class over all images."""
     scores, right, wrong = [], [], []
     num_gts = 0
-    for found, truth in zip(detections, truths):
-        det_scores = found.scores[found.labels == label] if found.scores is not None else np.zeros(0)
+    for dets, truth in zip(detections, truths):
+        det_scores = dets.scores[dets.labels == label] if dets.scores is not None else np.zeros(0)
         order = np.argsort(-det_scores, kind='stable')
         chosen = truth.labels == label
         gts = truth.bboxes[chosen]
         ignored = np.zeros(len(gts), bool) if truth.ignored is None else truth.ignored[chosen]
-        judged = _judge(found.bboxes[found.labels == label][order], gts, ignored, iou_thr, area_range, legacy)
+        judged = _judge(dets.bboxes[dets.labels == label][order], gts, ignored, iou_thr, area_range, legacy)
         scores.append(det_scores[order])
         right.append(judged[0])
         wrong.append(judged[1])
@@ -171,8 +173,7 @@ def voc_eval(
     """
     if len(detections) != len(truths):
         raise ValueError(f'detections of {len(detections)} images, ground truth of {len(truths)}')
-    if mode not in MODES:
-        raise ValueError(f'unknown mode {mode!r}; there are: {", ".join(MODES)}')
+    check_names('mode', mode, MODES, 'mode')
     logger = logger or get_logger()
     thrs = [float(thr) for thr in np.atleast_1d(iou_thr)]
     values: dict[str, float] = {}

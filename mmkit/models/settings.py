@@ -1,17 +1,32 @@
-"""`train_cfg` and `test_cfg` of heads."""
+"""Typed settings from the `train_cfg` and `test_cfg` of heads and detectors."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
-# What mmdetection's configs carry along although it does nothing.
+# Set by mmdetection's configs, without effect there either.
 IDLE = {'debug'}
 
 
-def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str) -> None:
+def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[str, Any]:
+    """Entries of `cfg`, which a config calls `name`, that are fields of the dataclass `settings`. Warns of others.
+
+    Raises:
+        ValueError: if a field without a default is missing.
+    """
+    known = [each.name for each in fields(settings)]
+    warn_unknown_settings(cfg, known, name, stacklevel=5)
+    for each in fields(settings):
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in cfg:
+            raise ValueError(f'{name} needs {each.name!r}, it has {", ".join(cfg) or "nothing"}')
+    return {key: cfg[key] for key in known if key in cfg}
+
+
+def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str, stacklevel: int = 4) -> None:
     """Warn of keys in `cfg`, which a config calls `name`, that nothing reads: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
-        warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=4)
+        warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=stacklevel)

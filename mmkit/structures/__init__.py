@@ -1,5 +1,6 @@
 """Typed containers that travel between the rooms: the objects or the class of an image, its meta, a sample, a batch."""
 
+from mmkit.structures.assignment import Assignment, PriorInfo, SamplingResult
 from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
@@ -7,6 +8,7 @@ from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMask
 from mmkit.structures.pytree import register_node
 
 __all__ = [
+    'Assignment',
     'Batch',
     'BitmapMasks',
     'ClassScores',
@@ -16,7 +18,9 @@ __all__ = [
     'Masks',
     'PolygonMasks',
     'Prediction',
+    'PriorInfo',
     'Sample',
+    'SamplingResult',
     'register_node',
     'rescaled_size',
 ]

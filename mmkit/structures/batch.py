@@ -27,6 +27,7 @@ class ImageMeta:
         img_norm_cfg: mean, std, to_rgb of the normalisation; None before it.
         norm_shape: the part at the upper left that the model has to normalise, where padding came before that: the rest
             is filled with a constant. None is all of `pad_shape`.
+        index: of the image in the dataset that the loader reads; None if the dataset does not say it.
     """
 
     filename: str
@@ -40,6 +41,7 @@ class ImageMeta:
     flip_direction: str | None = None
     img_norm_cfg: dict[str, Any] | None = None
     norm_shape: tuple[int, int] | None = None
+    index: int | None = None
 
 
 @dataclass

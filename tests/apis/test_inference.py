@@ -29,7 +29,7 @@ class TestInit:
         other = init_detector(tmp_path / 'cfg.py', str(checkpoint), 'cpu', {'model.test_cfg.rcnn.max_per_img': 2})
         assert not other.training
         assert other.CLASSES == CLASSES
-        assert other.roi_head.test_cfg['max_per_img'] == 2
+        assert other.roi_head.test_cfg.max_per_img == 2
         assert other.cfg.model.test_cfg.rcnn.max_per_img == 2
         assert cfg.model.test_cfg.rcnn.max_per_img == 5
         for name, value in model.state_dict().items():

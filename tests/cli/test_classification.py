@@ -203,7 +203,7 @@ def test_kill_9_and_resume(config, tmp_path):
         ("data.train.classes=('cat','dog')", '2 classes cat, dog for the 3 folders'),
         ("model.train_cfg={'augments':{'type':'BatchMixup'}}", 'augments'),
         ('model.head.num_classes=7', 'model.head.num_classes is 7, but ImageNet has 3 classes'),
-        ('evaluation.metric_option=1', "did you mean 'metric_options'? [evaluation.metric_option at --cfg-options]"),
+        ('evaluation.metric_option=1', "the nearest is 'metric_options' [evaluation.metric_option at --cfg-options]"),
     ],
 )
 def test_mistakes_are_explained(config, tmp_path, capsys, change, message):

@@ -169,8 +169,8 @@ def test_a_checkpoint_of_another_model(files, tmp_path, capsys):
     ('flags', 'message'),
     [
         (['--eval', 'bbx'], "unknown metric 'bbx', did you mean 'bbox'? there are: bbox, segm"),
-        (['--eval', 'segm'], "metric 'segm' evaluates masks, and this FasterRCNN makes boxes only"),
-        (['--eval', 'bbox', '--eval-options', 'clas_wise=True'], "no argument 'clas_wise', did you mean 'classwise'?"),
+        (['--eval', 'segm'], "metric 'segm' compares masks, and none of the 3 objects of"),
+        (['--eval', 'bbox', '--eval-options', 'clas_wise=True'], "no argument 'clas_wise'; the nearest is 'classwise'"),
         (['--eval', 'bbox', '--eval-options', 'engine=coco'], "unknown engine 'coco'"),
         (['--eval', 'bbox', '--eval-options', 'metric_items=mAP_5'], "unknown metric item 'mAP_5', did you mean 'mAP_"),
         (['--format-only', '--eval-options', 'prefix=a'], '--format-only has no --eval-options prefix'),

@@ -59,7 +59,7 @@ def test_values_that_no_config_holds(tmp_path):
         _ = Config(dict(model=dict(x=[object()]))).pretty_text
     with pytest.raises(TypeError, match='ndarray'):
         _ = Config(dict(x=np.zeros(2))).pretty_text
-    with pytest.raises(ValueError, match="'a-b' is no name"):
+    with pytest.raises(ValueError, match="'a-b' is not a Python identifier"):
         _ = Config({'a-b': 1}).pretty_text
     with pytest.raises(ValueError, match=r'got .*x\.toml'):
         Config(dict(a=1)).dump(tmp_path / 'x.toml')

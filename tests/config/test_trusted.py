@@ -36,7 +36,9 @@ def test_custom_imports_need_trust(module):
 
 def test_failed_imports():
     text = 'custom_imports = dict(imports="no_such_module", allow_failed_imports={})'
-    with pytest.raises(ImportError, match="cannot import 'no_such_module'.*PYTHONPATH"):
+    with pytest.raises(
+        ImportError, match=r"cannot import 'no_such_module'.*PYTHONPATH\? \[custom_imports.imports at <string>.py:1\]"
+    ):
         Config.fromstring(text.format(False), trust=True)
     with pytest.warns(UserWarning, match='no_such_module'):
         Config.fromstring(text.format(True), trust=True)

@@ -119,7 +119,8 @@ def test_numbers_are_known_before_they_are_counted(coco, options):
     dataset = CocoDataset(coco([(40, 50)], [(0, 7, (1, 2, 10, 20))]), [])
     values = dataset.evaluate([detections([[1, 2, 11, 22]], [0])], **options)
     known = {name for name in values if not name.endswith('copypaste')}
-    assert set(dataset.check_evaluation(**options)) == known
+    (metric,) = dataset.build_metrics(**options)
+    assert set(metric.names) == known
 
 
 @pytest.mark.parametrize('change', [dict(image_id=99), dict(category_id=99)])
@@ -239,6 +240,9 @@ def test_evaluation_says_what_does_not_fit(coco):
         dataset.evaluate([Instances.empty()] * 2)
     with pytest.raises(ValueError, match='labels 2..2, the dataset has 2 classes'):
         dataset.evaluate([detections([[0, 0, 5, 5]], [2])])
+    with pytest.raises(ValueError, match=r"'segm' compares masks, and none of the 1 objects of .*ann.json has a mask"):
+        dataset.evaluate([detections([[0, 0, 5, 5]], [0])], 'segm')
+    dataset = CocoDataset(coco([(40, 50)], [(0, 7, (2, 2, 10, 10), SQUARE)]), [], test_mode=True)
     with pytest.raises(ValueError, match='needs detections with masks'):
         dataset.evaluate([detections([[0, 0, 5, 5]], [0])], 'segm')
 

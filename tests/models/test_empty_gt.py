@@ -238,7 +238,7 @@ def test_every_parameter_takes_part_without_regions(name: str, monkeypatch: pyte
     model = built(name)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     batch = batch_of(*SCENES['all empty'], regions=Instances(bboxes=torch.zeros(0, 4)))
-    if hasattr(model, 'rpn_head'):
+    if model.rpn_head is not None:
         monkeypatch.setattr(model, 'train_proposals', replace(model.train_proposals, min_bbox_size=1000))
     assert trained_names(model, batch) == trainable
 
@@ -259,7 +259,7 @@ def check_instances(found: list[Instances], with_masks: bool) -> None:
 @pytest.mark.parametrize('name', FAMILIES)
 def test_predictions_are_well_formed(name: str) -> None:
     model = built(name).eval()
-    check_instances(model(batch_of(*SCENES['full'])), hasattr(getattr(model, 'roi_head', None), 'mask_head'))
+    check_instances(model(batch_of(*SCENES['full'])), model.with_mask)
 
 
 @torch.no_grad()
@@ -271,7 +271,7 @@ def test_nothing_above_the_threshold(name: str, monkeypatch: pytest.MonkeyPatch)
     cfg = {**head.test_cfg, **over} if isinstance(head.test_cfg, Mapping) else replace(head.test_cfg, **over)
     monkeypatch.setattr(head, 'test_cfg', cfg)
     found = model(batch_of(*SCENES['full']))
-    check_instances(found, hasattr(head, 'mask_head'))
+    check_instances(found, model.with_mask)
     assert [len(each) for each in found] == [0, 0]
 
 
@@ -279,8 +279,8 @@ def test_nothing_above_the_threshold(name: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize('name', TWO_STAGES)
 def test_no_regions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(name).eval()
-    if hasattr(model, 'rpn_head'):
+    if model.rpn_head is not None:
         monkeypatch.setattr(model.rpn_head, 'test_cfg', replace(model.rpn_head.test_cfg, min_bbox_size=1000))
     found = model(batch_of(*SCENES['full'], regions=Instances(bboxes=torch.zeros(0, 4))))
-    check_instances(found, hasattr(model.roi_head, 'mask_head'))
+    check_instances(found, model.with_mask)
     assert [len(each) for each in found] == [0, 0]

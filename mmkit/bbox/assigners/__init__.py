@@ -1,7 +1,7 @@
-"""Assigners: which prior looks for which ground truth."""
+"""Assigners: they decide which prior is to predict which ground truth."""
 
-from mmkit.bbox.assigners.assignment import Assignment
 from mmkit.bbox.assigners.atss import ATSSAssigner
+from mmkit.bbox.assigners.base import BaseAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
 from mmkit.bbox.assigners.max_iou import MaxIoUAssigner
@@ -13,7 +13,7 @@ from mmkit.bbox.assigners.uniform import UniformAssigner, UniformAssignment
 __all__ = [
     'ATSSAssigner',
     'AlignedAssignment',
-    'Assignment',
+    'BaseAssigner',
     'GridAssigner',
     'HungarianAssigner',
     'MaxIoUAssigner',

@@ -1,4 +1,4 @@
-"""ATSS: the threshold follows from the statistics of each ground truth."""
+"""Adaptive training sample selection: a threshold from the statistics of each ground truth."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import BACKGROUND, IGNORED, Assignment, all_background
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
+from mmkit.structures.assignment import BACKGROUND, IGNORED
 
 
 @BBOX_ASSIGNERS.register_module()
-class ATSSAssigner:
+class ATSSAssigner(BaseAssigner):
     """Adaptive selection (arXiv:1912.02424).
 
     Candidates of a ground truth are the `topk` priors of each level nearest to its centre; positive are those with
@@ -34,40 +36,22 @@ class ATSSAssigner:
         self,
         topk: int,
         alpha: float | None = None,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
         ignore_iof_thr: float = -1,
     ) -> None:
         self.topk = topk
         self.alpha = alpha
         self.iou_calculator = build_iou_calculator(iou_calculator)
         self.ignore_iof_thr = ignore_iof_thr
+        predictions = () if alpha is None else ('scores', 'bbox_preds')
+        self.needs = frozenset(['num_level_bboxes', *predictions])
 
     def assign(
-        self,
-        bboxes: Tensor,
-        gts: Instances,
-        ignored: Tensor | None = None,
-        *,
-        num_level_bboxes: Sequence[int],
-        cls_scores: Tensor | None = None,
-        bbox_preds: Tensor | None = None,
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
     ) -> Assignment:
-        """Assign `bboxes` (N, 4), of which `num_level_bboxes` lie on each level, to `gts`.
-
-        Args:
-            bboxes: (N, 4) xyxy.
-            gts: the ground truth.
-            ignored: (K, 4) regions.
-            num_level_bboxes: sums up to N.
-            cls_scores: (N, C) logits, needed with `alpha`.
-            bbox_preds: (N, 4) predicted boxes xyxy, needed with `alpha`.
-
-        Raises:
-            ValueError: if predictions are missing that `alpha` needs.
-        """
         if not len(gts) or not len(bboxes):
-            return all_background(bboxes, gts)
-        overlaps = self._overlaps(bboxes, gts, cls_scores, bbox_preds)  # (N, K)
+            return Assignment.all_background(bboxes, gts)
+        overlaps = self._overlaps(bboxes, gts, info)  # (N, K)
         centers, gt_centers = _centers(bboxes), _centers(gts.bboxes)
         distances = (centers[:, None] - gt_centers[None]).pow(2).sum(-1).sqrt()  # (N, K)
         gt_inds = torch.full((len(bboxes),), BACKGROUND, dtype=torch.long, device=bboxes.device)
@@ -76,31 +60,32 @@ class ATSSAssigner:
             distances[inside] = float('inf')
             gt_inds[inside] = IGNORED
 
-        candidates = self._nearest(distances, num_level_bboxes)  # (M, K)
-        found = overlaps.gather(0, candidates)
-        # One candidate has no deviation.
-        threshold = found.mean(0) + (found.std(0) if len(found) > 1 else 0)
-        positive = (found >= threshold) & _inside(centers[candidates], gts.bboxes)
+        candidates = self._nearest(distances, required(info.num_level_bboxes, 'num_level_bboxes'))  # (M, K)
+        candidate_overlaps = overlaps.gather(0, candidates)
+        threshold = candidate_overlaps.mean(0)
+        if len(candidates) > 1:  # one candidate has no deviation
+            threshold = threshold + candidate_overlaps.std(0)
+        positive = (candidate_overlaps >= threshold) & _inside(centers[candidates], gts.bboxes)
         # A prior that several ground truths want goes to the one it overlaps most.
-        wanted = torch.full_like(overlaps, -float('inf'))
-        wanted.scatter_(0, candidates, torch.where(positive, found, -float('inf')))
-        best, best_gt = wanted.max(dim=1)
+        claims = torch.full_like(overlaps, -float('inf'))
+        claims.scatter_(0, candidates, torch.where(positive, candidate_overlaps, -float('inf')))
+        best, best_gt = claims.max(dim=1)
         taken = best != -float('inf')
         gt_inds[taken] = best_gt[taken]
         return Assignment.from_gt_inds(gt_inds, best, gts)
 
-    def _overlaps(self, bboxes: Tensor, gts: Instances, cls_scores: Tensor | None, bbox_preds: Tensor | None) -> Tensor:
+    def _overlaps(self, bboxes: Tensor, gts: Instances, info: PriorInfo) -> Tensor:
+        """(N, K) fitness of each prior for each ground truth."""
         if self.alpha is None:
             return self.iou_calculator(bboxes, gts.bboxes)
-        if cls_scores is None or bbox_preds is None or gts.labels is None:
-            raise ValueError('alpha of ATSSAssigner needs cls_scores and bbox_preds in assign(), and labels in gts')
-        ious = self.iou_calculator(bbox_preds, gts.bboxes)
-        return cls_scores.sigmoid()[:, gts.labels] ** (1 - self.alpha) * ious**self.alpha
+        assert gts.labels is not None
+        ious = self.iou_calculator(required(info.bbox_preds, 'bbox_preds'), gts.bboxes)
+        return required(info.scores, 'scores')[:, gts.labels] ** (1 - self.alpha) * ious**self.alpha
 
     def _nearest(self, distances: Tensor, num_level_bboxes: Sequence[int]) -> Tensor:
         """(M, K) indices of the candidates of each ground truth."""
         candidates, start = [], 0
-        for level in distances.split(list(num_level_bboxes)):
+        for level in torch.split(distances, list(num_level_bboxes)):
             candidates.append(level.topk(min(self.topk, len(level)), dim=0, largest=False).indices + start)
             start += len(level)
         return torch.cat(candidates)

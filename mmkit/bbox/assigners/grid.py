@@ -1,23 +1,26 @@
-"""YOLOv3: the cell with the centre of an object is responsible for it."""
+"""Assignment to the cell that contains the centre of the object (YOLOv3)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import BACKGROUND, IGNORED, Assignment, all_background
-from mmkit.bbox.assigners.max_iou import take_latest
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.assigners.max_iou import neg_range, take_latest
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
+from mmkit.structures.assignment import BACKGROUND, IGNORED
 
 
 @BBOX_ASSIGNERS.register_module()
-class GridAssigner:
-    """Overlap decides among the anchors of responsible cells (arXiv:1804.02767).
+class GridAssigner(BaseAssigner):
+    """Assignment by overlap among the anchors of responsible cells (arXiv:1804.02767). Regions are not ignored.
 
     Args:
         pos_iou_thr: above this overlap a responsible prior is positive.
@@ -28,38 +31,34 @@ class GridAssigner:
         iou_calculator: of `IOU_CALCULATORS`; None: `BboxOverlaps2D`.
     """
 
+    needs = frozenset({'responsible'})
+
     def __init__(
         self,
         pos_iou_thr: float,
         neg_iou_thr: float | Sequence[float],
         min_pos_iou: float = 0.0,
         gt_max_assign_all: bool = True,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
     ) -> None:
-        if isinstance(neg_iou_thr, Sequence) and len(neg_iou_thr) != 2:
-            raise ValueError(f'neg_iou_thr must be a number or (low, high), got {neg_iou_thr}')
         self.pos_iou_thr = pos_iou_thr
-        self.neg_iou_thr = neg_iou_thr
+        # Without a lower bound, a prior that overlaps nothing is background, too.
+        self.neg_iou_thr = neg_range(neg_iou_thr, lowest=-math.inf)
         self.min_pos_iou = min_pos_iou
         self.gt_max_assign_all = gt_max_assign_all
         self.iou_calculator = build_iou_calculator(iou_calculator)
 
     def assign(
-        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, *, responsible: Tensor
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
     ) -> Assignment:
-        """Assign `bboxes` (N, 4) to `gts`.
-
-        Args:
-            bboxes: (N, 4) xyxy.
-            gts: the ground truth.
-            ignored: plays no part in YOLO.
-            responsible: (N,) bool, see `YOLOAnchorGenerator.responsible_flags`.
-        """
+        responsible = required(info.responsible, 'responsible')  # (N,)
         if not len(gts) or not len(bboxes):
-            return all_background(bboxes, gts)
+            return Assignment.all_background(bboxes, gts)
         overlaps = self.iou_calculator(gts.bboxes, bboxes)  # (K, N)
         gt_inds = torch.full((len(bboxes),), IGNORED, dtype=torch.long, device=bboxes.device)
-        gt_inds[self._is_background(overlaps.amax(dim=0))] = BACKGROUND
+        best_overlaps = overlaps.amax(dim=0)  # (N,)
+        low, high = self.neg_iou_thr
+        gt_inds[(best_overlaps > low) & (best_overlaps <= high)] = BACKGROUND
 
         overlaps[:, ~responsible] = -1
         max_overlaps, best_gt = overlaps.max(dim=0)
@@ -73,9 +72,3 @@ class GridAssigner:
             gt = (enough & responsible[first_prior]).nonzero(as_tuple=True)[0]
             prior = first_prior[gt]
         return Assignment.from_gt_inds(take_latest(gt_inds, prior, gt), max_overlaps, gts)
-
-    def _is_background(self, max_overlaps: Tensor) -> Tensor:
-        if isinstance(self.neg_iou_thr, Sequence):
-            low, high = self.neg_iou_thr
-            return (max_overlaps > low) & (max_overlaps <= high)
-        return max_overlaps <= self.neg_iou_thr

@@ -1,4 +1,4 @@
-"""The prior belongs to the ground truth it overlaps most, if it does so enough."""
+"""Assignment of each prior to the ground truth that it overlaps most."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import BACKGROUND, IGNORED, Assignment, all_background
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
+from mmkit.structures.assignment import BACKGROUND, IGNORED
 
 
 # mmdetection has the Ascend kind for another processor; it computes the same.
 @BBOX_ASSIGNERS.register_module(['MaxIoUAssigner', 'AscendMaxIoUAssigner'])
-class MaxIoUAssigner:
+class MaxIoUAssigner(BaseAssigner):
     """Assignment by overlap (arXiv:1506.01497).
 
     Args:
@@ -44,7 +46,7 @@ class MaxIoUAssigner:
         ignore_wrt_candidates: bool = True,
         match_low_quality: bool = True,
         gpu_assign_thr: int = -1,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
     ) -> None:
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_thr = neg_range(neg_iou_thr)
@@ -56,14 +58,15 @@ class MaxIoUAssigner:
         self.gpu_assign_thr = gpu_assign_thr
         self.iou_calculator = build_iou_calculator(iou_calculator)
 
-    def assign(self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None) -> Assignment:
-        """Assign `bboxes` (N, 4) to `gts`, with `ignored` regions (K, 4)."""
+    def assign(
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
+    ) -> Assignment:
         device = bboxes.device
         if 0 < self.gpu_assign_thr < len(gts):
             bboxes, gts = bboxes.cpu(), gts.to('cpu')
             ignored = None if ignored is None else ignored.cpu()
         if not len(gts) or not len(bboxes):
-            return all_background(bboxes, gts).to(device)
+            return Assignment.all_background(bboxes, gts).to(device)
         overlaps = self.iou_calculator(gts.bboxes, bboxes)  # (K, N)
         overlaps[:, self._in_ignored(bboxes, ignored)] = -1
         max_overlaps, gt_inds = self.match(overlaps)
@@ -102,15 +105,15 @@ class MaxIoUAssigner:
 
 
 def take_latest(gt_inds: Tensor, priors: Tensor, gts: Tensor) -> Tensor:
-    """`gt_inds` (N,) with `priors` (M,) given to `gts` (M,); of several ground truths the last has its way."""
+    """`gt_inds` (N,) with `priors` (M,) given to `gts` (M,); a later ground truth takes a prior from an earlier one."""
     latest = torch.full_like(gt_inds, -1).scatter_reduce(0, priors, gts, 'amax')
     return torch.where(latest >= 0, latest, gt_inds)
 
 
-def neg_range(neg_iou_thr: float | Sequence[float]) -> tuple[float, float]:
-    """(low, high) from one number or two."""
+def neg_range(neg_iou_thr: float | Sequence[float], lowest: float = 0.0) -> tuple[float, float]:
+    """Overlaps (low, high) of the background, from both bounds or from the upper one."""
     if not isinstance(neg_iou_thr, Sequence):
-        return 0.0, neg_iou_thr
+        return lowest, neg_iou_thr
     if len(neg_iou_thr) != 2:
         raise ValueError(f'neg_iou_thr must be a number or (low, high), got {neg_iou_thr}')
     return neg_iou_thr[0], neg_iou_thr[1]

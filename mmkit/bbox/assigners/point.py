@@ -1,16 +1,16 @@
-"""Points nearest to the centre of an object, on the level of its size."""
+"""Assignment of the points nearest to the centre of an object, on the level of its size."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import Assignment, all_background
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
 
 
 @BBOX_ASSIGNERS.register_module()
-class PointAssigner:
+class PointAssigner(BaseAssigner):
     """Assignment of points (RepPoints, arXiv:1904.11490).
 
     Args:
@@ -22,17 +22,22 @@ class PointAssigner:
         self.scale = scale
         self.pos_num = pos_num
 
-    def assign(self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None) -> Assignment:
-        """Assign points to `gts`; a point that several want goes to the one whose centre is nearest, in its sides.
+    def assign(
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
+    ) -> Assignment:
+        """Assign points to `gts`.
+
+        A point that is near to several objects goes to the one whose centre is nearest, relative to its size.
 
         Args:
             bboxes: (N, 3) x, y, stride; strides are powers of 2.
             gts: the ground truth.
-            ignored: plays no part.
+            ignored: has no effect.
+            info: is not read.
         """
-        found = all_background(bboxes, gts)
+        assignment = Assignment.all_background(bboxes, gts)
         if not len(gts) or not len(bboxes):
-            return found
+            return assignment
         points, levels = bboxes[:, :2], bboxes[:, 2].log2().int()
         centers = (gts.bboxes[:, :2] + gts.bboxes[:, 2:]) / 2
         sizes = (gts.bboxes[:, 2:] - gts.bboxes[:, :2]).clamp(min=1e-6)
@@ -44,6 +49,6 @@ class PointAssigner:
             distances, order = distances.topk(min(self.pos_num, len(on_level)), largest=False)
             chosen = on_level[order]
             nearer = distances < nearest[chosen]
-            found.gt_inds[chosen[nearer]] = gt
+            assignment.gt_inds[chosen[nearer]] = gt
             nearest[chosen[nearer]] = distances[nearer]
-        return Assignment.from_gt_inds(found.gt_inds, found.max_overlaps, gts)
+        return Assignment.from_gt_inds(assignment.gt_inds, assignment.max_overlaps, gts)

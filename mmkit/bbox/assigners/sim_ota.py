@@ -1,29 +1,31 @@
-"""SimOTA: predictions that fit best, as many as a ground truth deserves."""
+"""SimOTA: assignment of the predictions that fit best, with a number of positives for each ground truth."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import Assignment, all_background
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.iou import bbox_overlaps
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
 
 _FAR = 100000.0
-"""Cost of a prior that is not in the middle of the object: greater than any other."""
+"""Cost of a prior outside the central region of the object: greater than any other."""
 
 
 @BBOX_ASSIGNERS.register_module()
-class SimOTAAssigner:
+class SimOTAAssigner(BaseAssigner):
     """Assignment by the cost of the current predictions (YOLOX, arXiv:2107.08430).
 
     Args:
-        center_radius: half the side of the middle of an object, in strides.
-        candidate_topk: the IoUs of that many predictions sum up to the number of positives of a ground truth.
+        center_radius: half the side of the central region of an object, in strides.
+        candidate_topk: the number of positives of a ground truth is the sum of this many greatest IoUs.
         iou_weight: factor on the cost of the boxes.
         cls_weight: factor on the cost of the classes.
     """
+
+    needs = frozenset({'points', 'scores'})
 
     def __init__(
         self,
@@ -39,60 +41,54 @@ class SimOTAAssigner:
 
     @torch.no_grad()
     def assign(
-        self,
-        bboxes: Tensor,
-        gts: Instances,
-        ignored: Tensor | None = None,
-        *,
-        scores: Tensor,
-        priors: Tensor,
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
     ) -> Assignment:
         """Assign predictions to `gts`, which must have labels; `max_overlaps` is the IoU of those assigned.
 
         Args:
-            bboxes: (N, 4) predicted boxes xyxy.
+            bboxes: (N, 4) predicted boxes xyxy, in pixels.
             gts: the ground truth.
-            ignored: plays no part in YOLOX.
-            scores: (N, C) probabilities of class and objectness together.
-            priors: (N, 4) x, y, stride_w, stride_h.
+            ignored: has no effect in YOLOX.
+            info: `points` and `scores`, the latter of class and objectness together.
         """
+        scores, points = required(info.scores, 'scores'), required(info.points, 'points')
         if not len(gts) or not len(bboxes):
-            return all_background(bboxes, gts)
+            return Assignment.all_background(bboxes, gts)
         assert gts.labels is not None
-        in_box, in_middle = self._inside(priors, gts.bboxes)  # (N, K) each
-        valid = (in_box.any(1) | in_middle.any(1)).nonzero(as_tuple=True)[0]  # (V,)
-        found = all_background(bboxes, gts)
+        in_box, in_center = self._inside(points, gts.bboxes)  # (N, K) each
+        valid = (in_box.any(1) | in_center.any(1)).nonzero(as_tuple=True)[0]  # (V,)
+        assignment = Assignment.all_background(bboxes, gts)
         if not len(valid):
-            return found
+            return assignment
         ious = bbox_overlaps(bboxes[valid], gts.bboxes)  # (V, K)
         cost = self.cls_weight * _class_cost(scores[valid], gts.labels)
         cost = cost + self.iou_weight * -(ious + 1e-7).log()
-        cost = cost + _FAR * ~(in_box & in_middle)[valid]
+        cost = cost + _FAR * ~(in_box & in_center)[valid]
         matching = self._match(cost, ious)  # (V, K) bool, at most one a row
         matched = matching.any(1)
-        gt_inds = found.gt_inds
+        gt_inds = assignment.gt_inds
         gt_inds[valid[matched]] = matching[matched].int().argmax(1)
-        max_overlaps = torch.full_like(found.max_overlaps, -_FAR)
+        max_overlaps = torch.full_like(assignment.max_overlaps, -_FAR)
         max_overlaps[valid[matched]] = (ious * matching).sum(1)[matched].to(max_overlaps)
         return Assignment.from_gt_inds(gt_inds, max_overlaps, gts)
 
-    def _inside(self, priors: Tensor, gt_bboxes: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K) bool: whether a prior lies in a ground truth, and in the middle of it."""
-        points = priors[:, None, :2]
-        in_box = _between(points, gt_bboxes[:, :2], gt_bboxes[:, 2:])
+    def _inside(self, points: Tensor, gt_bboxes: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, K) bool each: points inside a ground truth, and inside its central region."""
+        xy, stride = points[:, None, :2], points[:, None, 2:]
+        in_box = _between(xy, gt_bboxes[:, :2], gt_bboxes[:, 2:])
         centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2
-        reach = self.center_radius * priors[:, None, 2:]
-        return in_box, _between(points, centers - reach, centers + reach)
+        reach = self.center_radius * stride
+        return in_box, _between(xy, centers - reach, centers + reach)
 
     def _match(self, cost: Tensor, ious: Tensor) -> Tensor:
         """(V, K) bool: the cheapest predictions of each ground truth."""
         best_ious = ious.topk(min(self.candidate_topk, len(ious)), dim=0).values
-        num_wanted = best_ious.sum(0).int().clamp(min=1).tolist()
+        num_positives = best_ious.sum(0).int().clamp(min=1).tolist()
         matching = torch.zeros_like(cost, dtype=torch.bool)
-        for gt, num in enumerate(num_wanted):
+        for gt, num in enumerate(num_positives):
             matching[cost[:, gt].topk(num, largest=False).indices, gt] = True
-        several = matching.sum(1) > 1
-        matching[several] = torch.nn.functional.one_hot(cost[several].argmin(1), cost.shape[1]).bool()
+        ambiguous = matching.sum(1) > 1
+        matching[ambiguous] = torch.nn.functional.one_hot(cost[ambiguous].argmin(1), cost.shape[1]).bool()
         return matching
 
 

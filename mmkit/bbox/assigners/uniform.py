@@ -1,4 +1,4 @@
-"""As many positives for every object, whatever its size."""
+"""Assignment of equally many positives to every object, whatever its size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.assignment import IGNORED, Assignment, all_background
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.boxes import xyxy_to_cxcywh
-from mmkit.bbox.iou import BboxOverlaps2D, build_iou_calculator
+from mmkit.bbox.iou import build_iou_calculator
+from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.structures import Instances
+from mmkit.structures import Assignment, Instances, PriorInfo
+from mmkit.structures.assignment import IGNORED
 
 
 @dataclass
@@ -32,8 +34,8 @@ class UniformAssignment(Assignment):
 
 
 @BBOX_ASSIGNERS.register_module()
-class UniformAssigner:
-    """The nearest predictions and the nearest anchors of each ground truth (YOLOF, arXiv:2103.09460).
+class UniformAssigner(BaseAssigner):
+    """Assignment of the nearest predictions and the nearest anchors to each ground truth (YOLOF, arXiv:2103.09460).
 
     Args:
         pos_ignore_thr: a chosen prior whose anchor overlaps less than this is ignored.
@@ -42,12 +44,14 @@ class UniformAssigner:
         iou_calculator: of `IOU_CALCULATORS`; None: `BboxOverlaps2D`.
     """
 
+    needs = frozenset({'bbox_preds'})
+
     def __init__(
         self,
         pos_ignore_thr: float,
         neg_ignore_thr: float,
         match_times: int = 4,
-        iou_calculator: Mapping[str, Any] | BboxOverlaps2D | None = None,
+        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
     ) -> None:
         self.pos_ignore_thr = pos_ignore_thr
         self.neg_ignore_thr = neg_ignore_thr
@@ -61,20 +65,21 @@ class UniformAssigner:
 
     @torch.no_grad()
     def assign(
-        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, *, bbox_preds: Tensor
+        self, bboxes: Tensor, gts: Instances, ignored: Tensor | None = None, info: PriorInfo = NO_INFO
     ) -> UniformAssignment:
-        """Assign anchors `bboxes` (N, 4) with predictions `bbox_preds` (N, 4) to `gts`; `ignored` plays no part."""
-        found = all_background(bboxes, gts)
+        """Assign anchors `bboxes` (N, 4) with the predictions `info.bbox_preds` to `gts`; nothing is ignored."""
+        bbox_preds = required(info.bbox_preds, 'bbox_preds')
+        assignment = Assignment.all_background(bboxes, gts)
         if not len(gts) or not len(bboxes):
             none = bboxes.new_zeros(0, 4)
             return UniformAssignment(
-                found.gt_inds, found.max_overlaps, found.labels, len(gts), none[:, 0] > 0, none, none
+                assignment.gt_inds, assignment.max_overlaps, assignment.labels, len(gts), none[:, 0] > 0, none, none
             )
         chosen = torch.cat([self._choose(bbox_preds, gts), self._choose(bboxes, gts)], dim=1).reshape(-1)
         pair_gts = torch.arange(len(gts), device=bboxes.device).repeat(len(chosen) // len(gts))
         anchor_overlaps = self.iou_calculator(bboxes, gts.bboxes)  # (N, K)
         used = anchor_overlaps[chosen, pair_gts] >= self.pos_ignore_thr
-        gt_inds = found.gt_inds
+        gt_inds = assignment.gt_inds
         gt_inds[self.iou_calculator(bbox_preds, gts.bboxes).amax(1) > self.neg_ignore_thr] = IGNORED
         gt_inds[chosen] = torch.where(used, pair_gts, IGNORED)
         plain = Assignment.from_gt_inds(gt_inds, anchor_overlaps.amax(1), gts)

@@ -67,7 +67,7 @@ class DeltaXYWHBBoxCoder:
             (..., C * 4) boxes.
         """
         shape = deltas.shape
-        deltas = deltas.unflatten(-1, (shape[-1] // 4, 4))  # (..., C, 4)
+        deltas = deltas.reshape(*shape[:-1], shape[-1] // 4, 4)  # (..., C, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         center, size = (part.unsqueeze(-2) for part in _center_size(bboxes))  # (..., 1, 2)
         shift = size * deltas[..., :2]
@@ -119,7 +119,7 @@ class LegacyDeltaXYWHBBoxCoder:
     ) -> Tensor:
         """As `DeltaXYWHBBoxCoder.decode`; always clipped to the last pixel if `max_shape` is given."""
         shape = deltas.shape
-        deltas = deltas.unflatten(-1, (shape[-1] // 4, 4))  # (..., C, 4)
+        deltas = deltas.reshape(*shape[:-1], shape[-1] // 4, 4)  # (..., C, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
         center, size = (part.unsqueeze(-2) for part in _center_size(bboxes, pixel=1.0))
         limit = abs(math.log(wh_ratio_clip))

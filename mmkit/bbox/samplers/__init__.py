@@ -1,18 +1,17 @@
-"""Samplers: which of the assigned priors the loss sees."""
+"""Samplers: they choose the assigned priors that the loss sees."""
 
 from mmkit.bbox.samplers.balanced import CombinedSampler, InstanceBalancedPosSampler, IoUBalancedNegSampler
-from mmkit.bbox.samplers.base import Sampler, Samples
+from mmkit.bbox.samplers.base import BaseSampler
 from mmkit.bbox.samplers.ohem import OHEMSampler
 from mmkit.bbox.samplers.pseudo import PseudoSampler
 from mmkit.bbox.samplers.random import RandomSampler
 
 __all__ = [
+    'BaseSampler',
     'CombinedSampler',
     'InstanceBalancedPosSampler',
     'IoUBalancedNegSampler',
     'OHEMSampler',
     'PseudoSampler',
     'RandomSampler',
-    'Sampler',
-    'Samples',
 ]

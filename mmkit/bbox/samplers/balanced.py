@@ -1,4 +1,4 @@
-"""Samplers that spread their choice (Libra R-CNN, arXiv:1904.02701), and the combination of two."""
+"""Balanced samplers (Libra R-CNN, arXiv:1904.02701), and the combination of two samplers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.samplers.base import Choice, Sampler, random_choice
+from mmkit.bbox.samplers.base import BaseSampler, SamplingContext, random_choice
 from mmkit.bbox.samplers.random import RandomSampler
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import BBOX_SAMPLERS
 
 
 @BBOX_SAMPLERS.register_module()
 class InstanceBalancedPosSampler(RandomSampler):
-    """As many positives of one ground truth as of another; random negatives. Arguments are those of `Sampler`."""
+    """Equally many positives of every ground truth; random negatives. Arguments are those of `BaseSampler`."""
 
-    def choose_pos(self, choice: Choice, num: int) -> Tensor:
-        positive = choice.positive
+    def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
+        positive = context.positive
         if len(positive) <= num:
             return positive
-        gt_inds = choice.assignment.gt_inds[positive]
-        with_priors = gt_inds.unique()
+        gt_inds = context.assignment.gt_inds[positive]
+        with_priors: Tensor = torch.unique(gt_inds)
         per_gt = round(num / len(with_priors)) + 1
         chosen = torch.cat([random_choice(positive[gt_inds == gt], per_gt) for gt in with_priors])
         return _fill_up(random_choice(chosen, num), positive, num)
@@ -30,7 +31,7 @@ class InstanceBalancedPosSampler(RandomSampler):
 
 @BBOX_SAMPLERS.register_module()
 class IoUBalancedNegSampler(RandomSampler):
-    """As many negatives of little overlap as of much; random positives.
+    """Negatives spread evenly over the range of overlaps; random positives.
 
     Args:
         num: priors to choose.
@@ -55,27 +56,27 @@ class IoUBalancedNegSampler(RandomSampler):
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if not (floor_thr >= 0 or floor_thr == -1):
-            raise ValueError(f'floor_thr must be -1, or 0 or above, got {floor_thr}')
+            raise InvalidValueError(f'floor_thr must be -1, or 0 or above, got {floor_thr}', key='floor_thr')
         if not 0 <= floor_fraction <= 1:
-            raise ValueError(f'floor_fraction must be within 0 .. 1, got {floor_fraction}')
+            raise InvalidValueError(f'floor_fraction must be within 0 .. 1, got {floor_fraction}', key='floor_fraction')
         if num_bins < 1:
-            raise ValueError(f'num_bins must be at least 1, got {num_bins}')
+            raise InvalidValueError(f'num_bins must be at least 1, got {num_bins}', key='num_bins')
         self.floor_thr = floor_thr
         self.floor_fraction = floor_fraction
         self.num_bins = num_bins
 
-    def choose_neg(self, choice: Choice, num: int) -> Tensor:
-        negative = choice.negative
+    def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
+        negative = context.negative
         if len(negative) <= num:
             return negative
-        overlaps = choice.assignment.max_overlaps[negative]
+        overlaps = context.assignment.max_overlaps[negative]
         # A floor at 0 is what does not overlap at all.
         above = overlaps > self.floor_thr if self.floor_thr <= 0 else overlaps >= self.floor_thr
         floor, spread = negative[~above], negative[above]
         num_spread = int(num * (1 - self.floor_fraction))
         chosen = spread
         if len(spread) > num_spread:
-            top = float(choice.assignment.max_overlaps.max())
+            top = float(context.assignment.max_overlaps.max())
             chosen = self._over_bins(spread, overlaps[above], top, num_spread)
         chosen = torch.cat([chosen, random_choice(floor, num - len(chosen))])
         return _fill_up(chosen, negative, num)
@@ -92,7 +93,7 @@ class IoUBalancedNegSampler(RandomSampler):
 
 
 @BBOX_SAMPLERS.register_module()
-class CombinedSampler(Sampler):
+class CombinedSampler(BaseSampler):
     """Positives of one sampler, negatives of another.
 
     Args:
@@ -106,22 +107,31 @@ class CombinedSampler(Sampler):
 
     def __init__(
         self,
-        pos_sampler: Mapping[str, Any] | Sampler,
-        neg_sampler: Mapping[str, Any] | Sampler,
+        pos_sampler: Mapping[str, Any] | BaseSampler,
+        neg_sampler: Mapping[str, Any] | BaseSampler,
         num: int,
         pos_fraction: float,
         neg_pos_ub: float = -1,
         add_gt_as_proposals: bool = True,
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
-        self.pos_sampler: Sampler = BBOX_SAMPLERS.build(pos_sampler, num=num, pos_fraction=pos_fraction)
-        self.neg_sampler: Sampler = BBOX_SAMPLERS.build(neg_sampler, num=num, pos_fraction=pos_fraction)
+        self.pos_sampler = _build_part(pos_sampler, num, pos_fraction)
+        self.neg_sampler = _build_part(neg_sampler, num, pos_fraction)
+        self.needs_hard_losses = self.pos_sampler.needs_hard_losses or self.neg_sampler.needs_hard_losses
 
-    def choose_pos(self, choice: Choice, num: int) -> Tensor:
-        return self.pos_sampler.choose_pos(choice, num)
+    def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
+        return self.pos_sampler.choose_pos(context, num)
 
-    def choose_neg(self, choice: Choice, num: int) -> Tensor:
-        return self.neg_sampler.choose_neg(choice, num)
+    def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
+        return self.neg_sampler.choose_neg(context, num)
+
+
+def _build_part(cfg: Mapping[str, Any] | BaseSampler, num: int, pos_fraction: float) -> BaseSampler:
+    """A sampler that can choose positives and negatives separately."""
+    sampler = BBOX_SAMPLERS.build(cfg, num=num, pos_fraction=pos_fraction)
+    if not isinstance(sampler, BaseSampler):
+        raise InvalidTypeError(f'CombinedSampler combines samplers that choose, {type(sampler).__name__} takes all')
+    return sampler
 
 
 def _fill_up(chosen: Tensor, gallery: Tensor, num: int) -> Tensor:

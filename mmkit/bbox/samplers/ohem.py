@@ -1,15 +1,15 @@
-"""Hard examples."""
+"""Online hard example mining."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from mmkit.bbox.samplers.base import Choice, Sampler
+from mmkit.bbox.samplers.base import BaseSampler, SamplingContext
 from mmkit.registry import BBOX_SAMPLERS
 
 
 @BBOX_SAMPLERS.register_module()
-class OHEMSampler(Sampler):
+class OHEMSampler(BaseSampler):
     """Positives and negatives of the greatest loss (arXiv:1604.03540); `sample` needs `hard_losses`.
 
     Args:
@@ -19,6 +19,8 @@ class OHEMSampler(Sampler):
         add_gt_as_proposals: put the ground truths before the priors, each matched with itself.
         loss_key: the loss by which priors are ranked; only 'loss_cls' is supported.
     """
+
+    needs_hard_losses = True
 
     def __init__(
         self,
@@ -32,17 +34,17 @@ class OHEMSampler(Sampler):
         if loss_key != 'loss_cls':
             raise ValueError(f"OHEMSampler ranks by loss_key='loss_cls', {loss_key!r} is not supported")
 
-    def choose_pos(self, choice: Choice, num: int) -> Tensor:
-        return _hardest(choice, choice.positive, num)
+    def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
+        return _hardest(context, context.positive, num)
 
-    def choose_neg(self, choice: Choice, num: int) -> Tensor:
-        return _hardest(choice, choice.negative, num)
+    def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
+        return _hardest(context, context.negative, num)
 
 
-def _hardest(choice: Choice, gallery: Tensor, num: int) -> Tensor:
+def _hardest(context: SamplingContext, gallery: Tensor, num: int) -> Tensor:
     if len(gallery) <= num:
         return gallery
-    if choice.hard_losses is None or choice.assignment.labels is None:
+    if context.hard_losses is None or context.assignment.labels is None:
         raise ValueError('OHEMSampler ranks boxes by their loss: sample() needs hard_losses, and gts need labels')
-    losses = choice.hard_losses(choice.bboxes[gallery], choice.assignment.labels[gallery])
+    losses = context.hard_losses(context.bboxes[gallery], context.assignment.labels[gallery])
     return gallery[losses.topk(num).indices]

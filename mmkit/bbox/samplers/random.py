@@ -1,19 +1,19 @@
-"""Random choice."""
+"""Random sampling."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from mmkit.bbox.samplers.base import Choice, Sampler, random_choice
+from mmkit.bbox.samplers.base import BaseSampler, SamplingContext, random_choice
 from mmkit.registry import BBOX_SAMPLERS
 
 
 @BBOX_SAMPLERS.register_module()
-class RandomSampler(Sampler):
-    """Positives and negatives at random (arXiv:1506.01497). Arguments are those of `Sampler`."""
+class RandomSampler(BaseSampler):
+    """Positives and negatives at random (arXiv:1506.01497). Arguments are those of `BaseSampler`."""
 
-    def choose_pos(self, choice: Choice, num: int) -> Tensor:
-        return random_choice(choice.positive, num)
+    def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
+        return random_choice(context.positive, num)
 
-    def choose_neg(self, choice: Choice, num: int) -> Tensor:
-        return random_choice(choice.negative, num)
+    def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
+        return random_choice(context.negative, num)

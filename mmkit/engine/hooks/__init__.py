@@ -5,7 +5,7 @@ from mmkit.engine.hooks import (
     checkpoint,
     checks,
     ema,
-    evaluation,
+    eval_hook,
     logger,
     profiler,
     refused,

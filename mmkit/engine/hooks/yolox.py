@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from mmkit.engine.hook import Hook
 from mmkit.engine.runner import Runner
+from mmkit.errors import InvalidTypeError
+from mmkit.protocols import HasExtraLosses
 from mmkit.registry import HOOKS
 
 
@@ -29,6 +31,10 @@ class YOLOXModeSwitchHook(Hook):
         if not hasattr(runner.loader.dataset, 'update_skip_type_keys'):  # found out now, not in the last epochs
             kind = type(runner.loader.dataset).__name__
             raise TypeError(f'YOLOXModeSwitchHook needs a MultiImageMixDataset to train on, not a {kind}')
+        if not isinstance(runner.module, HasExtraLosses):
+            raise InvalidTypeError(
+                f'YOLOXModeSwitchHook needs a model with extra losses, as YOLOX, not a {type(runner.module).__name__}'
+            )
         if self._switched or runner.epoch + 1 < runner.max_epochs - self.num_last_epochs:
             return
         self._switched = True
@@ -36,4 +42,4 @@ class YOLOXModeSwitchHook(Hook):
         runner.loader.dataset.update_skip_type_keys(self.skip_type_keys)
         if getattr(runner.loader, 'persistent_workers', False):
             runner.loader._iterator = None  # workers have copies of the dataset: start new ones
-        runner.module.bbox_head.use_l1 = True
+        runner.module.use_extra_losses()

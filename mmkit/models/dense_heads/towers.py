@@ -21,7 +21,7 @@ def conv_tower(
     bias: bool | str = 'auto',
     last_conv_cfg: Cfg | None = None,
 ) -> nn.ModuleList:
-    """`num_convs` 3x3 convolutions with `channels` each, the last of them of kind `last_conv_cfg` if that is given."""
+    """`num_convs` 3x3 convolutions with `channels` each; `last_conv_cfg`: the kind of the last one, if it differs."""
     widths = [in_channels, *[channels] * num_convs]
     kinds = [conv_cfg] * num_convs
     if last_conv_cfg is not None and kinds:
@@ -32,8 +32,8 @@ def conv_tower(
     )
 
 
-def apply_convs(tower: Iterable[nn.Module], feat: Tensor) -> Tensor:
+def apply_convs(convs: Iterable[nn.Module], feat: Tensor) -> Tensor:
     """Apply the modules of a tower one after the other."""
-    for conv in tower:
+    for conv in convs:
         feat = conv(feat)
     return feat

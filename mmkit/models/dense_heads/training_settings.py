@@ -1,58 +1,74 @@
-"""The `assigner` and the `sampler` in the `train_cfg` of a dense head."""
+"""Assigner and sampler in the `train_cfg` of a dense head."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from inspect import signature
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from mmkit.bbox.samplers import OHEMSampler, PseudoSampler
+from mmkit.bbox.samplers import PseudoSampler
+from mmkit.models.settings import known_settings
+from mmkit.protocols import Assigner, BoxSampler
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, build_from_cfg
 
 
-def dense_assigner(
-    train_cfg: Mapping[str, Any], name: str, gives: Iterable[str] = (), may_give: Iterable[str] = ()
-) -> Any:
-    """The assigner that `train_cfg` of the head `name` asks for.
+def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
+    """Assigner of the head of this name.
 
     Args:
-        gives: what the head hands over by name, besides boxes, objects and ignored regions.
-        may_give: what it hands over if the assigner has an argument of this name.
+        known: the fields of `PriorInfo` that the head fills in.
 
     Raises:
-        TypeError: if the assigner needs something else, or has no use for what it is given.
+        TypeError: if the assigner needs others.
     """
-    assigner = build_from_cfg(train_cfg['assigner'], BBOX_ASSIGNERS)
-    gives = set(gives)
-    further = list(signature(assigner.assign).parameters.values())[3:]
-    takes = {each.name for each in further}
-    needs = {each.name for each in further if each.default is each.empty}
-    if not needs - set(may_give) <= gives <= takes:
+    assigner: Assigner = build_from_cfg(cfg, BBOX_ASSIGNERS)
+    missing = set(assigner.needs) - set(known)
+    if missing:
         raise TypeError(
-            f'{name} cannot train with {type(assigner).__name__}, which assigns by '
-            f'{", ".join(sorted(takes)) or "IoU"}: the head gives it {", ".join(sorted(gives)) or "boxes"} only'
+            f'{head} cannot train with {type(assigner).__name__}, which needs {", ".join(sorted(missing))}: '
+            f'the head knows {", ".join(["boxes", *sorted(known)])}'
         )
     return assigner
 
 
-def dense_sampler(train_cfg: Mapping[str, Any], name: str) -> Any:
-    """The sampler that `train_cfg` of the head `name` asks for, else one that takes all.
+def build_sampler(cfg: Mapping[str, Any] | None, head: str) -> BoxSampler:
+    """Sampler of the head of this name; without a config, one that takes all priors.
 
     Raises:
-        ValueError: for a sampler that only a second stage can serve.
+        ValueError: if only a second stage can serve the sampler.
     """
-    sampler = build_from_cfg(train_cfg.get('sampler') or dict(type='PseudoSampler'), BBOX_SAMPLERS)
-    if isinstance(sampler, OHEMSampler):
-        raise ValueError(f'{name}: OHEMSampler ranks regions of a second stage, a dense head has none')
-    if getattr(sampler, 'add_gt_as_proposals', False):
+    sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
+    if sampler.needs_hard_losses:
+        raise ValueError(f'{head}: {type(sampler).__name__} ranks regions of a second stage, a dense head has none')
+    if sampler.add_gt_as_proposals:
         raise ValueError(
-            f'{name}: a ground truth is no prior, so the sampler of a dense head needs add_gt_as_proposals=False'
+            f'{head}: a ground truth is no prior, so the sampler of a dense head needs add_gt_as_proposals=False'
         )
     return sampler
 
 
-def refuse_sampler(train_cfg: Mapping[str, Any], name: str) -> None:
-    """Raise a ValueError if `train_cfg` of the head `name`, whose loss sees all priors, asks for a choice."""
-    sampler = train_cfg.get('sampler')
-    if sampler and not isinstance(build_from_cfg(sampler, BBOX_SAMPLERS), PseudoSampler):
-        raise ValueError(f'{name} chooses among all priors: no sampler in train_cfg, got {sampler}')
+def refuse_sampler(cfg: Mapping[str, Any] | None, head: str) -> None:
+    """Raise a ValueError if `cfg` asks the head of this name, whose loss sees all priors, for a sample."""
+    sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
+    if not sampler.takes_all:
+        raise ValueError(f'{head} chooses among all priors: no sampler in train_cfg, got {cfg}')
+
+
+@dataclass(frozen=True)
+class UnsampledTraining:
+    """`train_cfg` of a head whose loss sees all predictions.
+
+    Attributes:
+        assigner: matches predictions with objects.
+        sampler: may be a `PseudoSampler`, which 2.x's configs name; None otherwise.
+    """
+
+    assigner: Assigner
+    sampler: None = None
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str, known: Collection[str]) -> UnsampledTraining:
+        """Read a config for the head of this name, which fills in the `known` fields of `PriorInfo`."""
+        settings = known_settings(cfg, cls, 'train_cfg')
+        refuse_sampler(settings.get('sampler'), head)
+        return cls(build_assigner(settings['assigner'], head, known))

@@ -1,4 +1,4 @@
-"""What every detector is: features, losses, predictions."""
+"""The base of detectors: features, losses, decoded outputs, detections."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmkit.config import ConfigError
+from mmkit.errors import ConfigError
 from mmkit.layers import BaseModule, Sequential
+from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.registry import BACKBONES, NECKS, build_from_cfg
+from mmkit.protocols import NMSSettings, Progress
+from mmkit.registry import BACKBONES, NECKS
 from mmkit.structures import Batch, Instances
 
-# What loads each part of the ground truth.
-_SOURCES = {
-    'gt_bboxes': 'LoadAnnotations',
-    'gt_labels': 'LoadAnnotations',
-    'gt_masks': 'LoadAnnotations(with_mask=True)',
-    'gt_semantic_seg': 'LoadAnnotations(with_seg=True)',
-}
+# The transform that loads each field of the ground truth.
+_SOURCES = {'gt_masks': 'LoadAnnotations(with_mask=True)', 'gt_semantic_seg': 'LoadAnnotations(with_seg=True)'}
 
 
 class Detector(BaseModule):
@@ -32,17 +29,18 @@ class Detector(BaseModule):
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)` of the backbone.
 
     Attributes:
+        needs: fields of the ground truth to learn from, by their keys in a pipeline.
         data_preprocessor: normalises images on the device; by default, it takes them as they are.
     """
 
-    needs_labels = True  # of objects, for training
+    needs: tuple[str, ...] = ('gt_bboxes', 'gt_labels')
 
     def __init__(
         self,
         backbone: Mapping[str, Any],
         neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         pretrained: str | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.data_preprocessor = DataPreprocessor()
@@ -50,37 +48,53 @@ class Detector(BaseModule):
             warnings.warn('pretrained is outdated: use init_cfg of the backbone', stacklevel=3)
             backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
             backbone.pop('pretrained', None)
-        self.backbone = build_from_cfg(backbone, BACKBONES)
+        self.backbone = BACKBONES.build(backbone)
+        self.neck: nn.Module | None = None
         if isinstance(neck, Sequence):
-            self.neck: nn.Module = Sequential(*(build_from_cfg(part, NECKS) for part in neck))
+            self.neck = Sequential(*(NECKS.build(part) for part in neck))
         elif neck is not None:
-            self.neck = build_from_cfg(neck, NECKS)
+            self.neck = NECKS.build(neck)
 
     def preprocess(self, batch: Batch) -> Batch:
         """The batch with normalised float images, on the device of the model; a second time changes nothing."""
         preprocessed: Batch = self.data_preprocessor(batch)
         return preprocessed
 
-    def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
-        feats = self.backbone(imgs)
-        return tuple(self.neck(feats)) if hasattr(self, 'neck') else tuple(feats)
-
     @property
     def with_mask(self) -> bool:
         """Whether detections come with masks."""
-        return getattr(self, 'mask_head', None) is not None or getattr(
-            getattr(self, 'roi_head', None), 'with_mask', False
-        )
+        return 'gt_masks' in self.needs
 
     @property
     def with_semantic(self) -> bool:
         """Whether it learns a semantic segmentation, too."""
-        return getattr(getattr(self, 'roi_head', None), 'semantic_head', None) is not None
+        return 'gt_semantic_seg' in self.needs
+
+    @property
+    def nms_settings(self) -> NMSSettings | None:
+        """Settings of the last stage, by which detections in several views of an image are merged; None without NMS."""
+        return None
+
+    def set_progress(self, progress: Progress) -> None:
+        """Told before every training iteration how far the training is; most detectors don't care."""
+
+    def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
+        feats = self.backbone(imgs)
+        return tuple(feats if self.neck is None else self.neck(feats))
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Losses by name; those with "loss" in the name are summed, the others are only logged."""
+
+    @abstractmethod
+    def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Scored boxes with shapes that don't depend on the image, for export: no thresholds, no NMS.
+
+        Returns:
+            Boxes (B, N, 4) in pixels of the network's input, scores (B, N, C); with `with_mask` the probabilities
+            (B, N, h, w) of masks, spread over the boxes.
+        """
 
     @abstractmethod
     def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:
@@ -90,21 +104,18 @@ class Detector(BaseModule):
         batch = self.preprocess(batch)
         if not self.training:
             return self.predict(batch)
-        self._check_truth(batch)
+        for key in self.needs:
+            if _lacks(batch, key):
+                raise ConfigError(
+                    f'{type(self).__name__} learns from {key}, which data.train does not give: its pipeline needs '
+                    f'{_SOURCES.get(key, "LoadAnnotations")} and {key!r} among the keys of Collect'
+                )
         return self.loss(batch)
 
-    def _check_truth(self, batch: Batch) -> None:
-        """Raises a ConfigError if the pipeline leaves out what the model learns from."""
-        gts = batch.gts or []
-        lacking = {
-            'gt_bboxes': batch.gts is None,
-            'gt_labels': self.needs_labels and any(each.labels is None for each in gts),
-            'gt_masks': self.with_mask and any(each.masks is None for each in gts),
-            'gt_semantic_seg': self.with_semantic and batch.gt_semantic_seg is None,
-        }
-        for key, is_lacking in lacking.items():
-            if is_lacking:
-                raise ConfigError(
-                    f'{type(self).__name__} learns from {key}, which data.train does not give: '
-                    f'its pipeline needs {_SOURCES[key]} and {key!r} among the keys of Collect'
-                )
+
+def _lacks(batch: Batch, key: str) -> bool:
+    """Whether the pipeline has left out what it calls `key`."""
+    if key == 'gt_semantic_seg':
+        return batch.gt_semantic_seg is None
+    field = key.removeprefix('gt_')
+    return batch.gts is None or any(field not in each.present() for each in batch.gts)

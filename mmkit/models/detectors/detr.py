@@ -1,44 +1,27 @@
-"""Detectors whose head also needs to know what is padding."""
+"""Detectors whose head also needs to know where the batch is padding."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor
 
-from mmkit.models.dense_heads.query.detr_head import padding_mask
+from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask
 from mmkit.models.detectors.single_stage import SingleStageDetector
+from mmkit.protocols import NMSSettings
 from mmkit.registry import DETECTORS
-from mmkit.structures import Batch, Instances
+from mmkit.structures import Batch
 
 
-@DETECTORS.register_module()
+@DETECTORS.register_module(['DETR', 'DeformableDETR'])
 class DETR(SingleStageDetector):
-    """End-to-End Object Detection with Transformers, arXiv:2005.12872."""
+    """A head of queries on a backbone: DETR (arXiv:2005.12872), Deformable DETR (arXiv:2010.04159)."""
 
-    def __init__(
-        self,
-        backbone: Mapping[str, Any],
-        bbox_head: Mapping[str, Any],
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        pretrained: str | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
-        neck: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(backbone, neck, bbox_head, train_cfg, test_cfg, pretrained, init_cfg)
+    @property
+    def nms_settings(self) -> NMSSettings | None:
+        return None
 
-    def _outs(self, batch: Batch) -> Any:
-        return self.bbox_head(self.extract_feat(batch.imgs), padding_mask(batch.imgs, batch.metas))
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return self.bbox_head.loss(self._outs(batch), batch)
-
-    def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:
-        return self.bbox_head.predict(self._outs(batch), batch.metas, rescale=rescale)
-
-
-@DETECTORS.register_module()
-class DeformableDETR(DETR):
-    """Deformable DETR, arXiv:2010.04159."""
+    def _outs(self, batch: Batch) -> QueryOuts:
+        head = cast(Callable[[tuple[Tensor, ...], Tensor], QueryOuts], self.bbox_head)
+        return head(self.extract_feat(batch.imgs), padding_mask(batch.imgs, batch.metas))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from mmkit.layers.init import InitCfg
 from mmkit.models.detectors.base import Detector
-from mmkit.registry import DETECTORS, HEADS, build_from_cfg
+from mmkit.protocols import DenseHead, NMSSettings
+from mmkit.registry import DENSE_HEADS, DETECTORS
 from mmkit.structures import Batch, Instances
 
 
-@DETECTORS.register_module()
+@DETECTORS.register_module(['SingleStageDetector', 'ATSS', 'FCOS', 'GFL', 'RetinaNet', 'YOLOV3'])
 class SingleStageDetector(Detector):
-    """Backbone, neck, dense head.
+    """Backbone, neck, dense head: ATSS, FCOS, GFL, RetinaNet, YOLOv3, ...; the papers are named by their heads.
 
     Args:
         bbox_head: config of a dense head, which is given `train_cfg` and `test_cfg`.
@@ -23,45 +25,30 @@ class SingleStageDetector(Detector):
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | None = None,
-        bbox_head: Mapping[str, Any] | None = None,
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        bbox_head: Mapping[str, Any],
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         pretrained: str | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(backbone, neck, pretrained, init_cfg)
-        if bbox_head is None:
-            raise ValueError(f'{type(self).__name__} needs a bbox_head')
-        self.bbox_head = build_from_cfg(bbox_head, HEADS, dict(train_cfg=train_cfg, test_cfg=test_cfg))
+        self.bbox_head: DenseHead[Any] = DENSE_HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
+
+    @property
+    def nms_settings(self) -> NMSSettings | None:
+        return self.bbox_head.test_cfg
+
+    def _outs(self, batch: Batch) -> Any:
+        """The head's outputs, of its own type."""
+        return self.bbox_head(self.extract_feat(batch.imgs))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return self.bbox_head.loss(self.bbox_head(self.extract_feat(batch.imgs)), batch)
+        return self.bbox_head.loss(self._outs(batch), batch)
+
+    def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        return self.bbox_head.decode(self._outs(batch), batch.metas)
 
     def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:
-        return self.bbox_head.predict(self.bbox_head(self.extract_feat(batch.imgs)), batch.metas, rescale=rescale)
-
-
-@DETECTORS.register_module()
-class RetinaNet(SingleStageDetector):
-    """Focal Loss for Dense Object Detection, arXiv:1708.02002."""
-
-
-@DETECTORS.register_module()
-class ATSS(SingleStageDetector):
-    """Bridging the Gap Between Anchor-based and Anchor-free Detection via Adaptive Selection, arXiv:1912.02424."""
-
-
-@DETECTORS.register_module()
-class FCOS(SingleStageDetector):
-    """Fully Convolutional One-Stage Object Detection, arXiv:1904.01355."""
-
-
-@DETECTORS.register_module()
-class GFL(SingleStageDetector):
-    """Generalized Focal Loss, arXiv:2006.04388."""
-
-
-@DETECTORS.register_module()
-class YOLOV3(SingleStageDetector):
-    """YOLOv3: An Incremental Improvement, arXiv:1804.02767."""
+        return self.bbox_head.predict(self._outs(batch), batch.metas, rescale=rescale)

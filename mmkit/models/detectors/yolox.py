@@ -1,4 +1,4 @@
-"""YOLOX: a one-stage detector that trains on images of changing size."""
+"""YOLOX, which trains on images of changing size, arXiv:2107.08430."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmkit.config import ConfigError
+from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
+from mmkit.layers.init import InitCfg
+from mmkit.models.dense_heads import YOLOXHead
 from mmkit.models.detectors.single_stage import SingleStageDetector
+from mmkit.protocols import Progress
 from mmkit.registry import DETECTORS
 from mmkit.structures import Batch
 from mmkit.utils.dist import broadcast_object
@@ -20,7 +23,7 @@ from mmkit.utils.dist import broadcast_object
 
 @DETECTORS.register_module()
 class YOLOX(SingleStageDetector):
-    """YOLOX, arXiv:2107.08430.
+    """A one-stage detector whose training images change their size (arXiv:2107.08430).
 
     Args:
         input_size: (height, width) of the images that the pipeline makes.
@@ -29,13 +32,17 @@ class YOLOX(SingleStageDetector):
         random_size_interval: iterations after which another size is drawn; the first have `input_size`.
 
     Attributes:
-        iteration: training iterations so far; on it and on the seed depends the size, in all processes alike.
+        iteration: training iterations so far. The size depends on it and on the seed, in all processes alike.
+
+    Raises:
+        InvalidValueError: if `random_size_interval` is below 1.
     """
 
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any],
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
         bbox_head: Mapping[str, Any],
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
@@ -44,17 +51,37 @@ class YOLOX(SingleStageDetector):
         size_multiplier: int = 32,
         random_size_range: Sequence[int] = (15, 25),
         random_size_interval: int = 10,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(backbone, neck, bbox_head, train_cfg, test_cfg, pretrained, init_cfg)
+        super().__init__(
+            backbone,
+            neck,
+            bbox_head=bbox_head,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            pretrained=pretrained,
+            init_cfg=init_cfg,
+        )
         if random_size_interval < 1:
-            raise ValueError(f'YOLOX: random_size_interval must be at least 1, got {random_size_interval}')
-        self.input_size = (input_size[0], input_size[1])
+            raise InvalidValueError(
+                f'YOLOX: random_size_interval must be at least 1, got {random_size_interval}',
+                key='random_size_interval',
+            )
+        self.input_size: tuple[int, int] = (input_size[0], input_size[1])
         self.size_multiplier = size_multiplier
         self.random_size_range = (random_size_range[0], random_size_range[1])
         self.random_size_interval = random_size_interval
         self.iteration = 0
         self._seed: int | None = None
+
+    def set_progress(self, progress: Progress) -> None:
+        self.iteration = progress.iter
+
+    def use_extra_losses(self) -> None:
+        """Add an L1 loss of the boxes from now on: for the last epochs, which train on images without mixing."""
+        if not isinstance(self.bbox_head, YOLOXHead):
+            raise InvalidTypeError(f'{type(self.bbox_head).__name__} has no extra losses, only a YOLOXHead has')
+        self.bbox_head.use_l1 = True
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         if self.training:
@@ -65,7 +92,6 @@ class YOLOX(SingleStageDetector):
                     'it must be the img_scale of the pipeline'
                 )
             batch = resized(batch, self.input_size, new)
-            self.iteration += 1
         return super().loss(batch)
 
     def training_size(self, iteration: int) -> tuple[int, int]:

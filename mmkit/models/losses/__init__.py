@@ -11,7 +11,7 @@ from mmkit.models.losses.ghm import GHMC, GHMR
 from mmkit.models.losses.iou import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
 from mmkit.models.losses.label_smooth import LabelSmoothLoss
 from mmkit.models.losses.quality import DistributionFocalLoss, QualityFocalLoss, VarifocalLoss
-from mmkit.models.losses.reduction import weight_reduce_loss
+from mmkit.models.losses.reduction import Loss, is_dense, loss_by_level, uses_sigmoid, weight_reduce_loss
 from mmkit.models.losses.regression import L1Loss, MSELoss, SmoothL1Loss
 from mmkit.models.losses.seesaw import SeesawLoss
 
@@ -32,11 +32,15 @@ __all__ = [
     'KnowledgeDistillationKLDivLoss',
     'L1Loss',
     'LabelSmoothLoss',
+    'Loss',
     'MSELoss',
     'QualityFocalLoss',
     'SeesawLoss',
     'SmoothL1Loss',
     'VarifocalLoss',
     'accuracy',
+    'is_dense',
+    'loss_by_level',
+    'uses_sigmoid',
     'weight_reduce_loss',
 ]

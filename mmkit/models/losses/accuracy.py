@@ -1,4 +1,4 @@
-"""How often the right class is among the best."""
+"""Accuracy of classifications."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def accuracy(
     hit = labels == target[:, None]  # (N, k)
     if thresh is not None:
         hit &= scores > thresh
-    found = [hit[:, :k].any(1).float().sum() * (100.0 / max(len(pred), 1)) for k in topks]
-    return found[0] if isinstance(topk, int) else found
+    percentages = [hit[:, :k].any(1).float().sum() * (100.0 / max(len(pred), 1)) for k in topks]
+    return percentages[0] if isinstance(topk, int) else percentages

@@ -1,4 +1,4 @@
-"""Balanced L1."""
+"""Balanced L1 loss."""
 
 from __future__ import annotations
 

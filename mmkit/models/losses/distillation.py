@@ -1,4 +1,4 @@
-"""Learning from another model."""
+"""Knowledge distillation."""
 
 from __future__ import annotations
 

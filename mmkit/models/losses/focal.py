@@ -25,6 +25,8 @@ class FocalLoss(Loss):
         activated: `pred` are probabilities already.
     """
 
+    dense = True
+
     def __init__(
         self,
         use_sigmoid: bool = True,

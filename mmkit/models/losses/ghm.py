@@ -16,6 +16,7 @@ class _Harmonising(Loss):
     `state_dict` holds `edges` and, with momentum, the running counts `acc_sum`.
     """
 
+    per_level = True
     edges: Tensor
     acc_sum: Tensor
 
@@ -61,6 +62,8 @@ class GHMC(_Harmonising):
         loss_weight: factor on the outcome.
         reduction: 'none', 'mean' or 'sum'.
     """
+
+    dense = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Classification that foretells how well the box fits."""
+"""Classification losses whose targets are the quality of the box."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class QualityFocalLoss(Loss):
         loss_weight: factor on the outcome.
         activated: `pred` are probabilities already.
     """
+
+    dense = True
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
-"""From the loss of each element to one number."""
+"""Base of losses, and the reduction from the loss of each element to one number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +48,21 @@ def check_reduction(reduction: str) -> None:
 
 
 class Loss(nn.Module):
-    """What losses have in common.
+    """Base of losses. Heads read its class attributes, which subclasses inherit.
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
         loss_weight: factor on the outcome.
+
+    Attributes:
+        use_sigmoid: predictions are logits of independent classes, without one for the background.
+        dense: easy examples are weighed down by the loss itself, so it wants all priors, not a sample of them.
+        per_level: the loss keeps statistics over the elements of a call, and is called once for each pyramid level.
     """
+
+    use_sigmoid: bool = False
+    dense: bool = False
+    per_level: bool = False
 
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -71,8 +81,48 @@ class Loss(nn.Module):
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
 
 
+@runtime_checkable
+class _SaysSigmoid(Protocol):
+    use_sigmoid: bool
+
+
+def uses_sigmoid(loss: nn.Module) -> bool:
+    """Whether `loss` takes logits of independent classes. A loss that is no `Loss` may have the attribute, too."""
+    return isinstance(loss, _SaysSigmoid) and bool(loss.use_sigmoid)
+
+
+def is_dense(loss: nn.Module) -> bool:
+    """Whether `loss` wants all priors, not a sample of them."""
+    return isinstance(loss, Loss) and loss.dense
+
+
+def loss_by_level(
+    loss: nn.Module,
+    levels: Tensor,
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    """Loss of M predictions, in one call; or the sum of a call for each level, if `loss.per_level`.
+
+    Args:
+        levels: (M,) the pyramid level of each prediction.
+        pred, target, weight: (M, ...) as `loss` takes them.
+    """
+    if not (isinstance(loss, Loss) and loss.per_level):
+        value: Tensor = loss(pred, target, weight, avg_factor=avg_factor)
+        return value
+    total = pred.sum() * 0  # with a gradient, even if there are no predictions
+    for level in levels.unique():
+        rows = levels == level
+        level_weight = None if weight is None else weight[rows]
+        total = total + loss(pred[rows], target[rows], level_weight, avg_factor=avg_factor)
+    return total
+
+
 def all_zero(weight: Tensor | None, reduction: str) -> bool:
-    """Whether there is nothing to learn from: IoUs of arbitrary boxes may not even be finite then."""
+    """True if no element counts: IoUs of arbitrary boxes may not even be finite then."""
     return weight is not None and reduction != 'none' and not bool((weight > 0).any())
 
 

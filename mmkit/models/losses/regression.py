@@ -1,4 +1,4 @@
-"""Differences between numbers."""
+"""Regression losses: L1, smooth L1, mean squared error."""
 
 from __future__ import annotations
 

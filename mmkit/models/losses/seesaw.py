@@ -1,4 +1,4 @@
-"""Loss for classes of very different frequency."""
+"""Seesaw loss, for long-tailed class distributions."""
 
 from __future__ import annotations
 

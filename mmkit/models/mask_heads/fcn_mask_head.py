@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples, clip_bboxes
+from mmkit.bbox import clip_bboxes
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
+from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads.paste import paste_masks
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
-from mmkit.structures import EncodedMasks, ImageMeta, Instances
+from mmkit.registry import HEADS, LOSSES
+from mmkit.structures import EncodedMasks, ImageMeta, Instances, SamplingResult
 
 UPSAMPLE_KINDS = (None, 'deconv', 'nearest', 'bilinear', 'carafe')
 
@@ -25,9 +27,13 @@ class FCNMaskHead(BaseModule):
     Args:
         num_convs: hidden convolutions with `conv_kernel_size` and `conv_out_channels`.
         roi_feat_size: cells of a region, int or (h, w).
+        num_classes: C, without background.
         class_agnostic: one mask for all classes.
         upsample_cfg: type None, deconv, nearest, bilinear or carafe, and `scale_factor`.
         predictor_cfg: kind of the last 1x1 convolution.
+
+    Raises:
+        InvalidValueError: for another type of upsampling.
     """
 
     def __init__(
@@ -44,44 +50,29 @@ class FCNMaskHead(BaseModule):
         norm_cfg: Mapping[str, Any] | None = None,
         predictor_cfg: Mapping[str, Any] = dict(type='Conv'),
         loss_mask: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.roi_feat_size = _pair(roi_feat_size)
         self.num_classes = num_classes
         self.class_agnostic = class_agnostic
-        self.loss_mask = build_from_cfg(loss_mask, LOSSES)
+        self.loss_mask = LOSSES.build(loss_mask)
         widths = [in_channels, *[conv_out_channels] * num_convs]
         self.convs = nn.ModuleList(
             ConvModule(a, b, conv_kernel_size, padding=conv_kernel_size // 2, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
             for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
-        self._init_upsample(dict(upsample_cfg), widths[-1], conv_out_channels)
+        self.upsample_kind = upsample_cfg.get('type')
+        self.upsample = build_upsample(upsample_cfg, widths[-1], conv_out_channels)
         channels = conv_out_channels if self.upsample_kind == 'deconv' else widths[-1]
         self.conv_logits = build_conv_layer(predictor_cfg, channels, 1 if class_agnostic else num_classes, 1)
         if init_cfg is None:
+            layers = dict(upsample=self.upsample, conv_logits=self.conv_logits)
             self.init_cfg = [
                 dict(type='Kaiming', mode='fan_out', nonlinearity='relu', override=dict(name=name))
-                for name in ('upsample', 'conv_logits')
-                if getattr(self, name) is not None and list(getattr(self, name).parameters())
+                for name, layer in layers.items()
+                if layer is not None and list(layer.parameters())
             ]
-
-    def _init_upsample(self, cfg: dict[str, Any], in_channels: int, out_channels: int) -> None:
-        self.upsample_kind = cfg.get('type')
-        if self.upsample_kind not in UPSAMPLE_KINDS:
-            raise ValueError(f'upsample_cfg type {self.upsample_kind!r} is not supported; known are {UPSAMPLE_KINDS}')
-        scale = cfg.pop('scale_factor', None)
-        if self.upsample_kind is None:
-            self.upsample = None
-            return
-        if self.upsample_kind == 'deconv':
-            cfg.update(in_channels=in_channels, out_channels=out_channels, kernel_size=scale, stride=scale)
-        elif self.upsample_kind == 'carafe':
-            cfg.update(channels=in_channels, scale_factor=scale)
-        else:
-            align = None if self.upsample_kind == 'nearest' else False
-            cfg.update(scale_factor=scale, mode=self.upsample_kind, align_corners=align)
-        self.upsample = build_upsample_layer(cfg)
 
     def hidden(self, feats: Tensor) -> Tensor:
         """(R, in_channels, h, w) -> (R, conv_out_channels, h, w)."""
@@ -104,7 +95,7 @@ class FCNMaskHead(BaseModule):
     @torch.no_grad()
     def targets(
         self,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         gts: Sequence[Instances],
         mask_size: int | Sequence[int],
         soft: bool = False,
@@ -127,25 +118,58 @@ class FCNMaskHead(BaseModule):
         labels = torch.zeros_like(labels) if self.class_agnostic else labels
         return dict(loss_mask=self.loss_mask(logits.float(), targets, labels))
 
-    def predict(
-        self,
-        logits: Tensor | Sequence[Tensor],
-        bboxes: Tensor,
-        labels: Tensor,
-        meta: ImageMeta,
-        cfg: Mapping[str, Any],
-        rescale: bool = True,
-    ) -> EncodedMasks:
-        """Masks of one image.
+    def decode(self, stages: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """The mask of the class that each region has.
 
         Args:
-            logits: (N, C or 1, h, w), or those of several stages, whose probabilities are averaged.
-            bboxes: (N, 4) in pixels of the original image with `rescale`, else of the network's input.
-            cfg: `mask_thr_binary`.
+            stages: logits (N, C or 1, h, w) of one head or, whose probabilities are averaged, of several.
+            labels: (N,) classes.
+
+        Returns:
+            (N, h, w) probabilities.
         """
-        stages = [logits] if isinstance(logits, Tensor) else list(logits)
-        probs = torch.stack([stage.float().sigmoid() for stage in stages]).mean(dim=0)
-        channel = torch.zeros_like(labels) if self.class_agnostic else labels
+        probs = torch.stack([logits.float().sigmoid() for logits in stages]).mean(dim=0)
+        channels = torch.zeros_like(labels) if self.class_agnostic else labels
+        return probs[torch.arange(len(labels), device=labels.device), channels]
+
+    def predict(
+        self,
+        stages: Sequence[Tensor],
+        detections: Instances,
+        meta: ImageMeta,
+        threshold: float = 0.5,
+        rescale: bool = True,
+    ) -> EncodedMasks:
+        """Masks of the detections in one image.
+
+        Args:
+            stages: see `decode`.
+            detections: in pixels of the original image with `rescale`, else of the network's input.
+            threshold: probability from which a pixel belongs to the mask.
+        """
+        assert detections.labels is not None
         height, width = (meta.ori_shape if rescale else meta.img_shape)[:2]
-        rows = torch.arange(len(labels), device=labels.device)
-        return paste_masks(probs[rows, channel], bboxes, height, width, cfg.get('mask_thr_binary', 0.5))
+        return paste_masks(self.decode(stages, detections.labels), detections.bboxes, height, width, threshold)
+
+
+def build_upsample(upsample_cfg: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module | None:
+    """The layer of a mask head's `upsample_cfg`; a deconvolution gives `out_channels`.
+
+    Raises:
+        InvalidValueError: for a type not in `UPSAMPLE_KINDS`.
+    """
+    cfg = dict(upsample_cfg)
+    kind, scale = cfg.get('type'), cfg.pop('scale_factor', None)
+    if kind not in UPSAMPLE_KINDS:
+        raise InvalidValueError(
+            f'upsample_cfg type {kind!r} is not supported; known are {UPSAMPLE_KINDS}', key='upsample_cfg'
+        )
+    if kind is None:
+        return None
+    if kind == 'deconv':
+        cfg.update(in_channels=in_channels, out_channels=out_channels, kernel_size=scale, stride=scale)
+    elif kind == 'carafe':
+        cfg.update(channels=in_channels, scale_factor=scale)
+    else:
+        cfg.update(scale_factor=scale, mode=kind, align_corners=None if kind == 'nearest' else False)
+    return build_upsample_layer(cfg)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mmkit.layers import ConvModule
+from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads.fcn_mask_head import FCNMaskHead
 from mmkit.registry import HEADS
 
@@ -35,7 +36,7 @@ class HTCMaskHead(FCNMaskHead):
         norm_cfg: Mapping[str, Any] | None = None,
         predictor_cfg: Mapping[str, Any] = dict(type='Conv'),
         loss_mask: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(
             num_convs=num_convs,
@@ -52,11 +53,13 @@ class HTCMaskHead(FCNMaskHead):
             loss_mask=loss_mask,
             init_cfg=init_cfg,
         )
+        self.conv_res: ConvModule | None = None
         if with_conv_res:
             self.conv_res = ConvModule(conv_out_channels, conv_out_channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
 
     def hidden(self, feats: Tensor, previous: Tensor | None = None) -> Tensor:
         """(R, in_channels, h, w) and the `previous` stage's hidden features -> (R, conv_out_channels, h, w)."""
         if previous is not None:
+            assert self.conv_res is not None
             feats = feats + self.conv_res(previous)
         return super().hidden(feats)

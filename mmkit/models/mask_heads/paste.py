@@ -1,4 +1,4 @@
-"""From the masks of regions to masks of the image."""
+"""Masks of regions, pasted into the image."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from mmkit.structures import EncodedMasks
 def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshold: float = 0.5) -> EncodedMasks:
     """Stretch each region's mask over its box and cut it at `threshold`.
 
-    One object at a time and within its box only: memory stays that of one image, whatever their number.
+    It works on one object at a time and within its box only, so that memory doesn't grow with their number.
 
     Args:
         probs: (N, h, w) probabilities in 0..1.
         bboxes: (N, 4) xyxy in pixels of an image of `height` x `width`.
+        threshold: probability from which a pixel belongs to the mask.
     """
-    if threshold < 0:
-        raise ValueError(f'mask_thr_binary must be in 0..1, got {threshold}: soft masks are not supported')
     rles = []
     bboxes = bboxes.float()
-    # The corners come over in one go: a GPU would be waited for at every number.
+    # All corners are read at once: reading each number would make the GPU wait.
     for prob, bbox, (left, top, right, bottom) in zip(probs.float(), bboxes, bboxes.tolist(), strict=True):
         canvas = torch.zeros(height, width, dtype=torch.uint8)
         # One pixel of margin: sampling reaches beyond the box.

@@ -1,7 +1,7 @@
 """RoI heads: the second stage of a detector."""
 
 from mmkit.models.mask_heads import FCNMaskHead, HTCMaskHead
-from mmkit.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
+from mmkit.models.roi_heads.bbox_heads import BBoxHead
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
 from mmkit.models.roi_heads.htc_roi_head import HybridTaskCascadeRoIHead
 from mmkit.models.roi_heads.roi_extractors import GenericRoIExtractor, SingleRoIExtractor
@@ -12,15 +12,12 @@ from mmkit.models.semantic_heads import FusedSemanticHead
 __all__ = [
     'BBoxHead',
     'CascadeRoIHead',
-    'ConvFCBBoxHead',
     'FCNMaskHead',
     'FusedSemanticHead',
     'GenericRoIExtractor',
     'HTCMaskHead',
     'HybridTaskCascadeRoIHead',
     'ResLayer',
-    'Shared2FCBBoxHead',
-    'Shared4Conv1FCBBoxHead',
     'SingleRoIExtractor',
     'StandardRoIHead',
 ]

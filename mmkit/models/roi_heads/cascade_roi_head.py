@@ -3,111 +3,120 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmkit.bbox import Samples
-from mmkit.layers import BaseModule
-from mmkit.models.roi_heads.region_sampling import sample_regions
+from mmkit.errors import InvalidValueError
+from mmkit.layers.init import InitCfg
+from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
+from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.standard_roi_head import TEST_KEYS, TRAIN_KEYS, input_bboxes
-from mmkit.models.settings import warn_unknown_settings
-from mmkit.ops import check_nms
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, HEADS, ROI_EXTRACTORS, Registry, build_from_cfg
-from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
+from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
+from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
+from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
+from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
-
-def _per_stage(cfg: Any, num_stages: int, name: str) -> list[Any]:
-    """One entry a stage: a single config serves them all."""
-    if not isinstance(cfg, (list, tuple)):
-        return [cfg] * num_stages
-    if len(cfg) != num_stages:
-        raise ValueError(f'{name} has {len(cfg)} entries, but num_stages is {num_stages}')
-    return list(cfg)
-
-
-def _build_stages(cfg: Any, registry: Registry, num_stages: int, name: str) -> nn.ModuleList:
-    return nn.ModuleList(build_from_cfg(each, registry) for each in _per_stage(cfg, num_stages, name))
+Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @HEADS.register_module()
-class CascadeRoIHead(BaseModule):
+class CascadeRoIHead(BaseRoIHead):
     """`num_stages` box heads in a row, and perhaps as many mask heads.
 
     Args:
         stage_loss_weights: factor of each stage's losses.
-        bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head: a config for all stages or one for each.
-        shared_head: not supported, as in the original.
-        train_cfg: one for all stages or one for each, see `StandardRoIHead`.
-        test_cfg: `score_thr`, `nms`, `max_per_img`, `mask_thr_binary`.
+        bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head: a config for all stages or one for each; without
+            `mask_roi_extractor` the mask heads read what the box heads read.
+        shared_head, pretrained: not supported, as in the original.
+        train_cfg: one for all stages or one for each, see `RoITrainSettings`.
+        test_cfg: see `RoITestSettings`.
+
+    Raises:
+        InvalidValueError: without box heads or their extractors, or for lists of another length than `num_stages`.
     """
 
     def __init__(
         self,
         num_stages: int,
         stage_loss_weights: Sequence[float],
-        bbox_roi_extractor: Any = None,
-        bbox_head: Any = None,
-        mask_roi_extractor: Any = None,
-        mask_head: Any = None,
+        bbox_roi_extractor: Cfgs | None = None,
+        bbox_head: Cfgs | None = None,
+        mask_roi_extractor: Cfgs | None = None,
+        mask_head: Cfgs | None = None,
         shared_head: Mapping[str, Any] | None = None,
-        train_cfg: Any = None,
+        train_cfg: Cfgs | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         pretrained: str | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(test_cfg, init_cfg)
+        name = type(self).__name__
         if shared_head is not None or pretrained is not None:
-            raise ValueError(f'{type(self).__name__} does not support shared_head, nor pretrained, which is for it')
+            raise InvalidValueError(f'{name} supports neither shared_head nor pretrained, which is for it')
         if bbox_head is None or bbox_roi_extractor is None:
-            raise ValueError(f'{type(self).__name__} needs bbox_head and bbox_roi_extractor')
+            raise InvalidValueError(f'{name} needs bbox_head and bbox_roi_extractor')
         if len(stage_loss_weights) != num_stages:
-            raise ValueError(f'{len(stage_loss_weights)} stage_loss_weights for {num_stages} stages')
+            raise InvalidValueError(
+                f'{len(stage_loss_weights)} stage_loss_weights for {num_stages} stages', key='stage_loss_weights'
+            )
         self.num_stages = num_stages
         self.stage_loss_weights = list(stage_loss_weights)
-        self.test_cfg = test_cfg
-        self.bbox_roi_extractor = _build_stages(bbox_roi_extractor, ROI_EXTRACTORS, num_stages, 'bbox_roi_extractor')
-        self.bbox_head = _build_stages(bbox_head, HEADS, num_stages, 'bbox_head')
+        self.bbox_roi_extractor: Stages[RoIExtractor] = build_stages(
+            bbox_roi_extractor, ROI_EXTRACTORS, num_stages, 'bbox_roi_extractor'
+        )
+        self.bbox_head: Stages[BBoxHead] = build_stages(bbox_head, BBOX_HEADS, num_stages, 'bbox_head')
+        self.mask_head: Stages[MaskHead] | None = None
+        self.mask_roi_extractor: Stages[RoIExtractor] | None = None
         if mask_head is not None:
-            self.mask_head = _build_stages(mask_head, HEADS, num_stages, 'mask_head')
+            self.needs = (*self.needs, 'gt_masks')
+            self.mask_head = build_stages(mask_head, MASK_HEADS, num_stages, 'mask_head')
             if mask_roi_extractor is not None:
-                extractors = _build_stages(mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor')
-                self.mask_roi_extractor = extractors
-        warn_unknown_settings(test_cfg or {}, TEST_KEYS, 'test_cfg.rcnn')
-        check_nms((test_cfg or {}).get('nms'))
+                self.mask_roi_extractor = build_stages(
+                    mask_roi_extractor, ROI_EXTRACTORS, num_stages, 'mask_roi_extractor'
+                )
+        self.train_cfg: list[RoITrainSettings] | None = None
         if train_cfg:
-            self.train_cfg = _per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
-            for each in self.train_cfg:
-                warn_unknown_settings(each, TRAIN_KEYS, 'train_cfg.rcnn')
-            self.assigners = [build_from_cfg(each['assigner'], BBOX_ASSIGNERS) for each in self.train_cfg]
-            self.samplers = [build_from_cfg(each['sampler'], BBOX_SAMPLERS) for each in self.train_cfg]
+            cfgs = per_stage(train_cfg, num_stages, 'train_cfg.rcnn')
+            self.train_cfg = [RoITrainSettings.from_cfg(each) for each in cfgs]
 
     @property
-    def with_mask(self) -> bool:
-        return hasattr(self, 'mask_head')
+    def final_bbox_head(self) -> BBoxHead:
+        return self.bbox_head[-1]
+
+    @property
+    def final_mask_head(self) -> MaskHead | None:
+        return None if self.mask_head is None else self.mask_head[-1]
+
+    @property
+    def _mask_heads(self) -> Stages[MaskHead]:
+        assert self.mask_head is not None
+        return self.mask_head
 
     # Steps that a variant may override.
 
     def _box_feats(self, stage: int, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Features (R, C, h, w) of regions for a stage's box head."""
         extractor = self.bbox_roi_extractor[stage]
         return extractor(feats[: extractor.num_inputs], rois)
 
     def _mask_feats(self, stage: int, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
-        extractor = getattr(self, 'mask_roi_extractor', self.bbox_roi_extractor)[stage]
-        return extractor(feats[: extractor.num_inputs], rois)
+        """Features (R, C, h, w) of regions for a stage's mask head."""
+        extractors = self.bbox_roi_extractor if self.mask_roi_extractor is None else self.mask_roi_extractor
+        return extractors[stage](feats[: extractors[stage].num_inputs], rois)
 
     def _train_mask_logits(self, stage: int, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
-        return self.mask_head[stage](self._mask_feats(stage, feats, rois))
+        """Logits (R, C or 1, h, w) of one stage's mask head."""
+        return self._mask_heads[stage](self._mask_feats(stage, feats, rois))
 
-    def _test_mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+    def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
         return [self._train_mask_logits(stage, feats, rois) for stage in range(self.num_stages)]
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         """The regions that train the mask head of a stage; `refined` are the boxes after the stage."""
         return samples
 
@@ -116,15 +125,16 @@ class CascadeRoIHead(BaseModule):
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
         """Losses of every stage under `s0.`, `s1.`, ..."""
         losses: dict[str, Tensor] = {}
-        for stage, weight in enumerate(self.stage_loss_weights):
+        all_settings = required(self.train_cfg, 'train_cfg.rcnn')
+        for stage, (weight, settings) in enumerate(zip(self.stage_loss_weights, all_settings, strict=True)):
             samples = self._sample(stage, feats, proposals, batch)
             head = self.bbox_head[stage]
             rois = bboxes_to_rois([each.bboxes for each in samples])
-            cls_score, bbox_pred = head(self._box_feats(stage, feats, rois))
-            targets = head.targets(samples, self.train_cfg[stage].get('pos_weight', -1))
+            cls_score, bbox_pred = _both(head(self._box_feats(stage, feats, rois)))
+            targets = head.targets(samples, settings.pos_weight)
             stage_losses = head.loss(cls_score, bbox_pred, rois, targets)
             proposals = self._refine_samples(stage, samples, cls_score, bbox_pred, targets.labels, batch)
-            if self.with_mask:
+            if self.mask_head is not None:
                 stage_losses.update(self._mask_loss(stage, feats, samples, proposals, batch))
             for name, value in stage_losses.items():
                 losses[f's{stage}.{name}'] = value * weight if 'loss' in name else value
@@ -132,39 +142,31 @@ class CascadeRoIHead(BaseModule):
 
     def _sample(
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
-    ) -> list[Samples]:
-        """Draw among the proposals by the rules of a stage, whose box head tells OHEM what is hard."""
+    ) -> list[SamplingResult]:
+        """Draw among the proposals by the settings of a stage, whose box head tells OHEM which regions are hard."""
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
-            return self.bbox_head[stage].hard_losses(
-                self._box_feats(stage, image_feats, bboxes_to_rois([bboxes])), labels
-            )
+            pooled = self._box_feats(stage, image_feats, bboxes_to_rois([bboxes]))
+            return self.bbox_head[stage].hard_losses(pooled, labels)
 
-        return sample_regions(self.assigners[stage], self.samplers[stage], proposals, batch, hard_losses)
+        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn')[stage], proposals, batch, hard_losses)
 
     def _mask_loss(
-        self,
-        stage: int,
-        feats: Sequence[Tensor],
-        samples: list[Samples],
-        refined: list[Instances],
-        batch: Batch,
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
     ) -> dict[str, Tensor]:
-        samples = self._mask_samples(stage, feats, samples, refined, batch)
         assert batch.gts is not None
-        cfg = self.train_cfg[stage]
-        targets = self.mask_head[stage].targets(
-            samples, batch.gts, cfg.get('mask_size', 28), cfg.get('soft_mask_target', False)
-        )
+        head, settings = self._mask_heads[stage], required(self.train_cfg, 'train_cfg.rcnn')[stage]
+        samples = self._mask_samples(stage, feats, samples, refined, batch)
+        targets = head.targets(samples, batch.gts, settings.mask_size, settings.soft_mask_target)
         logits = self._train_mask_logits(stage, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
-        return self.mask_head[stage].loss(logits, targets, torch.cat([each.pos_gt_labels for each in samples]))
+        return head.loss(logits, targets, positive_labels(samples))
 
     @torch.no_grad()
     def _refine_samples(
         self,
         stage: int,
-        samples: Sequence[Samples],
+        samples: Sequence[SamplingResult],
         cls_score: Tensor,
         bbox_pred: Tensor,
         labels: Tensor,
@@ -187,47 +189,27 @@ class CascadeRoIHead(BaseModule):
 
     # ------------------------------------------------------------------ prediction
 
-    def predict(
-        self,
-        feats: Sequence[Tensor],
-        proposals: Sequence[Instances],
-        metas: Sequence[ImageMeta],
-        rescale: bool = True,
-    ) -> list[Instances]:
+    def _box_outputs(
+        self, feats: Sequence[Tensor], rois: Tensor, counts: Sequence[int], metas: Sequence[ImageMeta]
+    ) -> RegionOutputs:
         """Boxes of the last stage with the mean of all stages' class scores."""
-        if self.test_cfg is None:
-            raise ValueError('predicting needs test_cfg.rcnn, and this model was built without it')
-        counts = [len(each) for each in proposals]
-        rois = bboxes_to_rois([each.bboxes for each in proposals])
-        stage_scores = []
+        sizes, stage_scores = list(counts), []
         for stage, head in enumerate(self.bbox_head):
-            cls_score, bbox_pred = head(self._box_feats(stage, feats, rois))
+            cls_score, bbox_pred = _both(head(self._box_feats(stage, feats, rois)))
             stage_scores.append(cls_score.float())
             if stage < self.num_stages - 1:
                 labels = cls_score[:, : head.num_classes].argmax(1)
-                parts = zip(rois.split(counts), labels.split(counts), bbox_pred.split(counts), metas, strict=True)
-                rois = bboxes_to_rois([head.regress_by_class(r[:, 1:], *rest) for r, *rest in parts])
-        head = self.bbox_head[-1]
-        scores = head.probabilities(torch.stack(stage_scores).mean(dim=0))
-        found = [
-            head.predict(*parts, self.test_cfg, rescale)
-            for parts in zip(rois.split(counts), scores.split(counts), bbox_pred.split(counts), metas, strict=True)
-        ]
-        return self._add_masks(feats, found, metas, rescale) if self.with_mask else found
+                parts = zip(rois.split(sizes), labels.split(sizes), bbox_pred.split(sizes), metas, strict=True)
+                rois = bboxes_to_rois(
+                    [head.regress_by_class(regions[:, 1:], best, deltas, meta) for regions, best, deltas, meta in parts]
+                )
+        scores = self.final_bbox_head.probabilities(torch.stack(stage_scores).mean(dim=0))
+        return RegionOutputs(rois, scores, bbox_pred)
 
-    def _add_masks(
-        self, feats: Sequence[Tensor], found: Sequence[Instances], metas: Sequence[ImageMeta], rescale: bool
-    ) -> list[Instances]:
-        rois = bboxes_to_rois([input_bboxes(each, meta, rescale) for each, meta in zip(found, metas, strict=True)])
-        counts = [len(each) for each in found]
-        stages = [logits.split(counts) for logits in self._test_mask_logits(feats, rois)]
-        head = self.mask_head[-1]
-        return [
-            replace(
-                each,
-                masks=head.predict(
-                    [stage[i] for stage in stages], each.bboxes, each.labels, metas[i], self.test_cfg, rescale
-                ),
-            )
-            for i, each in enumerate(found)
-        ]
+
+def _both(outputs: tuple[Tensor | None, Tensor | None]) -> tuple[Tensor, Tensor]:
+    """A box head's class scores and deltas: a stage hands on boxes that it has classified."""
+    cls_score, bbox_pred = outputs
+    if cls_score is None or bbox_pred is None:
+        raise InvalidValueError('the box heads of a cascade need with_cls=True and with_reg=True', key='bbox_head')
+    return cls_score, bbox_pred

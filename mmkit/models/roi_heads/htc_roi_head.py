@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmkit.bbox import Samples
-from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
-from mmkit.registry import HEADS, ROI_EXTRACTORS, build_from_cfg
-from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.errors import InvalidValueError
+from mmkit.layers.init import InitCfg
+from mmkit.models.mask_heads import HTCMaskHead
+from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead, Cfgs
+from mmkit.protocols import RoIExtractor, SemanticHead
+from mmkit.registry import HEADS, ROI_EXTRACTORS, SEMANTIC_HEADS
+from mmkit.structures import Batch, Instances, SamplingResult
 
 
 @HEADS.register_module()
 class HybridTaskCascadeRoIHead(CascadeRoIHead):
-    """A cascade whose mask heads hand features on, and whose regions also see a semantic segmentation.
+    """A cascade whose mask heads hand features on, and whose regions also read a semantic segmentation.
 
     The semantic features travel as the last entry of `feats`, behind the levels that the other extractors read.
 
@@ -25,7 +27,10 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic_roi_extractor, semantic_head: both or none.
         semantic_fusion: which branches ('bbox', 'mask') add the semantic features to theirs.
         interleaved: a stage's mask head is trained on the boxes after the stage, not before it.
-        mask_info_flow: a mask head also reads the features of the one before.
+        mask_info_flow: a mask head also reads the hidden features of the one before.
+
+    Raises:
+        InvalidValueError: without mask heads, for half of a semantic branch, or an unknown branch in `semantic_fusion`.
     """
 
     def __init__(
@@ -37,15 +42,15 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic_fusion: Sequence[str] = ('bbox', 'mask'),
         interleaved: bool = True,
         mask_info_flow: bool = True,
-        bbox_roi_extractor: Any = None,
-        bbox_head: Any = None,
-        mask_roi_extractor: Any = None,
-        mask_head: Any = None,
+        bbox_roi_extractor: Cfgs | None = None,
+        bbox_head: Cfgs | None = None,
+        mask_roi_extractor: Cfgs | None = None,
+        mask_head: Cfgs | None = None,
         shared_head: Mapping[str, Any] | None = None,
-        train_cfg: Any = None,
+        train_cfg: Cfgs | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         pretrained: str | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(
             num_stages=num_stages,
@@ -61,25 +66,33 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             init_cfg=init_cfg,
         )
         if mask_head is None:
-            raise ValueError(f'{type(self).__name__} needs a mask_head; without one it is a CascadeRoIHead')
-        if (semantic_head is None) != (semantic_roi_extractor is None):
-            raise ValueError('semantic_head and semantic_roi_extractor go together')
+            raise InvalidValueError(f'{type(self).__name__} needs a mask_head; without one it is a CascadeRoIHead')
+        if len(self._flow_heads()) < num_stages:
+            raise InvalidValueError(
+                f'mask heads of {type(self).__name__} are HTCMaskHeads, whose hidden features flow', key='mask_head'
+            )
         unknown = set(semantic_fusion) - {'bbox', 'mask'}
         if unknown:
-            raise ValueError(f"semantic_fusion knows 'bbox' and 'mask', got {sorted(unknown)}")
-        if semantic_head is not None:
-            self.semantic_head = build_from_cfg(semantic_head, HEADS)
-            self.semantic_roi_extractor = build_from_cfg(semantic_roi_extractor, ROI_EXTRACTORS)
+            raise InvalidValueError(
+                f"semantic_fusion knows 'bbox' and 'mask', got {sorted(unknown)}", 'semantic_fusion'
+            )
+        if (semantic_head is None) != (semantic_roi_extractor is None):
+            raise InvalidValueError('semantic_head and semantic_roi_extractor go together', key='semantic_head')
+        self.semantic_head: SemanticHead | None = None
+        self.semantic_roi_extractor: RoIExtractor | None = None
+        if semantic_head is not None and semantic_roi_extractor is not None:
+            self.needs = (*self.needs, 'gt_semantic_seg')
+            self.semantic_head = SEMANTIC_HEADS.build(semantic_head)
+            self.semantic_roi_extractor = ROI_EXTRACTORS.build(semantic_roi_extractor)
         self.semantic_fusion = tuple(semantic_fusion)
         self.interleaved = interleaved
         self.mask_info_flow = mask_info_flow
 
-    @property
-    def with_semantic(self) -> bool:
-        return hasattr(self, 'semantic_head')
+    def _flow_heads(self) -> list[HTCMaskHead]:
+        return [head for head in self._mask_heads if isinstance(head, HTCMaskHead)]
 
     def _fuse(self, branch: str, pooled: Tensor, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
-        if not self.with_semantic or branch not in self.semantic_fusion:
+        if self.semantic_roi_extractor is None or branch not in self.semantic_fusion:
             return pooled
         semantic = self.semantic_roi_extractor([feats[-1]], rois)
         if semantic.shape[-2:] != pooled.shape[-2:]:
@@ -94,44 +107,37 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
 
     def _train_mask_logits(self, stage: int, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         pooled, flow = self._mask_feats(stage, feats, rois), None
+        *before, head = self._flow_heads()[: stage + 1]
         if self.mask_info_flow:
-            for head in self.mask_head[:stage]:
-                flow = head.hidden(pooled, flow)
-        head = self.mask_head[stage]
+            for each in before:
+                flow = each.hidden(pooled, flow)
         return head.logits(head.hidden(pooled, flow))
 
-    def _test_mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
-        pooled, flow, found = self._mask_feats(self.num_stages - 1, feats, rois), None, []
-        for head in self.mask_head:
+    def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+        """Of all stages on the last one's features, so that the hidden features of each are computed once."""
+        pooled, flow, stages = self._mask_feats(self.num_stages - 1, feats, rois), None, []
+        for head in self._flow_heads():
             hidden = head.hidden(pooled, flow)
-            found.append(head.logits(hidden))
+            stages.append(head.logits(hidden))
             flow = hidden if self.mask_info_flow else None
-        return found
+        return stages
 
     def _mask_samples(
-        self, stage: int, feats: Sequence[Tensor], samples: list[Samples], refined: list[Instances], batch: Batch
-    ) -> list[Samples]:
+        self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
+    ) -> list[SamplingResult]:
         return self._sample(stage, feats, refined, batch) if self.interleaved else samples
 
-    def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
-        if self.with_semantic:
-            if batch.gt_semantic_seg is None:
-                raise ValueError('a semantic_head needs gt_semantic_seg: LoadAnnotations(with_seg=True) and Collect it')
-            logits, semantic = self.semantic_head(feats)
-            losses['loss_semantic_seg'] = self.semantic_head.loss(logits, batch.gt_semantic_seg)
-            feats = (*feats, semantic)
-        losses.update(super().loss(feats, proposals, batch))
-        return losses
+    def _context(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:
+        return feats if self.semantic_head is None else (*feats, self.semantic_head(feats)[1])
 
-    @torch.no_grad()
-    def predict(
-        self,
-        feats: Sequence[Tensor],
-        proposals: Sequence[Instances],
-        metas: Sequence[ImageMeta],
-        rescale: bool = True,
-    ) -> list[Instances]:
-        if self.with_semantic:
-            feats = (*feats, self.semantic_head(feats)[1])
-        return super().predict(feats, proposals, metas, rescale)
+    def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
+        """Losses of every stage under `s0.`, `s1.`, ..., and `loss_semantic_seg` of the semantic branch."""
+        if self.semantic_head is None:
+            return super().loss(feats, proposals, batch)
+        if batch.gt_semantic_seg is None:
+            raise InvalidValueError(
+                'a semantic_head needs gt_semantic_seg: LoadAnnotations(with_seg=True) and Collect it'
+            )
+        logits, semantic = self.semantic_head(feats)
+        losses = {'loss_semantic_seg': self.semantic_head.loss(logits, batch.gt_semantic_seg)}
+        return {**losses, **super().loss((*feats, semantic), proposals, batch)}

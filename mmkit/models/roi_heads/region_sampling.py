@@ -1,39 +1,45 @@
-"""From proposals to the regions a head is trained on."""
+"""The regions that a RoI head is trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmkit.bbox import Samples
-from mmkit.structures import Batch, Instances
+from mmkit.models.roi_heads.roi_settings import RoITrainSettings
+from mmkit.structures import Batch, Instances, SamplingResult
 
 
 @torch.no_grad()
 def sample_regions(
-    assigner: Any,
-    sampler: Any,
+    settings: RoITrainSettings,
     proposals: Sequence[Instances],
     batch: Batch,
-    hard_losses: Callable[[int, Tensor, Tensor], Tensor] | None = None,
-) -> list[Samples]:
+    hard_losses: Callable[[int, Tensor, Tensor], Tensor],
+) -> list[SamplingResult]:
     """Match the proposals of each image with its ground truth and draw a sample.
 
     Args:
-        hard_losses: (index of the image, bboxes (K, 4), labels (K,)) -> (K,) losses; OHEM asks for them.
+        hard_losses: (index of the image, bboxes (K, 4), labels (K,)) -> losses (K,), by which OHEM ranks.
     """
     assert batch.gts is not None
-    found = []
-    for index, (boxes, gts) in enumerate(zip(proposals, batch.gts, strict=True)):
+    samples = []
+    for index, (regions, gts) in enumerate(zip(proposals, batch.gts, strict=True)):
         ignored = batch.ignored[index] if batch.ignored is not None else None
-        assignment = assigner.assign(boxes.bboxes, gts, ignored)
+        assignment = settings.assigner.assign(regions.bboxes, gts, ignored)
 
         def image_losses(bboxes: Tensor, labels: Tensor, index: int = index) -> Tensor:
-            assert hard_losses is not None
             return hard_losses(index, bboxes, labels)
 
-        found.append(sampler.sample(assignment, boxes.bboxes, gts, image_losses if hard_losses else None))
-    return found
+        samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, image_losses))
+    return samples
+
+
+def positive_labels(samples: Sequence[SamplingResult]) -> Tensor:
+    """(P,) classes of the positive regions of all images."""
+    labels = []
+    for each in samples:
+        assert each.pos_gt_labels is not None
+        labels.append(each.pos_gt_labels)
+    return torch.cat(labels)

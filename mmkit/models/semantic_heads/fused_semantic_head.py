@@ -1,4 +1,4 @@
-"""The semantic branch of a hybrid task cascade, arXiv:1901.07518."""
+"""The semantic branch of the hybrid task cascade, arXiv:1901.07518."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.layers.init import InitCfg
+from mmkit.registry import HEADS, LOSSES
+
+KAIMING = dict(type='Kaiming', override=dict(name='conv_logits'))
 
 
 @HEADS.register_module()
 class FusedSemanticHead(BaseModule):
-    """All levels are brought to the size of one, added and convolved; predicts a class for every cell of it.
+    """Class logits and features for every cell of one level, from the sum of all levels at the size of that one.
 
     Args:
-        num_ins: levels.
+        num_ins: number of levels.
         fusion_level: the level whose size the others take.
+        num_convs: 3x3 convolutions after the sum.
         num_classes: of the segmentation.
         ignore_label, loss_weight: older spellings of `ignore_index` and `loss_weight` in `loss_seg`.
     """
@@ -37,9 +42,7 @@ class FusedSemanticHead(BaseModule):
         ignore_label: int | None = None,
         loss_weight: float | None = None,
         loss_seg: Mapping[str, Any] = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Kaiming', override=dict(name='conv_logits')
-        ),
+        init_cfg: InitCfg = KAIMING,
     ) -> None:
         super().__init__(init_cfg)
         old = {k: v for k, v in dict(ignore_index=ignore_label, loss_weight=loss_weight).items() if v}
@@ -57,12 +60,18 @@ class FusedSemanticHead(BaseModule):
         )
         self.conv_embedding = ConvModule(widths[-1], conv_out_channels, 1, **cfgs)
         self.conv_logits = nn.Conv2d(conv_out_channels, num_classes, 1)
-        self.loss_seg = build_from_cfg(loss_seg, LOSSES)
+        self.loss_seg = LOSSES.build(loss_seg)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Levels -> logits (B, num_classes, h, w) and features (B, conv_out_channels, h, w)."""
+        """Levels (B, in_channels, h_l, w_l) -> logits (B, num_classes, h, w), features (B, conv_out_channels, h, w).
+
+        Raises:
+            InvalidValueError: for another number of levels than `num_ins`.
+        """
         if len(feats) != len(self.lateral_convs):
-            raise ValueError(f'FusedSemanticHead: num_ins is {len(self.lateral_convs)}, got {len(feats)} feature maps')
+            raise InvalidValueError(
+                f'FusedSemanticHead: num_ins is {len(self.lateral_convs)}, got {len(feats)} feature maps'
+            )
         size = feats[self.fusion_level].shape[-2:]
         fused = self.lateral_convs[self.fusion_level](feats[self.fusion_level])
         for level, (conv, feat) in enumerate(zip(self.lateral_convs, feats)):
@@ -74,4 +83,5 @@ class FusedSemanticHead(BaseModule):
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy with the (B, 1, h, w) `labels`."""
-        return self.loss_seg(logits.float(), labels.squeeze(1).long())
+        loss: Tensor = self.loss_seg(logits.float(), labels.squeeze(1).long())
+        return loss

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from mmkit.bbox.samplers import PseudoSampler, RandomSampler
-from mmkit.models.dense_heads import ATSSHead, GFLHead, RetinaHead, YOLOXHead
-from mmkit.models.dense_heads.training_settings import dense_sampler
+from mmkit.models.dense_heads import ATSSHead, DETRHead, GFLHead, RetinaHead, YOLOXHead
+from mmkit.models.dense_heads.training_settings import build_sampler
+from mmkit.models.losses import GHMC, GHMR, FocalLoss, QualityFocalLoss
 from tests.models.scenes import batch_of, truth
 
 RANDOM = dict(type='RandomSampler', num=8, pos_fraction=0.5)
 
 
 def test_all_priors_unless_asked_for_less():
-    assert isinstance(dense_sampler({}, 'a head'), PseudoSampler)
-    assert isinstance(dense_sampler(dict(sampler=dict(RANDOM, add_gt_as_proposals=False)), 'a head'), RandomSampler)
+    assert isinstance(build_sampler(None, 'a head'), PseudoSampler)
+    assert isinstance(build_sampler(dict(RANDOM, add_gt_as_proposals=False), 'a head'), RandomSampler)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ def test_all_priors_unless_asked_for_less():
 def test_what_needs_a_second_stage_is_refused(sampler, message):
     """An added ground truth would shift the indices of all priors by one."""
     with pytest.raises(ValueError, match=message):
-        dense_sampler(dict(sampler=sampler), 'a head')
+        build_sampler(sampler, 'a head')
 
 
 BY_IOU = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -38,10 +40,10 @@ SIM_OTA, GRID = dict(type='SimOTAAssigner'), dict(type='GridAssigner', pos_iou_t
 @pytest.mark.parametrize(
     ('head', 'assigner', 'message'),
     [
-        (RetinaHead, SIM_OTA, 'RetinaHead cannot train with SimOTAAssigner, which assigns by priors, scores: .* boxes'),
-        (GFLHead, GRID, 'GFLHead cannot train with GridAssigner, which assigns by responsible'),
-        (YOLOXHead, BY_IOU, 'YOLOXHead cannot train with MaxIoUAssigner, which assigns by IoU: .* priors, scores only'),
-        (YOLOXHead, GRID, 'YOLOXHead cannot train with GridAssigner'),
+        (RetinaHead, SIM_OTA, 'RetinaHead cannot train with SimOTAAssigner, which needs points, scores: .* boxes'),
+        (GFLHead, GRID, 'GFLHead cannot train with GridAssigner, which needs responsible'),
+        (YOLOXHead, GRID, 'YOLOXHead cannot train with GridAssigner, .* boxes, points, scores'),
+        (ATSSHead, dict(type='ATSSAssigner', topk=9, alpha=0.8), 'ATSSAssigner, which needs bbox_preds, scores'),
     ],
 )
 def test_an_assigner_that_needs_what_the_head_has_not_is_refused(head, assigner, message):
@@ -61,11 +63,69 @@ def test_anchors_are_assigned_by_iou_or_by_level(kind, assigner):
     assert (targets.labels[0] == 1).nonzero().tolist() == [[2 * 8 + 1]] and targets.num_pos == 1
 
 
-def test_losses_that_see_all_priors_say_that_the_sampler_plays_no_part():
+class MyFocal(FocalLoss):
+    """A user's variant."""
+
+
+class MyGHM(GHMC):
+    """A user's variant."""
+
+
+class MyBoxGHM(GHMR):
+    """A user's variant."""
+
+
+class MyQFL(QualityFocalLoss):
+    """A user's variant."""
+
+
+class PlainLoss(nn.Module):
+    """A user's loss in mmdetection's way, which derives from nothing of ours."""
+
+    use_sigmoid = True
+
+    def forward(self, pred, target, weight=None, avg_factor=None, reduction_override=None):
+        return pred.sum() * 0 + 1
+
+
+@pytest.mark.parametrize('loss', [FocalLoss, MyFocal, MyGHM, MyQFL])
+def test_losses_that_see_all_priors_say_that_the_sampler_has_no_effect(loss):
     cfg = dict(assigner=BY_IOU, sampler=dict(RANDOM, add_gt_as_proposals=False))
-    with pytest.warns(UserWarning, match='RetinaHead: FocalLoss sees all priors'):
-        head = RetinaHead(2, 4, feat_channels=4, loss_cls=dict(type='FocalLoss', use_sigmoid=True), train_cfg=cfg)
-    assert isinstance(head.sampler, PseudoSampler) and not head.sampling
+    with pytest.warns(UserWarning, match=f'RetinaHead: {loss.__name__} sees all priors'):
+        head = RetinaHead(2, 4, feat_channels=4, loss_cls=dict(type=loss, use_sigmoid=True), train_cfg=cfg)
+    assert isinstance(head.train_cfg.sampler, PseudoSampler)
+
+
+def test_a_users_loss_need_not_derive_from_ours():
+    cfg = dict(assigner=BY_IOU, sampler=dict(RANDOM, add_gt_as_proposals=False))
+    head = RetinaHead(2, 4, feat_channels=4, loss_cls=dict(type=PlainLoss), train_cfg=cfg)
+    assert isinstance(head.train_cfg.sampler, RandomSampler) and head.cls_out_channels == 2
+    feats = [torch.zeros(1, 4, size, size) for size in (8, 4, 2, 1, 1)]
+    losses = head.loss(head(feats), batch_of(truth(([8, 16, 16, 24], 1)), height=64, width=64))
+    assert losses['loss_cls'] == 1
+
+
+def test_a_users_variant_of_a_loss_with_statistics_is_called_for_each_level():
+    losses = dict(loss_cls=dict(type=MyGHM, bins=5), loss_bbox=dict(type=MyBoxGHM, bins=5))
+    head = RetinaHead(2, 4, feat_channels=4, **losses, train_cfg=dict(assigner=BY_IOU))
+    calls = []
+    head.loss_cls.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
+    head.loss_bbox.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
+    feats = [torch.zeros(1, 4, size, size) for size in (8, 4, 2, 1, 1)]
+    head.loss(head(feats), batch_of(truth(([8, 16, 40, 48], 1)), height=64, width=64))
+    assert calls[:5] == [9 * size * size for size in (8, 4, 2, 1, 1)] and len(calls) > 5
+
+
+def test_a_users_variant_of_quality_focal_loss_serves_gfl():
+    head = GFLHead(2, 4, feat_channels=4, norm_cfg=None, loss_cls=dict(type=MyQFL), train_cfg=dict(assigner=BY_IOU))
+    assert head.use_sigmoid_cls
+    with pytest.raises(TypeError, match='GFLHead: loss_cls is a QualityFocalLoss'):
+        GFLHead(2, 4, feat_channels=4, norm_cfg=None, loss_cls=dict(type=MyFocal))
+
+
+def test_an_assigner_must_pair_queries_with_objects():
+    with pytest.raises(TypeError, match='DETRHead needs a HungarianAssigner, MaxIoUAssigner does not'):
+        DETRHead(2, 4, train_cfg=dict(assigner=BY_IOU))
 
 
 @pytest.mark.parametrize(('head', 'assigner'), [(ATSSHead, BY_IOU), (GFLHead, BY_IOU), (YOLOXHead, SIM_OTA)])

@@ -54,9 +54,11 @@ def test_neck_is_optional_and_head_is_not():
         dilations=(1, 1, 1),
         out_indices=(2,),
     )
-    assert not hasattr(model('SingleStageDetector', backbone=backbone, neck=None, bbox_head=head), 'neck')
-    with pytest.raises(ValueError, match='ATSS needs a bbox_head'):
+    assert model('SingleStageDetector', backbone=backbone, neck=None, bbox_head=head).neck is None
+    with pytest.raises(TypeError, match='a dense head is built from a dict'):
         model('ATSS', bbox_head=None)
+    with pytest.raises(TypeError, match="LinearClsHead has no argument 'train_cfg'"):
+        model('ATSS', bbox_head=dict(type='LinearClsHead', num_classes=2, in_channels=8))
 
 
 @pytest.mark.parametrize('kind', ['ATSS', 'FCOS', 'GFL', 'RetinaNet', 'YOLOV3', 'YOLOX'])

@@ -65,7 +65,7 @@ def test_detections():
 
 def test_fast_rcnn_takes_its_regions_from_the_batch():
     detector = model('FastRCNN', without=['rpn_head'])
-    assert not hasattr(detector, 'rpn_head')
+    assert detector.rpn_head is None
     with pytest.raises(ValueError, match='proposal_file'):
         detector(scene())
     batch = scene()

@@ -6,6 +6,7 @@ import torch
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.models import build_detector
 from mmkit.models.detectors.yolox import resized
+from mmkit.protocols import HasExtraLosses, Progress
 from tests.models.scenes import batch_of, truth
 
 
@@ -25,10 +26,11 @@ def detector(seed=0, **arguments):
     return build_detector(cfg | arguments)
 
 
-def sizes_seen(model, num_iterations):
+def sizes_seen(model, num_iterations, first=0):
     seen = []
     watch = model.backbone.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape[2:])))
-    for _ in range(num_iterations):
+    for iteration in range(first, first + num_iterations):
+        model.set_progress(Progress(epoch=0, max_epochs=1, iter=iteration, max_iters=100))
         model.loss(batch_of(truth(([8, 8, 40, 40], 1)), truth(), height=64, width=64))
     watch.remove()
     return seen
@@ -51,9 +53,7 @@ def test_sizes_change_with_the_iteration():
 def test_sizes_follow_from_seed_and_iteration():
     seen = sizes_seen(detector().train(), 8)
     assert seen[:2] == [(64, 64)] * 2
-    again = detector().train()
-    again.iteration = 5  # as after a resumed training
-    assert sizes_seen(again, 3) == seen[5:]
+    assert sizes_seen(detector().train(), 3, first=5) == seen[5:]
     assert later_sizes(seed=1) != later_sizes(seed=0)
 
 
@@ -67,6 +67,7 @@ def test_a_resumed_training_goes_on_with_its_sizes(tmp_path):
     stopped.save(tmp_path / 'a.pth')
     resumed = runner()
     resumed.resume(tmp_path / 'a.pth')
+    resumed.run([[batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64)]])
     assert resumed.module.iteration == 7
 
 
@@ -76,10 +77,7 @@ def test_all_processes_use_the_seed_of_the_first(monkeypatch):
 
 
 def test_validation_losses_leave_images_as_they_are():
-    model = detector().eval()
-    model.iteration = 4
-    assert sizes_seen(model, 2) == [(64, 64)] * 2
-    assert model.iteration == 4
+    assert sizes_seen(detector().eval(), 2, first=4) == [(64, 64)] * 2
 
 
 def test_boxes_are_resized_with_the_images():
@@ -98,7 +96,13 @@ def test_interval_must_be_positive():
 
 def test_images_of_another_size_are_refused():
     model = detector(input_size=[640, 640]).train()
-    for _ in range(2):  # they stay as they are
-        model(batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64))
+    sizes_seen(model, 2)  # they stay as they are
     with pytest.raises(ValueError, match=r'model\.input_size is \(640, 640\).* gives images of \(64, 64\)'):
-        model(batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64))
+        sizes_seen(model, 1, first=2)
+
+
+def test_extra_losses_begin_when_asked_for():
+    model, batch = detector().train(), batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64)
+    assert isinstance(model, HasExtraLosses) and 'loss_l1' not in model(batch)
+    model.use_extra_losses()
+    assert 'loss_l1' in model(batch)

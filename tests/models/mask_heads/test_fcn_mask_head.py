@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmkit.models.mask_heads import FCNMaskHead
+from mmkit.structures import Instances
 from tests.models.roi_heads.parts import SIZE, samples, scene, with_masks
 from tests.models.scenes import meta, truth
 
@@ -74,26 +75,29 @@ def test_no_positives_keep_a_gradient():
     assert loss['loss_mask'] == 0 and all(p.grad is not None for p in head.parameters())
 
 
+def detection(label, bbox=(2, 2, 6, 8)):
+    return Instances(bboxes=torch.tensor([bbox], dtype=torch.float), labels=torch.tensor([label]))
+
+
 def test_prediction_takes_the_class_and_the_size():
     logits = torch.full((1, 3, 4, 4), -9.0)
     logits[0, 2] = 9.0
-    box, cfg = torch.tensor([[2.0, 2, 6, 8]]), dict(mask_thr_binary=0.5)
     head = FCNMaskHead(**SMALL)
-    masks = head.predict(logits, box, torch.tensor([2]), meta(32, 24, scale=2.0), cfg, rescale=True)
+    masks = head.predict([logits], detection(2), meta(32, 24, scale=2.0), rescale=True)
     assert (masks.height, masks.width) == (16, 12) and masks.areas.tolist() == [24]
-    other = head.predict(logits, box, torch.tensor([0]), meta(32, 24, scale=2.0), cfg, rescale=False)
+    other = head.predict([logits], detection(0), meta(32, 24, scale=2.0), rescale=False)
     assert (other.height, other.width) == (32, 24) and other.areas.tolist() == [0]
     agnostic = FCNMaskHead(**SMALL, class_agnostic=True)
-    assert agnostic.predict(logits[:, 2:], box, torch.tensor([1]), meta(), cfg).areas.tolist() == [24]
+    assert agnostic.predict([logits[:, 2:]], detection(1), meta()).areas.tolist() == [24]
 
 
 def test_stages_are_averaged_as_probabilities():
-    """0.9 and 0.2 make 0.55, though their logits have a mean below zero."""
-    stages = [torch.full((1, 1, 4, 4), math.log(p / (1 - p))) for p in (0.9, 0.2, 0.55)]
-    stages[1] -= 0.5
-    head, box, label = FCNMaskHead(**SMALL, class_agnostic=True), torch.tensor([[2.0, 2, 14, 14]]), torch.tensor([0])
-    found = head.predict(stages, box, label, meta(), dict(mask_thr_binary=0.5)).to_ndarray()[0]
-    assert found[5:11, 5:11].all()
+    """0.9, 0.9 and 0.003 make 0.601, though the mean of their logits is below zero."""
+    stages = [torch.full((1, 1, 4, 4), math.log(p / (1 - p))) for p in (0.9, 0.9, 0.003)]
+    head, region = FCNMaskHead(**SMALL, class_agnostic=True), detection(0, [2, 2, 14, 14])
+    probs = head.decode(stages, region.labels)
+    torch.testing.assert_close(probs, torch.full((1, 4, 4), 0.601))
+    assert head.predict(stages, region, meta()).to_ndarray()[0][5:11, 5:11].all()
 
 
 def test_scene_masks_fill_their_boxes():

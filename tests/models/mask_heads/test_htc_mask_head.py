@@ -10,7 +10,7 @@ SMALL = dict(num_convs=1, in_channels=4, conv_out_channels=4, num_classes=3)
 def test_hidden_features_flow_between_stages():
     torch.manual_seed(0)
     first, second = HTCMaskHead(with_conv_res=False, **SMALL), HTCMaskHead(**SMALL)
-    assert not hasattr(first, 'conv_res')
+    assert first.conv_res is None
     feats = torch.rand(2, 4, 14, 14)
     hidden = first.hidden(feats)
     alone, joined = second.hidden(feats), second.hidden(feats, hidden)

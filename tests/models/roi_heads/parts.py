@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.structures import Batch, BitmapMasks, Instances
 from tests.models.scenes import batch_of, truth
 
@@ -61,10 +61,12 @@ def proposals() -> list[Instances]:
     return [regions([3, 2, 14, 15], [15, 16, 30, 29], *background), regions([4, 8, 19, 24], *background)]
 
 
-def samples(positive: list[list[float]], negative: list[list[float]], gts: Instances, inds: list[int]) -> Samples:
+def samples(
+    positive: list[list[float]], negative: list[list[float]], gts: Instances, inds: list[int]
+) -> SamplingResult:
     """Positives matched with the ground truths `inds`, and negatives."""
     pos, neg, gt_inds = regions(*positive).bboxes, regions(*negative).bboxes, torch.tensor(inds, dtype=torch.long)
-    return Samples(
+    return SamplingResult(
         pos_inds=torch.arange(len(pos)),
         neg_inds=torch.arange(len(pos), len(pos) + len(neg)),
         pos_bboxes=pos,

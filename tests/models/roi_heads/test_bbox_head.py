@@ -5,13 +5,10 @@ import math
 import pytest
 import torch
 
-from mmkit.models.roi_heads.bbox_heads import (
-    BBoxHead,
-    ConvFCBBoxHead,
-    RoITargets,
-    Shared2FCBBoxHead,
-    Shared4Conv1FCBBoxHead,
-)
+from mmkit.models import build_head
+from mmkit.models.roi_heads.bbox_heads import BBoxHead
+from mmkit.models.roi_heads.roi_settings import RoITestSettings
+from mmkit.protocols import RoITargets
 from tests.models.roi_heads.parts import samples
 from tests.models.scenes import meta, truth
 
@@ -82,11 +79,17 @@ def test_without_positives_the_boxes_keep_a_gradient():
     assert loss == 0 and pred.grad.abs().sum() == 0
 
 
+def test_predicting_needs_scores():
+    box_head = head(with_cls=False)
+    with pytest.raises(ValueError, match='with_cls=False has no scores'):
+        box_head.probabilities(box_head(torch.rand(2, 2, 1, 1))[0])
+
+
 def test_one_branch_only():
     feats = torch.rand(2, 2, 1, 1)
     cls_only, reg_only = head(with_reg=False), head(with_cls=False)
     assert cls_only(feats)[1] is None and reg_only(feats)[0] is None
-    assert not hasattr(cls_only, 'fc_reg') and not hasattr(reg_only, 'fc_cls')
+    assert cls_only.fc_reg is None and reg_only.fc_cls is None
     with pytest.raises(ValueError, match='with_cls or with_reg'):
         head(with_cls=False, with_reg=False)
 
@@ -105,7 +108,7 @@ def test_background_is_label_minus_one_for_hard_losses():
 def test_prediction_in_original_pixels():
     rois = torch.tensor([[0.0, 4, 4, 12, 12], [0, 0, 0, 30, 30]])
     scores = torch.tensor([[0.7, 0.1, 0.0, 0.2], [0.0, 0.0, 0.6, 0.4]])
-    cfg = dict(score_thr=0.5, nms=NMS, max_per_img=10)
+    cfg = RoITestSettings(score_thr=0.5, nms=NMS, max_per_img=10)
     deltas = torch.zeros(2, 12)
     found = head().predict(rois, scores, deltas, meta(24, 24, scale=2.0), cfg, rescale=True)
     assert found.bboxes.tolist() == [[2, 2, 6, 6], [0, 0, 12, 12]]  # the second is clipped to the image of 24
@@ -133,23 +136,23 @@ def shapes(module):
 
 def test_layers_have_the_names_of_checkpoints():
     small = dict(in_channels=2, roi_feat_size=3, num_classes=3, fc_out_channels=5, conv_out_channels=4)
-    assert shapes(Shared2FCBBoxHead(**small)) == {
+    assert shapes(build_head(dict(small, type='Shared2FCBBoxHead'))) == {
         'shared_fcs.0.weight': (5, 18),
         'shared_fcs.1.weight': (5, 5),
         'fc_cls.weight': (4, 5),
         'fc_reg.weight': (12, 5),
     }
-    four = shapes(Shared4Conv1FCBBoxHead(**small, norm_cfg=dict(type='GN', num_groups=2)))
+    four = shapes(build_head(dict(small, type='Shared4Conv1FCBBoxHead', norm_cfg=dict(type='GN', num_groups=2))))
     assert {'shared_convs.0.conv.weight', 'shared_convs.3.gn.weight', 'shared_fcs.0.weight'} <= four.keys()
     assert four['shared_fcs.0.weight'] == (5, 36)
-    branches = ConvFCBBoxHead(num_shared_convs=1, num_cls_fcs=1, num_reg_convs=1, **small)
+    branches = BBoxHead(num_shared_convs=1, num_cls_fcs=1, num_reg_convs=1, **small)
     assert shapes(branches)['cls_fcs.0.weight'] == (5, 36) and shapes(branches)['fc_reg.weight'] == (12, 36)
     cls_score, bbox_pred = branches(torch.rand(2, 2, 3, 3))
     assert cls_score.shape == (2, 4) and bbox_pred.shape == (2, 12)
 
 
 def test_average_pool_replaces_the_cells():
-    pooled = ConvFCBBoxHead(num_shared_convs=1, in_channels=2, roi_feat_size=3, num_classes=3, conv_out_channels=4,
+    pooled = BBoxHead(num_shared_convs=1, in_channels=2, roi_feat_size=3, num_classes=3, conv_out_channels=4,
                             with_avg_pool=True)  # fmt: skip
     assert pooled.fc_cls.in_features == 4
     assert pooled(torch.rand(5, 2, 3, 3))[0].shape == (5, 4)
@@ -164,4 +167,4 @@ def test_average_pool_replaces_the_cells():
 )
 def test_layers_that_cannot_be(wrong, message):
     with pytest.raises(ValueError, match=message):
-        ConvFCBBoxHead(**wrong)
+        BBoxHead(**wrong)

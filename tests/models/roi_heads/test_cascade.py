@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmkit.bbox import Samples
+from mmkit.bbox import SamplingResult
 from mmkit.models import build_head
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from tests.models.roi_heads.parts import (
@@ -85,7 +85,7 @@ def test_background_is_refined_by_its_best_class():
     roi_head = head(bbox_head=dict(BBOX, bbox_coder=CODER))
     boxes = regions([0, 0, 8, 8]).bboxes
     none = torch.zeros(0, dtype=torch.long)
-    sample = Samples(none, torch.arange(1), boxes[:0], boxes, none, boxes[:0], none, none.bool())
+    sample = SamplingResult(none, torch.arange(1), boxes[:0], boxes, none, boxes[:0], none, none.bool())
     cls_score, deltas = torch.tensor([[0.0, 2.0, 1.0, 9.0]]), torch.zeros(1, 12)
     deltas[0, 4] = 1.0  # class 1 moves right by one width
     batch = scene()

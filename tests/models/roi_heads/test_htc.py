@@ -85,7 +85,7 @@ def test_mask_features_flow_through_the_stages():
     first, second = roi_head.mask_head
     expected = second.logits(second.hidden(pooled, first.hidden(pooled)))
     torch.testing.assert_close(roi_head._train_mask_logits(1, feats(), rois), expected)
-    torch.testing.assert_close(roi_head._test_mask_logits(feats(), rois)[1], expected)
+    torch.testing.assert_close(roi_head._mask_logits(feats(), rois)[1], expected)
     alone = head(mask_info_flow=False, mask_head=dict(HTC_MASK, with_conv_res=False))
     torch.testing.assert_close(
         alone._train_mask_logits(1, feats(), rois), alone.mask_head[1](alone._mask_feats(1, feats(), rois))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 
@@ -15,7 +16,30 @@ from mmkit.registry import HEADS
 # mmdetection has the Ascend kind for another processor; it computes the same.
 @HEADS.register_module(['RetinaHead', 'AscendRetinaHead'])
 class RetinaHead(AnchorHead):
-    """Two towers of `stacked_convs` 3x3 convolutions, one for classes and one for boxes, shared by the levels."""
+    """Two towers of 3x3 convolutions, one for classes and one for boxes, shared by the levels.
+
+    Args:
+        stacked_convs: convolutions in each tower.
+        conv_cfg, norm_cfg: kinds of layer of the towers.
+
+    Others as in `BaseAnchorHead`.
+    """
+
+    defaults = AnchorHeadArgs(
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            octave_base_scale=4,
+            scales_per_octave=3,
+            ratios=[0.5, 1.0, 2.0],
+            strides=[8, 16, 32, 64, 128],
+        ),
+        init_cfg=dict(
+            type='Normal',
+            layer='Conv2d',
+            std=0.01,
+            override=dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
+        ),
+    )
 
     def __init__(
         self,
@@ -24,45 +48,12 @@ class RetinaHead(AnchorHead):
         stacked_convs: int = 4,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
-        anchor_generator: Mapping[str, Any] = dict(
-            type='AnchorGenerator',
-            octave_base_scale=4,
-            scales_per_octave=3,
-            ratios=[0.5, 1.0, 2.0],
-            strides=[8, 16, 32, 64, 128],
-        ),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Normal',
-            layer='Conv2d',
-            std=0.01,
-            override=dict(type='Normal', name='retina_cls', std=0.01, bias_prob=0.01),
-        ),
-        feat_channels: int = 256,
-        bbox_coder: Mapping[str, Any] = dict(
-            type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
-        ),
-        reg_decoded_bbox: bool = False,
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         self.stacked_convs = stacked_convs
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg
-        super().__init__(
-            num_classes=num_classes,
-            in_channels=in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        super().__init__(num_classes, in_channels, **(self.defaults | kwargs))
 
     def _tower(self) -> nn.ModuleList:
         return conv_tower(

@@ -1,4 +1,4 @@
-"""RetinaNet's head with batch norms of each level's own."""
+"""RetinaNet's head with separate batch norms for each level."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from mmkit.layers import bias_init_with_prob, normal_init
-from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
-from mmkit.models.dense_heads.towers import apply_convs
+from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 
 
 @HEADS.register_module()
-class RetinaSepBNHead(RetinaHead):
-    """The towers share their convolutions between levels, but not their norm layers (NAS-FPN, arXiv:1904.07392).
+class RetinaSepBNHead(AnchorHead):
+    """RetinaNet's towers, whose levels share the convolutions but not the norm layers (NAS-FPN, arXiv:1904.07392).
 
     Args:
         num_ins: number of levels.
-        init_cfg: must be None, the weights start as RetinaNet's.
+        stacked_convs: convolutions in each tower.
+        conv_cfg, norm_cfg: kinds of layer of the towers.
+        init_cfg: must be None, the weights are initialised as RetinaNet's.
 
-    Others as in `RetinaHead` and `AnchorHead`.
+    Others as in `BaseAnchorHead`.
     """
 
     def __init__(
@@ -32,65 +35,46 @@ class RetinaSepBNHead(RetinaHead):
         stacked_convs: int = 4,
         conv_cfg: Mapping[str, Any] | None = None,
         norm_cfg: Mapping[str, Any] | None = None,
-        init_cfg: None = None,
-        feat_channels: int = 256,
-        anchor_generator: Mapping[str, Any] = dict(
-            type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
-        ),
-        bbox_coder: Mapping[str, Any] = dict(
-            type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
-        ),
-        reg_decoded_bbox: bool = False,
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
-        if init_cfg is not None:
-            raise ValueError(f'RetinaSepBNHead: init_cfg must be None, got {init_cfg}')
+        if kwargs.setdefault('init_cfg', None) is not None:
+            raise ValueError(f'RetinaSepBNHead: init_cfg must be None, got {kwargs["init_cfg"]}')
         self.num_ins = num_ins
-        super().__init__(
-            num_classes=num_classes,
-            in_channels=in_channels,
-            stacked_convs=stacked_convs,
-            conv_cfg=conv_cfg,
-            norm_cfg=norm_cfg,
-            anchor_generator=anchor_generator,
-            init_cfg=None,
-            feat_channels=feat_channels,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-        )
+        self.stacked_convs = stacked_convs
+        self.conv_cfg = conv_cfg
+        self.norm_cfg = norm_cfg
+        super().__init__(num_classes, in_channels, **kwargs)
 
     def _init_layers(self) -> None:
-        super()._init_layers()
         self.cls_convs = self._towers()
         self.reg_convs = self._towers()
+        self.retina_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
+        self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
 
     def _towers(self) -> nn.ModuleList:
-        towers = nn.ModuleList(self._tower() for _ in range(self.num_ins))
+        """A tower for each level; all have the convolutions of the first."""
+        towers = [
+            conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+            for _ in range(self.num_ins)
+        ]
         for tower in towers[1:]:
             for own, shared in zip(tower, towers[0], strict=True):
                 own.conv = shared.conv
-        return towers
+        return nn.ModuleList(towers)
 
     def init_weights(self) -> None:
         super().init_weights()
-        for conv in [*self.cls_convs[0], *self.reg_convs[0]]:
-            normal_init(conv.conv, std=0.01)
+        for layer in [*self.cls_convs[0].children(), *self.reg_convs[0].children()]:
+            assert isinstance(layer, ConvModule)
+            normal_init(layer.conv, std=0.01)
         normal_init(self.retina_cls, std=0.01, bias=bias_init_with_prob(0.01))
         normal_init(self.retina_reg, std=0.01)
 
-    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """As `AnchorHead.forward`; the levels are told apart by their order."""
-        cls_scores = [
-            self.retina_cls(apply_convs(tower, feat)) for tower, feat in zip(self.cls_convs, feats, strict=True)
-        ]
-        bbox_preds = [
-            self.retina_reg(apply_convs(tower, feat)) for tower, feat in zip(self.reg_convs, feats, strict=True)
-        ]
-        return cls_scores, bbox_preds
+    def forward(self, feats: Sequence[Tensor]) -> AnchorOuts:
+        """As `AnchorHead.forward`; the towers belong to the levels by their order."""
+        cls_feats = [apply_convs(tower.children(), feat) for tower, feat in zip(self.cls_convs, feats, strict=True)]
+        reg_feats = [apply_convs(tower.children(), feat) for tower, feat in zip(self.reg_convs, feats, strict=True)]
+        return AnchorOuts(
+            cls_scores=[self.retina_cls(feat) for feat in cls_feats],
+            bbox_preds=[self.retina_reg(feat) for feat in reg_feats],
+        )

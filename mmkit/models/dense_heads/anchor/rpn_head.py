@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmkit.layers import ConvModule
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
-from mmkit.models.dense_heads.levels import PostProcessing
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
+from mmkit.models.dense_heads.detections import PostProcessing
 from mmkit.ops import batched_nms
 from mmkit.registry import HEADS
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -18,53 +19,27 @@ from mmkit.structures import Batch, ImageMeta, Instances
 
 @HEADS.register_module()
 class RPNHead(AnchorHead):
-    """Object or not, for every anchor.
+    """Objectness and deltas of every anchor.
 
     Args:
         in_channels: channels of every input level.
-        num_convs: 3x3 convolutions before the two 1x1 ones; with more than one, all have a ReLU of their own.
+        num_convs: 3x3 convolutions before the two 1x1 ones; with more than one, each has a ReLU of its own.
         num_classes: 1, the object; anything else is an error.
 
-    Others as in `AnchorHead`.
+    Others as in `BaseAnchorHead`.
     """
 
     def __init__(
         self,
         in_channels: int,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Normal', layer='Conv2d', std=0.01
-        ),
         num_convs: int = 1,
         num_classes: int = 1,
-        feat_channels: int = 256,
-        anchor_generator: Mapping[str, Any] = dict(
-            type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
-        ),
-        bbox_coder: Mapping[str, Any] = dict(
-            type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
-        ),
-        reg_decoded_bbox: bool = False,
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         if num_classes != 1:
             raise ValueError(f'RPNHead tells object from background: num_classes must be 1, got {num_classes}')
         self.num_convs = num_convs
-        super().__init__(
-            num_classes=num_classes,
-            in_channels=in_channels,
-            feat_channels=feat_channels,
-            anchor_generator=anchor_generator,
-            bbox_coder=bbox_coder,
-            reg_decoded_bbox=reg_decoded_bbox,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            init_cfg=init_cfg,
-        )
+        super().__init__(num_classes, in_channels, **kwargs)
 
     def _init_layers(self) -> None:
         if self.num_convs > 1:
@@ -81,46 +56,46 @@ class RPNHead(AnchorHead):
         feat = self.rpn_conv(feat).relu()
         return self.rpn_cls(feat), self.rpn_reg(feat)
 
-    def loss(self, outs: tuple[list[Tensor], list[Tensor]], batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
         losses = super().loss(outs, batch)
         return dict(loss_rpn_cls=losses['loss_cls'], loss_rpn_bbox=losses['loss_bbox'])
 
-    def detections(
+    def predict(
         self,
-        scores: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        anchors: Sequence[Tensor],
+        outs: AnchorOuts,
         metas: Sequence[ImageMeta],
-        cfg: PostProcessing,
-        rescale: bool,
-        factors: Sequence[Tensor] | None = None,
+        cfg: Mapping[str, Any] | PostProcessing | None = None,
+        rescale: bool = True,
     ) -> list[Instances]:
         """Proposals of each image: the best of each level, NMS within each level, the best of all levels."""
-        found = []
+        settings = PostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
+        levels = self.level_predictions(outs)
+        proposals = []
         for image, meta in enumerate(metas):
-            chosen, bboxes, levels = [], [], []
-            for level, level_scores in enumerate(scores):
-                objectness = level_scores[image, :, 0]
-                best, inds = objectness, torch.arange(len(objectness), device=objectness.device)
-                if 0 < cfg.nms_pre < len(objectness):  # topk would order equal scores differently, and NMS sees it
-                    best, inds = (each[: cfg.nms_pre] for each in objectness.sort(descending=True))
-                chosen.append(best)
-                bboxes.append(self.bbox_coder.decode(anchors[level][inds], deltas[level][image, inds], meta.img_shape))
-                levels.append(torch.full_like(inds, level))
-            found.append(self._finish(torch.cat(bboxes), torch.cat(chosen), torch.cat(levels), meta, cfg, rescale))
-        return found
+            bboxes, scores, level_inds = [], [], []
+            for number, level in enumerate(levels):
+                best, inds = level.scores[image, :, 0], torch.arange(len(level.priors), device=level.scores.device)
+                if 0 < settings.nms_pre < len(best):  # topk would order equal scores differently, and NMS sees it
+                    best, inds = (each[: settings.nms_pre] for each in best.sort(descending=True))
+                bboxes.append(self.decode_boxes(level.priors[inds], level.box_preds[image, inds], meta.img_shape))
+                scores.append(best)
+                level_inds.append(torch.full_like(inds, number))
+            candidates = torch.cat(bboxes), torch.cat(scores), torch.cat(level_inds)
+            proposals.append(finish_proposals(*candidates, meta=meta, cfg=settings, rescale=rescale))
+        return proposals
 
-    @staticmethod
-    def _finish(
-        bboxes: Tensor, scores: Tensor, levels: Tensor, meta: ImageMeta, cfg: PostProcessing, rescale: bool
-    ) -> Instances:
-        if cfg.min_bbox_size >= 0:
-            keep = ((bboxes[:, 2:] - bboxes[:, :2]) > cfg.min_bbox_size).all(dim=1)
-            bboxes, scores, levels = bboxes[keep], scores[keep], levels[keep]
-        if len(bboxes):
-            dets, _ = batched_nms(bboxes, scores, levels, cfg.nms)
-            dets = dets[: cfg.max_per_img] if cfg.max_per_img > 0 else dets
-            bboxes, scores = dets[:, :4], dets[:, 4]
-        if rescale:
-            bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
-        return Instances(bboxes=bboxes, scores=scores, labels=torch.zeros_like(scores, dtype=torch.long))
+
+def finish_proposals(
+    bboxes: Tensor, scores: Tensor, levels: Tensor, meta: ImageMeta, cfg: PostProcessing, rescale: bool
+) -> Instances:
+    """Proposals of one image from the candidates (K, 4), (K,), (K,) of all levels, best first."""
+    if cfg.min_bbox_size >= 0:
+        keep = ((bboxes[:, 2:] - bboxes[:, :2]) > cfg.min_bbox_size).all(dim=1)
+        bboxes, scores, levels = bboxes[keep], scores[keep], levels[keep]
+    if len(bboxes):
+        dets, _ = batched_nms(bboxes, scores, levels, cfg.nms)
+        dets = dets[: cfg.max_per_img] if cfg.max_per_img > 0 else dets
+        bboxes, scores = dets[:, :4], dets[:, 4]
+    if rescale:
+        bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
+    return Instances(bboxes=bboxes, scores=scores, labels=torch.zeros_like(scores, dtype=torch.long))

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts, AnchorTraining, BaseAnchorHead
+from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.registry import HEADS
 from mmkit.structures import Batch
 
 
+@dataclass(frozen=True, kw_only=True)
+class SSDTraining(AnchorTraining):
+    """`train_cfg` of SSD.
+
+    Attributes:
+        neg_pos_ratio: negatives in the loss for each positive.
+        smoothl1_beta: from this difference on the box loss is linear.
+    """
+
+    neg_pos_ratio: float
+    smoothl1_beta: float = 1.0
+
+
 # mmdetection has the Ascend kind for another processor; it computes the same.
 @HEADS.register_module(['SSDHead', 'AscendSSDHead'])
-class SSDHead(AnchorHead):
-    """Convolutions of each level's own; the loss takes the negatives that are most wrong.
+class SSDHead(BaseAnchorHead[AnchorOuts]):
+    """Separate convolutions for each level; the classification loss sees the hardest negatives.
 
     Args:
         num_classes: C, without background.
@@ -26,13 +41,15 @@ class SSDHead(AnchorHead):
         stacked_convs: convolutions with `feat_channels` before those that predict.
         use_depthwise: SSDLite (arXiv:1801.04381): predict by a depthwise and a 1x1 convolution.
         conv_cfg, norm_cfg, act_cfg: kinds of layer, except of those that predict.
-        train_cfg: as in `AnchorHead`, and `neg_pos_ratio`: so many negatives for each positive; `smoothl1_beta`.
+        train_cfg: see `SSDTraining`.
 
-    Others as in `AnchorHead`. The losses are softmax cross entropy and smooth L1.
+    Others as in `BaseAnchorHead`. The losses are softmax cross entropy and smooth L1.
     """
 
-    train_keys = (*AnchorHead.train_keys, 'neg_pos_ratio', 'smoothl1_beta')
     takes_sampler = False
+    training_settings = SSDTraining
+    train_cfg: SSDTraining | None
+    in_channels: Sequence[int]
 
     def __init__(
         self,
@@ -81,10 +98,6 @@ class SSDHead(AnchorHead):
             init_cfg=init_cfg,
         )
 
-    def _read_train_cfg(self, train_cfg: Mapping[str, Any]) -> None:
-        super()._read_train_cfg(train_cfg)
-        self.neg_pos_ratio = train_cfg['neg_pos_ratio']
-
     def _init_layers(self) -> None:
         num_priors = self.prior_generator.num_base_priors
         if len(self.in_channels) != len(num_priors):
@@ -96,7 +109,7 @@ class SSDHead(AnchorHead):
         self.reg_convs = nn.ModuleList(self._branch(a, n * 4) for a, n in levels)
 
     def _branch(self, channels: int, out_channels: int) -> nn.Sequential:
-        kinds = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        kinds: dict[str, Any] = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
         block = DepthwiseSeparableConvModule if self.use_depthwise else ConvModule
         layers: list[nn.Module] = []
         for _ in range(self.stacked_convs):
@@ -109,30 +122,32 @@ class SSDHead(AnchorHead):
             layers.append(nn.Conv2d(channels, out_channels, 3, padding=1))
         return nn.Sequential(*layers)
 
-    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """As `AnchorHead.forward`, with as many anchors on a cell as its level has."""
-        return (
-            [conv(feat) for conv, feat in zip(self.cls_convs, feats, strict=True)],
-            [conv(feat) for conv, feat in zip(self.reg_convs, feats, strict=True)],
+    def forward(self, feats: Sequence[Tensor]) -> AnchorOuts:
+        """As `AnchorHead.forward`; levels may differ in the number of anchors of a cell."""
+        return AnchorOuts(
+            cls_scores=[conv(feat) for conv, feat in zip(self.cls_convs, feats, strict=True)],
+            bbox_preds=[conv(feat) for conv, feat in zip(self.reg_convs, feats, strict=True)],
         )
 
-    def loss(self, outs: tuple[list[Tensor], list[Tensor]], batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
         cls_scores, bbox_preds = outs
         anchors = torch.cat(self.anchors(cls_scores))  # (N, 4)
         targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C + 1)
         entropy = self.loss_cls(scores.flatten(0, 1), targets.labels.flatten(), targets.label_weights.flatten())
-        entropy = entropy.view_as(targets.labels)  # (B, N)
-        hard = [
-            self._with_hard_negatives(of_image, labels < self.num_classes)
-            for of_image, labels in zip(entropy, targets.labels)
-        ]
-        deltas = flatten_levels(bbox_preds, 4).float()
-        loss_bbox = self.box_loss(deltas, anchors, targets, slice(None), targets.num_pos)
-        return dict(loss_cls=torch.stack(hard).sum() / targets.num_pos, loss_bbox=loss_bbox)
+        positive = targets.labels < self.num_classes  # (B, N) with P positives
+        per_image = zip(entropy.view_as(targets.labels), positive)
+        loss_cls = torch.stack([self._with_hard_negatives(losses, pos) for losses, pos in per_image]).sum()
+        boxes = self.positive_boxes(flatten_levels(bbox_preds, 4).float(), anchors, positive)  # (P, 4)
+        loss_bbox = self.loss_bbox(boxes, targets.bbox_targets[positive], avg_factor=targets.num_pos)
+        return dict(loss_cls=loss_cls / targets.num_pos, loss_bbox=loss_bbox)
 
     def _with_hard_negatives(self, losses: Tensor, positive: Tensor) -> Tensor:
-        """Sum of the (N,) losses of the positives and of the negatives that are most wrong."""
+        """Sum of the (N,) losses of the positives and of the hardest negatives."""
+        assert self.train_cfg is not None
         negatives = losses[~positive]
-        wanted = int(self.neg_pos_ratio * positive.sum())
-        return losses[positive].sum() + negatives.topk(min(wanted, len(negatives))).values.sum()
+        count = min(int(self.train_cfg.neg_pos_ratio * positive.sum()), len(negatives))
+        return losses[positive].sum() + negatives.topk(count).values.sum()
+
+    def level_predictions(self, outs: AnchorOuts) -> list[LevelPredictions]:
+        return self.anchor_predictions(*outs)

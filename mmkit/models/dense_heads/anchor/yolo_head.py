@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmkit.bbox.coders import YOLOBBoxCoder
+from mmkit.bbox.priors import YOLOAnchorGenerator
+from mmkit.bbox.samplers import PseudoSampler
 from mmkit.layers import BaseModule, ConvModule
-from mmkit.models.dense_heads.levels import PostProcessing, detect, featmap_sizes, flatten_level
-from mmkit.models.dense_heads.training_settings import dense_assigner, dense_sampler
-from mmkit.models.settings import warn_unknown_settings
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
+from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
+from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler
+from mmkit.models.settings import known_settings
+from mmkit.protocols import Assigner, BoxSampler
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
-from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
 @dataclass(frozen=True)
 class YOLOPostProcessing(PostProcessing):
-    """As `PostProcessing`; `nms_pre` plays no part, all candidates meet in NMS.
+    """As `PostProcessing`; `nms_pre` has no effect, all candidates go into NMS.
 
     Attributes:
         conf_thr: boxes whose objectness is below it are dropped; -1: none.
@@ -29,9 +35,23 @@ class YOLOPostProcessing(PostProcessing):
     conf_thr: float = -1
 
 
+@dataclass(frozen=True)
+class YOLOTraining:
+    """`train_cfg`: `assigner` matches anchors with objects, `sampler` chooses among them; by default all."""
+
+    assigner: Assigner
+    sampler: BoxSampler = field(default_factory=PseudoSampler)
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> YOLOTraining:
+        settings = known_settings(cfg, cls, 'train_cfg')
+        assigner = build_assigner(settings['assigner'], head, known=['responsible'])
+        return cls(assigner, build_sampler(settings.get('sampler'), head))
+
+
 @HEADS.register_module()
-class YOLOV3Head(BaseModule):
-    """For each anchor: where in its cell the centre is, how large the object, whether there is one, and which.
+class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
+    """Centre within the cell, size, objectness and class scores of each anchor.
 
     Args:
         num_classes: C.
@@ -39,12 +59,14 @@ class YOLOV3Head(BaseModule):
         out_channels: channels of the 3x3 convolution of each level.
         anchor_generator, bbox_coder: configs or built objects.
         featmap_strides: of the levels, in pixels.
-        one_hot_smoother: s; the classes' targets are s / C and 1 - s + s / C instead of 0 and 1.
+        one_hot_smoother: s; class targets are s / C and 1 - s + s / C instead of 0 and 1.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        loss_cls, loss_conf, loss_xy, loss_wh: of classes, objectness, centre and size. One call a level.
-        train_cfg: `assigner` and optional `sampler`.
+        loss_cls, loss_conf, loss_xy, loss_wh: of classes, objectness, centre and size; one call per level.
+        train_cfg: see `YOLOTraining`.
         test_cfg: see `YOLOPostProcessing`.
     """
+
+    test_cfg: YOLOPostProcessing | None
 
     def __init__(
         self,
@@ -85,21 +107,25 @@ class YOLOV3Head(BaseModule):
         self.num_classes = num_classes
         self.featmap_strides = list(featmap_strides)
         self.one_hot_smoother = one_hot_smoother
-        self.bbox_coder = build_from_cfg(bbox_coder, BBOX_CODERS)
-        self.prior_generator = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
-        self.num_base_priors = self.prior_generator.num_base_priors[0]
-        self.loss_cls = build_from_cfg(loss_cls, LOSSES)
-        self.loss_conf = build_from_cfg(loss_conf, LOSSES)
-        self.loss_xy = build_from_cfg(loss_xy, LOSSES)
-        self.loss_wh = build_from_cfg(loss_wh, LOSSES)
+        coder: object = build_from_cfg(bbox_coder, BBOX_CODERS)
+        generator: object = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
+        if not isinstance(coder, YOLOBBoxCoder):
+            raise TypeError(f'YOLOV3Head: bbox_coder must be a YOLOBBoxCoder, got {type(coder).__name__}')
+        if not isinstance(generator, YOLOAnchorGenerator):
+            raise TypeError(
+                f'YOLOV3Head: anchor_generator must be a YOLOAnchorGenerator, got {type(generator).__name__}'
+            )
+        self.bbox_coder, self.prior_generator = coder, generator
+        self.num_base_priors = generator.num_base_priors[0]
+        self.loss_cls: nn.Module = build_from_cfg(loss_cls, LOSSES)
+        self.loss_conf: nn.Module = build_from_cfg(loss_conf, LOSSES)
+        self.loss_xy: nn.Module = build_from_cfg(loss_xy, LOSSES)
+        self.loss_wh: nn.Module = build_from_cfg(loss_wh, LOSSES)
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
-        if train_cfg:
-            warn_unknown_settings(train_cfg, ('assigner', 'sampler'), 'train_cfg')
-            self.assigner = dense_assigner(train_cfg, type(self).__name__, ['responsible'])
-            self.sampler = dense_sampler(train_cfg, type(self).__name__)
-        kinds = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.train_cfg = YOLOTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
         self.convs_bridge = nn.ModuleList(
-            ConvModule(a, b, 3, padding=1, **kinds) for a, b in zip(in_channels, out_channels)
+            ConvModule(a, b, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+            for a, b in zip(in_channels, out_channels)
         )
         self.convs_pred = nn.ModuleList(
             nn.Conv2d(b, self.num_base_priors * self.num_attributes, 1) for b in out_channels
@@ -107,13 +133,14 @@ class YOLOV3Head(BaseModule):
 
     @property
     def num_attributes(self) -> int:
-        """What is said of an anchor: x, y, w, h, objectness, classes."""
+        """Number of predictions of an anchor: x, y, w, h, objectness, classes."""
         return 5 + self.num_classes
 
     def init_weights(self) -> None:
-        """At the start there are 8 objects in an image of 608 x 608, and classes are as good as equally likely."""
+        """Biases for a start with 8 objects in an image of 608 x 608, and nearly equally likely classes."""
         super().init_weights()
-        for conv, stride in zip(self.convs_pred, self.featmap_strides):
+        for conv, stride in zip(self.convs_pred.children(), self.featmap_strides):
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             bias = conv.bias.data.view(self.num_base_priors, -1)
             bias[:, 4] += math.log(8 / (608 / stride) ** 2)
             bias[:, 5:] += math.log(0.6 / (self.num_classes - 0.99))
@@ -135,29 +162,32 @@ class YOLOV3Head(BaseModule):
         sizes = [len(level) for level in levels]
         anchors = torch.cat(levels)  # (N, 4)
         strides = torch.cat([a.new_full((len(a),), s) for a, s in zip(levels, self.featmap_strides)])
-        found = [self.targets(anchors, strides, featmap_sizes(outs), gts) for gts in batch.gts]
-        wanted = torch.stack([each[0] for each in found]).split(sizes, dim=1)
-        negatives = torch.stack([each[1] for each in found]).split(sizes, dim=1)
+        pairs = [self.targets(anchors, strides, featmap_sizes(outs), gts) for gts in batch.gts]
+        targets = torch.split(torch.stack([target for target, _ in pairs]), sizes, dim=1)
+        negatives = torch.split(torch.stack([negative for _, negative in pairs]), sizes, dim=1)
 
         losses: dict[str, list[Tensor]] = dict(loss_cls=[], loss_conf=[], loss_xy=[], loss_wh=[])
-        for out, target, negative in zip(outs, wanted, negatives):
+        for out, target, negative in zip(outs, targets, negatives):
             preds = flatten_level(out.float(), self.num_attributes)  # (B, N_l, 5 + C)
             positive = target[..., 4]
-            of_box = positive[..., None]
-            losses['loss_cls'].append(self.loss_cls(preds[..., 5:], target[..., 5:], of_box))
+            box_weights = positive[..., None]
+            losses['loss_cls'].append(self.loss_cls(preds[..., 5:], target[..., 5:], box_weights))
             losses['loss_conf'].append(self.loss_conf(preds[..., 4], positive, (positive + negative).clamp(max=1)))
-            losses['loss_xy'].append(self.loss_xy(preds[..., :2], target[..., :2], of_box))
-            losses['loss_wh'].append(self.loss_wh(preds[..., 2:4], target[..., 2:4], of_box))
+            losses['loss_xy'].append(self.loss_xy(preds[..., :2], target[..., :2], box_weights))
+            losses['loss_wh'].append(self.loss_wh(preds[..., 2:4], target[..., 2:4], box_weights))
         return {name: torch.stack(parts).sum() for name, parts in losses.items()}
 
     @torch.no_grad()
     def targets(
         self, anchors: Tensor, strides: Tensor, sizes: Sequence[tuple[int, int]], gts: Instances
     ) -> tuple[Tensor, Tensor]:
-        """What the anchors of one image should say, (N, 5 + C), and which have no object, (N,) 0 or 1."""
+        """Targets (N, 5 + C) of the anchors of one image, and (N,) 1 for those without an object, else 0."""
+        if self.train_cfg is None:
+            raise ValueError('training needs a train_cfg, and this YOLOV3Head was built without one')
         responsible = torch.cat(self.prior_generator.responsible_flags(sizes, gts.bboxes, anchors.device))
-        assignment = self.assigner.assign(anchors, gts, responsible=responsible)
-        samples = self.sampler.sample(assignment, anchors, gts)
+        assignment = self.train_cfg.assigner.assign(anchors, gts, info=PriorInfo(responsible=responsible))
+        samples = self.train_cfg.sampler.sample(assignment, anchors, gts)
+        assert samples.pos_gt_labels is not None
         pos = samples.pos_inds
         target = anchors.new_zeros(len(anchors), self.num_attributes)
         target[pos, :4] = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes, strides[pos])
@@ -171,26 +201,32 @@ class YOLOV3Head(BaseModule):
 
     # ------------------------------------------------------------------ prediction
 
+    def level_predictions(self, outs: list[Tensor]) -> list[LevelPredictions]:
+        """A score is that of the class times the objectness; a prior is an anchor and its stride."""
+        levels = []
+        for out, anchors, stride in zip(outs, self.anchors(outs), self.featmap_strides, strict=True):
+            preds = flatten_level(out.detach().float(), self.num_attributes)  # (B, N, 5 + C)
+            priors = torch.cat([anchors, anchors.new_full((len(anchors), 1), stride)], dim=1)
+            levels.append(LevelPredictions(preds[..., 5:].sigmoid(), preds[..., :4], priors, preds[..., 4].sigmoid()))
+        return levels
+
+    def decode_boxes(self, priors: Tensor, box_preds: Tensor, img_shape: tuple[int, int]) -> Tensor:
+        """(N, 4) boxes, not clipped, from anchors with strides (N, 5) and raw centres and sizes (N, 4)."""
+        preds = torch.cat([box_preds[:, :2].sigmoid(), box_preds[:, 2:]], dim=1)
+        return self.bbox_coder.decode(priors[:, :4], preds, priors[:, 4])
+
     def predict(
         self,
         outs: list[Tensor],
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | YOLOPostProcessing | None = None,
+        cfg: Mapping[str, Any] | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
-        """Detections of each image; a score is that of the class times the objectness."""
+        """Detections of each image, best first; boxes whose objectness is below `conf_thr` take no part."""
         settings = YOLOPostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
-        anchors = self.anchors(outs)
-        levels = [flatten_level(out.detach().float(), self.num_attributes) for out in outs]
-        objectness = [level[..., 4].sigmoid() for level in levels]
-        # A score of -1 is below any threshold.
-        scores = [
-            level[..., 5:].sigmoid().masked_fill((conf < settings.conf_thr)[..., None], -1)
-            for level, conf in zip(levels, objectness)
-        ]
-
-        def decode(level: int, inds: Tensor, preds: Tensor, img_shape: tuple[int, int]) -> Tensor:
-            preds = torch.cat([preds[:, :2].sigmoid(), preds[:, 2:4]], dim=1)
-            return self.bbox_coder.decode(anchors[level][inds], preds, self.featmap_strides[level])
-
-        return detect(scores, levels, decode, metas, replace(settings, nms_pre=-1), rescale, objectness)
+        levels = []
+        for level in self.level_predictions(outs):
+            assert level.factors is not None
+            unlikely = (level.factors < settings.conf_thr)[..., None]
+            levels.append(level._replace(scores=level.scores.masked_fill(unlikely, -1)))  # below any threshold
+        return detect(levels, self.decode_boxes, metas, replace(settings, nms_pre=-1), rescale)

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
-from mmkit.models.dense_heads.query.deformable_detr_transformer import refine_references
-from mmkit.models.dense_heads.query.detr_head import QueryHead, QueryOutputs, check_encoding, resize_mask
-from mmkit.registry import HEADS, POSITIONAL_ENCODING, TRANSFORMER, build_from_cfg
+from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer, refine_references
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, build_encoding, resize_mask
+from mmkit.registry import HEADS, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch
 
 
-@dataclass
-class DeformableQueryOutputs(QueryOutputs):
-    """With two stages also the encoder's class logits (B, S, C) and boxes (B, S, 4)."""
+class DeformableQueryOuts(NamedTuple):
+    """As `QueryOuts`; with two stages also the encoder's class logits (B, S, C) and boxes (B, S, 4)."""
 
+    cls_scores: Tensor
+    bbox_preds: Tensor
     enc_cls_scores: Tensor | None = None
     enc_bbox_preds: Tensor | None = None
 
 
 @HEADS.register_module()
-class DeformableDETRHead(QueryHead):
-    """Several levels, deformable attention, a class and a box branch for each decoder layer.
+class DeformableDETRHead(QueryHead[DeformableQueryOuts]):
+    """Several levels, deformable attention, a class branch and a box branch for each decoder layer.
 
     Args:
+        in_channels: has no effect: the neck brings the levels to the width of the transformer.
         with_box_refine: each layer refines the boxes of the one before; otherwise the layers share their branches.
         as_two_stage: queries start from the encoder's detections.
-        in_channels: plays no part: the neck brings the levels to the width of the transformer.
+        transformer: config of a `DeformableDetrTransformer`.
         num_reg_fcs: hidden linear layers of a box branch.
+        positional_encoding: config of the encoding of cells.
+
+    Others as in `QueryHead`.
     """
 
     def __init__(
@@ -45,38 +51,22 @@ class DeformableDETRHead(QueryHead):
         transformer: Mapping[str, Any] | None = None,
         num_query: int = 100,
         num_reg_fcs: int = 2,
-        sync_cls_avg_factor: bool = False,
         positional_encoding: Mapping[str, Any] = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
         loss_cls: Mapping[str, Any] = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
-        loss_bbox: Mapping[str, Any] = dict(type='L1Loss', loss_weight=5.0),
-        loss_iou: Mapping[str, Any] = dict(type='GIoULoss', loss_weight=2.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = dict(max_per_img=100),
-        init_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Unpack[QueryHeadArgs],
     ) -> None:
         loss_cls = dict(loss_cls)
         loss_cls.pop('bg_cls_weight', None)
-        super().__init__(
-            num_classes,
-            num_query,
-            sync_cls_avg_factor,
-            loss_cls,
-            loss_bbox,
-            loss_iou,
-            train_cfg,
-            test_cfg,
-            init_cfg,
-        )
+        super().__init__(num_classes, num_query, loss_cls, **kwargs)
         self.with_box_refine = with_box_refine
         self.as_two_stage = as_two_stage
         extra = dict(as_two_stage=True) if as_two_stage else {}
-        self.positional_encoding = build_from_cfg(positional_encoding, POSITIONAL_ENCODING)
-        self.transformer = build_from_cfg({**(transformer or {}), **extra}, TRANSFORMER)
-        self.transformer.refine = with_box_refine
-        dims = self.transformer.embed_dims
-        check_encoding(self.positional_encoding, dims)
+        built: DeformableDetrTransformer = build_from_cfg({**(transformer or {}), **extra}, TRANSFORMER)
+        dims = built.embed_dims
+        self.positional_encoding = build_encoding(positional_encoding, dims)
+        self.transformer = built
         hidden = [layer for _ in range(num_reg_fcs) for layer in (nn.Linear(dims, dims), nn.ReLU())]
         reg_branch, cls_branch = nn.Sequential(*hidden, nn.Linear(dims, 4)), nn.Linear(dims, self.cls_out_channels)
         count = self.transformer.decoder.num_layers + as_two_stage
@@ -86,46 +76,50 @@ class DeformableDETRHead(QueryHead):
         else:
             self.cls_branches = nn.ModuleList([cls_branch] * count)
             self.reg_branches = nn.ModuleList([reg_branch] * count)
-        if not as_two_stage:
-            self.query_embedding = nn.Embedding(num_query, dims * 2)
+        self.query_embedding = None if as_two_stage else nn.Embedding(num_query, dims * 2)
 
     def init_weights(self) -> None:
         super().init_weights()
+        last_layers = [list(branch.children())[-1] for branch in self.reg_branches]
         if self.use_sigmoid_cls:
             for branch in self.cls_branches:
+                assert isinstance(branch, nn.Linear)
                 nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
-        for branch in self.reg_branches:
-            constant_init(branch[-1], 0, bias=0)
+        for layer in last_layers:
+            constant_init(layer, 0, bias=0)
         # Boxes start small; with two stages their size comes from the encoder.
-        nn.init.constant_(self.reg_branches[0][-1].bias[2:], 0.0 if self.as_two_stage else -2.0)
+        assert isinstance(last_layers[0], nn.Linear)
+        nn.init.constant_(last_layers[0].bias[2:], 0.0 if self.as_two_stage else -2.0)
 
-    def forward(self, feats: Sequence[Tensor], mask: Tensor) -> DeformableQueryOutputs:
-        """Levels (B, C, h, w) and the (B, H, W) padding of the images."""
+    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> DeformableQueryOuts:
         masks = [resize_mask(mask, feat) for feat in feats]
-        found = self.transformer(
+        decoded = self.transformer(
             feats,
             masks,
             [self.positional_encoding(each) for each in masks],
-            None if self.as_two_stage else self.query_embedding.weight,
-            self.reg_branches if self.with_box_refine or self.as_two_stage else None,
-            self.cls_branches if self.as_two_stage else None,
+            query_embed=None if self.query_embedding is None else self.query_embedding.weight,
+            reg_branches=self.reg_branches,
+            cls_branches=self.cls_branches,
+            refine=self.with_box_refine,
         )
-        states = found.states.transpose(1, 2)  # (L, B, Q, C)
+        states = decoded.states.transpose(1, 2)  # (L, B, Q, C)
         # With two stages the last branch belongs to the encoder: zip stops before it.
-        layers = list(zip(states, found.references, self.cls_branches, self.reg_branches, strict=False))
-        outs = DeformableQueryOutputs(
-            cls_scores=torch.stack([cls(state) for state, _, cls, _ in layers]),
-            bbox_preds=torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers]),
-        )
-        if found.enc_cls_scores is not None:
-            outs.enc_cls_scores, outs.enc_bbox_preds = found.enc_cls_scores, found.enc_bbox_preds.sigmoid()
-        return outs
+        layers = list(zip(states, decoded.references, self.cls_branches, self.reg_branches, strict=False))
+        cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
+        bbox_preds = torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
+        if decoded.proposals is None:
+            return DeformableQueryOuts(cls_scores, bbox_preds)
+        enc_cls_scores, enc_box_logits = decoded.proposals
+        return DeformableQueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_box_logits.sigmoid())
 
-    def loss(self, outs: DeformableQueryOutputs, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: DeformableQueryOuts, batch: Batch) -> dict[str, Tensor]:
+        """As `QueryHead.loss`; with two stages also those of the encoder, under `enc_`."""
         losses = super().loss(outs, batch)
-        if outs.enc_cls_scores is not None:
-            # The encoder only tells object from background: every object is of class 0.
-            gts = [replace(each, labels=torch.zeros_like(each.labels)) for each in batch.gts or ()]
-            found = self.layer_loss(outs.enc_cls_scores.float(), outs.enc_bbox_preds.float(), gts, batch.metas)
-            losses.update({f'enc_{name}': value for name, value in found.items()})
-        return losses
+        if outs.enc_cls_scores is None or outs.enc_bbox_preds is None:
+            return losses
+        # The encoder only tells object from background: every object is of class 0.
+        gts = [replace(each, labels=each.bboxes.new_zeros(len(each), dtype=torch.long)) for each in batch.gts or ()]
+        (enc_losses,) = self.layer_losses(
+            outs.enc_cls_scores[None].float(), outs.enc_bbox_preds[None].float(), gts, batch.metas
+        )
+        return losses | {f'enc_{name}': loss for name, loss in enc_losses.items()}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from mmkit.layers import BaseModule, MultiScaleDeformableAttention, Sampling, xavier_init
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
-from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
+from mmkit.models.dense_heads.query.detr_transformer import build_sequence
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
@@ -30,28 +30,32 @@ def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
     return (deltas + offset).sigmoid()
 
 
-@dataclass
-class Decoded:
+class Decoded(NamedTuple):
     """States (L, Q, B, C) after each layer, and the references (B, Q, 2 or 4) that each of them started from."""
 
     states: Tensor
     references: list[Tensor]
 
 
-@dataclass
-class DeformableOutputs:
-    """What the transformer makes of an image.
+class Proposals(NamedTuple):
+    """Class logits (B, S, C) and box logits (B, S, 4) of every cell, from the encoder."""
+
+    cls_scores: Tensor
+    box_logits: Tensor
+
+
+class DeformableOuts(NamedTuple):
+    """Output of the transformer.
 
     Attributes:
         states: (L, Q, B, C) of the decoder's layers.
-        references: (B, Q, 2 or 4), one a layer: what it started from. Points become boxes when they are refined.
-        enc_cls_scores, enc_bbox_preds: (B, S, C) logits and (B, S, 4) box logits of every cell, with two stages.
+        references: (B, Q, 2 or 4) of each layer: where it started from. Points become boxes when they are refined.
+        proposals: of the encoder, with two stages.
     """
 
     states: Tensor
     references: list[Tensor]
-    enc_cls_scores: Tensor | None = None
-    enc_bbox_preds: Tensor | None = None
+    proposals: Proposals | None = None
 
 
 @TRANSFORMER_LAYER_SEQUENCE.register_module()
@@ -72,7 +76,7 @@ class DeformableDetrTransformerDecoder(TransformerLayerSequence):
         super().__init__(transformerlayers, num_layers, init_cfg)
         self.return_intermediate = return_intermediate
 
-    def forward(
+    def forward(  # type: ignore[override]  # another contract: it needs and returns references
         self,
         query: Tensor,
         value: Tensor,
@@ -125,10 +129,9 @@ class DeformableDetrTransformer(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.as_two_stage = as_two_stage
-        self.refine = False  # set by the head: whether layers refine the boxes of the one before
         self.two_stage_num_proposals = two_stage_num_proposals
-        self.encoder = build_from_cfg(encoder, TRANSFORMER_LAYER_SEQUENCE)
-        self.decoder = build_from_cfg(decoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.encoder = build_sequence(encoder, 'encoder')
+        self.decoder = build_sequence(decoder, 'decoder')
         self.embed_dims = dims = self.encoder.embed_dims
         self.level_embeds = nn.Parameter(torch.zeros(num_feature_levels, dims))
         if as_two_stage:
@@ -157,16 +160,18 @@ class DeformableDetrTransformer(BaseModule):
         masks: Sequence[Tensor],
         pos_embeds: Sequence[Tensor],
         query_embed: Tensor | None,
-        reg_branches: nn.ModuleList | None = None,
-        cls_branches: nn.ModuleList | None = None,
-    ) -> DeformableOutputs:
+        reg_branches: nn.ModuleList,
+        cls_branches: nn.ModuleList,
+        refine: bool = False,
+    ) -> DeformableOuts:
         """Encode the levels, decode the queries.
 
         Args:
-            feats, pos_embeds: (B, C, h, w) of each level; `masks` (B, h, w), True at padding.
+            feats, pos_embeds: (B, C, h, w) of each level.
+            masks: (B, h, w) of each level, True at padding.
             query_embed: (Q, 2C) positions and contents of the queries; None with two stages.
-            reg_branches: given if boxes are refined layer by layer, or with two stages.
-            cls_branches: given with two stages.
+            reg_branches, cls_branches: of each decoder layer; with two stages the last one is the encoder's.
+            refine: each decoder layer refines the boxes of the one before.
         """
         if len(feats) != len(self.level_embeds):
             raise ValueError(f'num_feature_levels is {len(self.level_embeds)}, the neck gives {len(feats)} levels')
@@ -180,11 +185,12 @@ class DeformableDetrTransformer(BaseModule):
         memory = self.encoder(
             tokens, None, None, query_pos=pos, query_key_padding_mask=padding, sampling=sampling
         )  # (S, B, C)
-        found = DeformableOutputs(memory, [])
-        if self.as_two_stage:
-            query_pos, query, references = self._propose(
-                memory.transpose(0, 1), padding, masks, shapes, cls_branches, reg_branches, found
+        proposals = None
+        if query_embed is None:
+            proposals = self._propose(
+                memory.transpose(0, 1), padding, masks, shapes, cls_branch=cls_branches[-1], reg_branch=reg_branches[-1]
             )
+            query_pos, query, references = self._queries(proposals)
         else:
             query_pos, query = query_embed.expand(tokens.shape[1], -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()
@@ -196,10 +202,9 @@ class DeformableDetrTransformer(BaseModule):
             references,
             shapes,
             valid_ratios,
-            reg_branches if self.refine else None,
+            reg_branches if refine else None,
         )
-        found.states, found.references = decoded.states, decoded.references
-        return found
+        return DeformableOuts(decoded.states, decoded.references, proposals)
 
     @staticmethod
     def _valid_ratio(mask: Tensor) -> Tensor:
@@ -224,23 +229,24 @@ class DeformableDetrTransformer(BaseModule):
         padding: Tensor,
         masks: Sequence[Tensor],
         shapes: Sequence[tuple[int, int]],
-        cls_branches: nn.ModuleList,
-        reg_branches: nn.ModuleList,
-        found: DeformableOutputs,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions, contents and reference boxes of the queries, from the cells with the best scores."""
-        memory, anchors = self._cell_proposals(memory, padding, masks, shapes)
-        # The branches behind those of the decoder's layers belong to the encoder.
-        found.enc_cls_scores = cls_branches[-1](memory)
-        found.enc_bbox_preds = reg_branches[-1](memory) + anchors
-        count = min(self.two_stage_num_proposals, memory.shape[1])
-        best = found.enc_cls_scores[..., 0].topk(count, dim=1).indices
-        boxes = found.enc_bbox_preds.gather(1, best[..., None].expand(-1, -1, 4)).detach()  # (B, Q, 4) logits
-        encoded = sine_embedding(boxes.sigmoid() * 2 * math.pi, self.embed_dims // 2, 10000).flatten(2)  # (B, Q, 2C)
-        query_pos, query = self.pos_trans_norm(self.pos_trans(encoded)).chunk(2, dim=-1)
-        return query_pos, query, boxes.sigmoid()
+        cls_branch: nn.Module,
+        reg_branch: nn.Module,
+    ) -> Proposals:
+        """Class and box logits of every cell of the (B, S, C) memory."""
+        memory, anchors = self._cell_anchors(memory, padding, masks, shapes)
+        return Proposals(cls_branch(memory), reg_branch(memory) + anchors)
 
-    def _cell_proposals(
+    def _queries(self, proposals: Proposals) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions (B, Q, C), contents (B, Q, C) and reference boxes (B, Q, 4) from the cells with the best scores."""
+        scores, box_logits = proposals
+        count = min(self.two_stage_num_proposals, scores.shape[1])
+        best = scores[..., 0].topk(count, dim=1).indices
+        boxes = box_logits.gather(1, best[..., None].expand(-1, -1, 4)).detach().sigmoid()  # (B, Q, 4)
+        encoded = sine_embedding(boxes * 2 * math.pi, self.embed_dims // 2, 10000).flatten(2)  # (B, Q, 2C)
+        query_pos, query = self.pos_trans_norm(self.pos_trans(encoded)).chunk(2, dim=-1)
+        return query_pos, query, boxes
+
+    def _cell_anchors(
         self, memory: Tensor, padding: Tensor, masks: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
         """(B, S, C) memory without what is padding or at the border, and a box (B, S, 4) in logits for each cell."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, build_norm_layer
 from mmkit.layers.transformer import BaseTransformerLayer, TransformerLayerSequence
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
@@ -97,6 +98,17 @@ class DetrTransformerDecoder(TransformerLayerSequence):
         return torch.stack([self.post_norm(x) for x in (outputs if self.return_intermediate else outputs[-1:])])
 
 
+def build_sequence(cfg: Mapping[str, Any] | None, name: str) -> TransformerLayerSequence:
+    """The encoder or decoder of a transformer."""
+    if cfg is None:
+        raise InvalidValueError(f'a transformer needs an {name}, got None', key=name)
+    sequence = build_from_cfg(cfg, TRANSFORMER_LAYER_SEQUENCE)
+    if not isinstance(sequence, TransformerLayerSequence):
+        kind = type(sequence).__name__
+        raise InvalidTypeError(f'the {name} must be a TransformerLayerSequence, got {kind}', key=name)
+    return sequence
+
+
 @TRANSFORMER.register_module()
 class Transformer(BaseModule):
     """An encoder over the cells of one level and a decoder over queries.
@@ -112,8 +124,8 @@ class Transformer(BaseModule):
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.encoder = build_from_cfg(encoder, TRANSFORMER_LAYER_SEQUENCE)
-        self.decoder = build_from_cfg(decoder, TRANSFORMER_LAYER_SEQUENCE)
+        self.encoder = build_sequence(encoder, 'encoder')
+        self.decoder = build_sequence(decoder, 'decoder')
         self.embed_dims = self.encoder.embed_dims
 
     def init_weights(self) -> None:
@@ -137,7 +149,7 @@ class Transformer(BaseModule):
         padding = mask.flatten(1)  # (B, H*W)
         query_pos = query_embed[:, None].expand(-1, len(feat), -1)
         memory = self.encoder(tokens, None, None, query_pos=pos, query_key_padding_mask=padding)
-        decoded = self.decoder(
+        decoded: Tensor = self.decoder(
             torch.zeros_like(query_pos), memory, memory, query_pos=query_pos, key_pos=pos, key_padding_mask=padding
         )
         return decoded.transpose(1, 2)

@@ -1,47 +1,64 @@
-"""The classifier and box regressor of a region."""
+"""The head that classifies a region and refines its box."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from mmkit.bbox import Samples, multiclass_nms
-from mmkit.layers import BaseModule, build_linear_layer
+from mmkit.bbox import multiclass_nms
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule, ConvModule, build_linear_layer
+from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, build_from_cfg
-from mmkit.structures import ImageMeta, Instances
+from mmkit.protocols import NMSSettings, RoITargets, ScoringLoss
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES
+from mmkit.structures import ImageMeta, Instances, SamplingResult
 
 
-@dataclass
-class RoITargets:
-    """What R regions should say; background has the label `num_classes`."""
-
-    labels: Tensor  # (R,) int64
-    label_weights: Tensor  # (R,)
-    bbox_targets: Tensor  # (R, 4)
-    bbox_weights: Tensor  # (R, 4)
-
-
-@HEADS.register_module()
+@HEADS.register_module(['BBoxHead', 'ConvFCBBoxHead'])
 class BBoxHead(BaseModule):
-    """Two linear layers on (pooled) region features: C+1 class scores and 4 or 4C deltas (arXiv:1504.08083).
+    """C + 1 class scores and 4 or 4C deltas from the features of a region (arXiv:1504.08083).
+
+    Without hidden layers it is two linear layers; with them:
+
+        shared convs -> shared fcs -> cls convs -> cls fcs -> fc_cls
+                                   -> reg convs -> reg fcs -> fc_reg
 
     Args:
-        with_avg_pool: average over the region's cells instead of flattening them.
+        num_shared_convs, num_cls_convs, num_reg_convs: 3x3 convolutions to `conv_out_channels`.
+        num_shared_fcs, num_cls_fcs, num_reg_fcs: linear layers to `fc_out_channels`.
+        conv_cfg, norm_cfg: kind of the convolutions and of the norm after them.
+        with_avg_pool: average over the region's cells before the first linear layer instead of flattening them.
         with_cls, with_reg: which of the two outputs there are; a missing one is None.
         roi_feat_size: cells of a region, int or (h, w).
+        num_classes: C, without background.
         reg_class_agnostic: one box for all classes.
         reg_decoded_bbox: the box loss compares decoded boxes (for IoU losses) instead of deltas.
         reg_predictor_cfg, cls_predictor_cfg: kind of the two last layers.
+
+    Raises:
+        InvalidValueError: without outputs, for layers of an output that there isn't, and for convolutions after shared
+            linear layers.
     """
 
     def __init__(
         self,
+        num_shared_convs: int = 0,
+        num_shared_fcs: int = 0,
+        num_cls_convs: int = 0,
+        num_cls_fcs: int = 0,
+        num_reg_convs: int = 0,
+        num_reg_fcs: int = 0,
+        conv_out_channels: int = 256,
+        fc_out_channels: int = 1024,
+        conv_cfg: Mapping[str, Any] | None = None,
+        norm_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
         with_avg_pool: bool = False,
         with_cls: bool = True,
         with_reg: bool = True,
@@ -57,67 +74,107 @@ class BBoxHead(BaseModule):
         cls_predictor_cfg: Mapping[str, Any] = dict(type='Linear'),
         loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
         loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if not (with_cls or with_reg):
-            raise ValueError('a box head needs with_cls or with_reg')
-        self.with_avg_pool = with_avg_pool
-        self.with_cls = with_cls
-        self.with_reg = with_reg
-        self.roi_feat_size = _pair(roi_feat_size)
-        self.roi_feat_area = self.roi_feat_size[0] * self.roi_feat_size[1]
-        self.in_channels = in_channels
+            raise InvalidValueError('a box head needs with_cls or with_reg', key='with_cls')
+        if num_shared_fcs and (num_cls_convs or num_reg_convs):
+            raise InvalidValueError(
+                'num_cls_convs and num_reg_convs must be 0 after shared linear layers (num_shared_fcs)',
+                key='num_shared_fcs',
+            )
+        if (num_cls_convs or num_cls_fcs) and not with_cls or (num_reg_convs or num_reg_fcs) and not with_reg:
+            raise InvalidValueError('layers of a branch that with_cls or with_reg switches off')
         self.num_classes = num_classes
         self.reg_class_agnostic = reg_class_agnostic
         self.reg_decoded_bbox = reg_decoded_bbox
-        self.reg_predictor_cfg = reg_predictor_cfg
-        self.cls_predictor_cfg = cls_predictor_cfg
-        self.bbox_coder = build_from_cfg(bbox_coder, BBOX_CODERS)
-        self.loss_cls = build_from_cfg(loss_cls, LOSSES)
-        self.loss_bbox = build_from_cfg(loss_bbox, LOSSES)
-        if with_avg_pool:
-            self.avg_pool = nn.AvgPool2d(self.roi_feat_size)
-        self._init_predictors(*[in_channels if with_avg_pool else in_channels * self.roi_feat_area] * 2)
+        self.bbox_coder = BBOX_CODERS.build(bbox_coder)
+        self.loss_cls = LOSSES.build(loss_cls)
+        self.loss_bbox = LOSSES.build(loss_bbox)
+        self.avg_pool = nn.AvgPool2d(_pair(roi_feat_size)) if with_avg_pool else None
+
+        height, width = _pair(roi_feat_size)
+        channels, area = in_channels, 1 if with_avg_pool else height * width
+
+        def convs(count: int, channels: int) -> nn.ModuleList:
+            widths = [channels, *[conv_out_channels] * count]
+            settings = dict(kernel_size=3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+            return nn.ModuleList(ConvModule(a, b, **settings) for a, b in pairwise(widths))
+
+        def fcs(count: int, channels: int) -> nn.ModuleList:
+            widths = [channels, *[fc_out_channels] * count]
+            return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+        self.shared_convs = convs(num_shared_convs, channels)
+        channels = conv_out_channels if num_shared_convs else channels
+        self.shared_fcs = fcs(num_shared_fcs, channels * area)
+        if num_shared_fcs:
+            channels, area = fc_out_channels, 1
+        self.cls_convs = convs(num_cls_convs, channels)
+        self.reg_convs = convs(num_reg_convs, channels)
+        cls_channels = (conv_out_channels if num_cls_convs else channels) * area
+        reg_channels = (conv_out_channels if num_reg_convs else channels) * area
+        self.cls_fcs = fcs(num_cls_fcs, cls_channels)
+        self.reg_fcs = fcs(num_reg_fcs, reg_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc_cls: nn.Module | None = None
+        if with_cls:
+            own = isinstance(self.loss_cls, ScoringLoss)
+            outputs = self.loss_cls.get_cls_channels(num_classes) if own else num_classes + 1
+            inputs = fc_out_channels if num_cls_fcs else cls_channels
+            self.fc_cls = build_linear_layer(cls_predictor_cfg, in_features=inputs, out_features=outputs)
+        self.fc_reg: nn.Module | None = None
+        if with_reg:
+            outputs = 4 if reg_class_agnostic else 4 * num_classes
+            inputs = fc_out_channels if num_reg_fcs else reg_channels
+            self.fc_reg = build_linear_layer(reg_predictor_cfg, in_features=inputs, out_features=outputs)
         if init_cfg is None:
             self.init_cfg = self._default_init()
 
-    def _init_predictors(self, cls_channels: int, reg_channels: int) -> None:
-        if self.with_cls:
-            custom = getattr(self.loss_cls, 'get_cls_channels', None)
-            channels = custom(self.num_classes) if custom else self.num_classes + 1
-            self.fc_cls = build_linear_layer(self.cls_predictor_cfg, in_features=cls_channels, out_features=channels)
-        if self.with_reg:
-            channels = 4 if self.reg_class_agnostic else 4 * self.num_classes
-            self.fc_reg = build_linear_layer(self.reg_predictor_cfg, in_features=reg_channels, out_features=channels)
-
     def _default_init(self) -> list[dict[str, Any]]:
         init: list[dict[str, Any]] = []
-        if self.with_cls:
+        if self.fc_cls is not None:
             init.append(dict(type='Normal', std=0.01, override=dict(name='fc_cls')))
-        if self.with_reg:
+        if self.fc_reg is not None:
             init.append(dict(type='Normal', std=0.001, override=dict(name='fc_reg')))
-        return init
+        hidden = [dict(name=name) for name in ('shared_fcs', 'cls_fcs', 'reg_fcs')]
+        return [*init, dict(type='Xavier', distribution='uniform', override=hidden)]
 
     def forward(self, feats: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """(R, C, h, w) -> class scores (R, num_classes + 1), deltas (R, 4 or 4 * num_classes)."""
-        if self.with_avg_pool:
+        """(R, in_channels, h, w) -> class scores (R, C + 1) and deltas (R, 4 or 4C)."""
+        for conv in self.shared_convs:
+            feats = conv(feats)
+        if len(self.shared_fcs):
+            feats = self._hidden(feats, self.shared_fcs)
+        cls_score = bbox_pred = None
+        if self.fc_cls is not None:
+            cls_score = self.fc_cls(self._branch(feats, self.cls_convs, self.cls_fcs))
+        if self.fc_reg is not None:
+            bbox_pred = self.fc_reg(self._branch(feats, self.reg_convs, self.reg_fcs))
+        return cls_score, bbox_pred
+
+    def _branch(self, feats: Tensor, convs: nn.ModuleList, fcs: nn.ModuleList) -> Tensor:
+        for conv in convs:
+            feats = conv(feats)
+        return self._hidden(feats, fcs)
+
+    def _hidden(self, feats: Tensor, fcs: nn.ModuleList) -> Tensor:
+        if feats.dim() > 2 and self.avg_pool is not None:
             feats = self.avg_pool(feats)
         feats = feats.flatten(1)
-        return (
-            self.fc_cls(feats) if self.with_cls else None,
-            self.fc_reg(feats) if self.with_reg else None,
-        )
+        for fc in fcs:
+            feats = self.relu(fc(feats))
+        return feats
 
     # ------------------------------------------------------------------ training
 
     @torch.no_grad()
-    def targets(self, samples: Sequence[Samples], pos_weight: float = -1) -> RoITargets:
+    def targets(self, samples: Sequence[SamplingResult], pos_weight: float = -1) -> RoITargets:
         """Targets of the sampled regions of all images, each image's positives before its negatives."""
         parts = [self._image_targets(each, pos_weight) for each in samples]
         return RoITargets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def _image_targets(self, samples: Samples, pos_weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _image_targets(self, samples: SamplingResult, pos_weight: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num_pos, num = len(samples.pos_inds), len(samples.bboxes)
         bboxes = samples.bboxes
         labels = torch.full((num,), self.num_classes, dtype=torch.long, device=bboxes.device)
@@ -137,22 +194,17 @@ class BBoxHead(BaseModule):
         return labels, label_weights, bbox_targets, bbox_weights
 
     def loss(
-        self,
-        cls_score: Tensor | None,
-        bbox_pred: Tensor | None,
-        rois: Tensor,
-        targets: RoITargets,
-        reduction_override: str | None = None,
+        self, cls_score: Tensor | None, bbox_pred: Tensor | None, rois: Tensor, targets: RoITargets
     ) -> dict[str, Tensor]:
         """`loss_cls`, `acc` (percent) and `loss_bbox` of the outputs for (R, 5) `rois`."""
         losses: dict[str, Tensor] = {}
         if cls_score is not None:
-            losses.update(self._cls_loss(cls_score.float(), targets, reduction_override))
+            losses.update(self._cls_loss(cls_score.float(), targets))
         if bbox_pred is not None:
-            losses['loss_bbox'] = self._box_loss(bbox_pred.float(), rois, targets, reduction_override)
+            losses['loss_bbox'] = self._box_loss(bbox_pred.float(), rois, targets)
         return losses
 
-    def _cls_loss(self, cls_score: Tensor, targets: RoITargets, reduction_override: str | None) -> dict[str, Tensor]:
+    def _cls_loss(self, cls_score: Tensor, targets: RoITargets) -> dict[str, Tensor]:
         if not cls_score.numel():
             return dict(loss_cls=cls_score.sum(), acc=cls_score.new_zeros(1))
         loss = self.loss_cls(
@@ -160,29 +212,28 @@ class BBoxHead(BaseModule):
             targets.labels,
             targets.label_weights,
             avg_factor=max(float((targets.label_weights > 0).sum()), 1.0),
-            reduction_override=reduction_override,
         )
         losses = loss if isinstance(loss, dict) else dict(loss_cls=loss)
-        if hasattr(self.loss_cls, 'get_accuracy'):
+        if isinstance(self.loss_cls, ScoringLoss):
             return {**losses, **self.loss_cls.get_accuracy(cls_score, targets.labels)}
         return {**losses, 'acc': accuracy(cls_score, targets.labels)}
 
-    def _box_loss(self, bbox_pred: Tensor, rois: Tensor, targets: RoITargets, reduction_override: str | None) -> Tensor:
+    def _box_loss(self, bbox_pred: Tensor, rois: Tensor, targets: RoITargets) -> Tensor:
         positive = (targets.labels >= 0) & (targets.labels < self.num_classes)
         if not positive.any():
             return bbox_pred[positive].sum()
-        preds = self._own_boxes(bbox_pred[positive], targets.labels[positive])
+        preds = self._deltas_of(bbox_pred[positive], targets.labels[positive])
         if self.reg_decoded_bbox:
             preds = self.bbox_coder.decode(rois[positive, 1:], preds)
-        return self.loss_bbox(
+        loss: Tensor = self.loss_bbox(
             preds,
             targets.bbox_targets[positive],
             targets.bbox_weights[positive],
             avg_factor=len(targets.labels),
-            reduction_override=reduction_override,
         )
+        return loss
 
-    def _own_boxes(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
+    def _deltas_of(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
         """(R, 4) out of (R, 4 or 4C): the deltas that belong to each region's label."""
         if self.reg_class_agnostic:
             return bbox_pred.view(-1, 4)
@@ -190,41 +241,41 @@ class BBoxHead(BaseModule):
 
     @torch.no_grad()
     def hard_losses(self, feats: Tensor, labels: Tensor) -> Tensor:
-        """(R,) classification losses of (R, C, h, w) regions, for OHEM; a label of -1 is background."""
+        """(R,) classification losses of (R, in_channels, h, w) regions, for OHEM; a label of -1 is background.
+
+        Raises:
+            InvalidValueError: if the classification loss has several parts, or none because of `with_cls=False`.
+        """
         cls_score, _ = self(feats)
         labels = torch.where(labels < 0, self.num_classes, labels)
         weights = torch.ones_like(labels, dtype=torch.float)
         losses = self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
         if isinstance(losses, dict):
             name = type(self.loss_cls).__name__
-            raise ValueError(f'OHEM needs one loss to rank regions by, {name} has {list(losses)}')
-        return losses
+            raise InvalidValueError(f'OHEM needs one loss to rank regions by, {name} has {list(losses)}', 'loss_cls')
+        ranking: Tensor = losses
+        return ranking
 
     # ------------------------------------------------------------------ prediction
 
-    def probabilities(self, cls_score: Tensor) -> Tensor:
-        """(R, C+1) class scores -> probabilities, background last."""
-        custom = getattr(self.loss_cls, 'get_activation', None)
-        return custom(cls_score) if custom else cls_score.float().softmax(dim=-1)
+    def probabilities(self, cls_score: Tensor | None) -> Tensor:
+        """Class scores (R, C + 1) -> probabilities, background last.
 
-    def decode(
-        self,
-        rois: Tensor,
-        scores: Tensor,
-        bbox_pred: Tensor | None,
-        meta: ImageMeta,
-        rescale: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """(R, 5) regions of one image -> their boxes (R, 4 or 4C) and `scores` (R, C+1), before NMS."""
+        Raises:
+            InvalidValueError: without scores, because of `with_cls=False`.
+        """
+        if cls_score is None:
+            raise InvalidValueError('a box head with with_cls=False has no scores to predict by', key='with_cls')
+        if isinstance(self.loss_cls, ScoringLoss):
+            return self.loss_cls.get_activation(cls_score)
+        return cls_score.float().softmax(dim=-1)
+
+    def decode(self, rois: Tensor, bbox_pred: Tensor | None, meta: ImageMeta) -> Tensor:
+        """(R, 5) regions of one image -> their boxes (R, 4 or 4C), in pixels of the network's input."""
         if bbox_pred is not None:
-            bboxes = self.bbox_coder.decode(rois[:, 1:], bbox_pred.float(), max_shape=meta.img_shape)
-        else:
-            height, width = meta.img_shape[:2]
-            limit = rois.new_tensor([width, height, width, height])
-            bboxes = torch.minimum(rois[:, 1:].clamp(min=0), limit)
-        if rescale and len(bboxes):
-            bboxes = (bboxes.view(len(bboxes), -1, 4) / bboxes.new_tensor(meta.scale_factor)).flatten(1)
-        return bboxes, scores
+            return self.bbox_coder.decode(rois[:, 1:], bbox_pred.float(), max_shape=meta.img_shape)
+        height, width = meta.img_shape[:2]
+        return torch.minimum(rois[:, 1:].clamp(min=0), rois.new_tensor([width, height, width, height]))
 
     def predict(
         self,
@@ -232,14 +283,22 @@ class BBoxHead(BaseModule):
         scores: Tensor,
         bbox_pred: Tensor | None,
         meta: ImageMeta,
-        cfg: Mapping[str, Any],
+        cfg: NMSSettings,
         rescale: bool = True,
     ) -> Instances:
-        """Detections of one image from the (R, C+1) probabilities of its regions."""
-        bboxes, scores = self.decode(rois, scores, bbox_pred, meta, rescale)
-        return multiclass_nms(bboxes, scores, cfg['score_thr'], cfg['nms'], cfg['max_per_img'])
+        """Detections of one image from the (R, C + 1) probabilities of its regions."""
+        bboxes = self.decode(rois, bbox_pred, meta)
+        if rescale and len(bboxes):
+            bboxes = (bboxes.view(len(bboxes), -1, 4) / bboxes.new_tensor(meta.scale_factor)).flatten(1)
+        return multiclass_nms(bboxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img)
 
     @torch.no_grad()
     def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
         """(R, 4) `bboxes` moved by the deltas of their (R,) `labels`: the input of a cascade's next stage."""
-        return self.bbox_coder.decode(bboxes, self._own_boxes(bbox_pred.float(), labels), max_shape=meta.img_shape)
+        return self.bbox_coder.decode(bboxes, self._deltas_of(bbox_pred.float(), labels), max_shape=meta.img_shape)
+
+
+SHARED_2FC = dict(num_shared_fcs=2)  # the box head of FPN, arXiv:1612.03144
+SHARED_4CONV_1FC = dict(num_shared_convs=4, num_shared_fcs=1)  # Group Normalization, arXiv:1803.08494
+HEADS.register_module('Shared2FCBBoxHead', module=BBoxHead, defaults=SHARED_2FC)
+HEADS.register_module('Shared4Conv1FCBBoxHead', module=BBoxHead, defaults=SHARED_4CONV_1FC)

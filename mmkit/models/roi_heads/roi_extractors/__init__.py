@@ -1,4 +1,4 @@
-"""From boxes to region features."""
+"""Extractors of region features."""
 
 from mmkit.models.roi_heads.roi_extractors.generic import GenericRoIExtractor
 from mmkit.models.roi_heads.roi_extractors.single_level import SingleRoIExtractor, bboxes_to_rois

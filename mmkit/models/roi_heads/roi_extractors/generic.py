@@ -8,22 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, build_plugin_layer
+from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.roi_extractors.single_level import build_roi_layers, scale_rois
 from mmkit.registry import ROI_EXTRACTORS
 
 
 @ROI_EXTRACTORS.register_module()
 class GenericRoIExtractor(BaseModule):
-    """Each region reads every level; what it finds is added up or stacked (GRoIE, arXiv:2004.13665).
+    """Sum or concatenation of each region's features from all levels (GRoIE, arXiv:2004.13665).
 
     Args:
         aggregation: 'sum', or 'concat' along the channels.
-        pre_cfg: plugin for what is read from each level, the same for all of them.
-        post_cfg: plugin for the aggregate.
+        pre_cfg: plugin for the features of each level, the same for all of them.
+        post_cfg: plugin for the sum or the concatenation.
         roi_layer: dict(type=one of `ROI_LAYERS`, output_size, ...).
-        out_channels: channels of the outcome; with 'concat' those of all levels together.
-        featmap_strides: of the levels; with a single one it is read as it is, without plugins.
+        out_channels: channels of the region features; with 'concat' those of all levels together.
+        featmap_strides: of the levels; a single level is read as it is, without plugins.
+
+    Raises:
+        InvalidValueError: for another aggregation, and when the channels turn out not to be `out_channels`.
     """
 
     def __init__(
@@ -35,19 +40,19 @@ class GenericRoIExtractor(BaseModule):
         roi_layer: Mapping[str, Any],
         out_channels: int,
         featmap_strides: Sequence[int],
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         if aggregation not in ('sum', 'concat'):
-            raise ValueError(f"GenericRoIExtractor: aggregation is 'sum' or 'concat', got {aggregation!r}")
+            raise InvalidValueError(
+                f"GenericRoIExtractor: aggregation is 'sum' or 'concat', got {aggregation!r}", key='aggregation'
+            )
         self.aggregation = aggregation
         self.roi_layers = build_roi_layers(roi_layer, featmap_strides)
         self.out_channels = out_channels
         self.featmap_strides = list(featmap_strides)
-        if post_cfg is not None:
-            self.post_module = build_plugin_layer(post_cfg)[1]
-        if pre_cfg is not None:
-            self.pre_module = build_plugin_layer(pre_cfg)[1]
+        self.post_module = None if post_cfg is None else build_plugin_layer(post_cfg)[1]
+        self.pre_module = None if pre_cfg is None else build_plugin_layer(pre_cfg)[1]
 
     @property
     def num_inputs(self) -> int:
@@ -60,11 +65,12 @@ class GenericRoIExtractor(BaseModule):
         pooled = [layer(feat, rois) for layer, feat in zip(self.roi_layers, feats, strict=True)]
         if len(pooled) == 1:
             return pooled[0]
-        if hasattr(self, 'pre_module'):
+        if self.pre_module is not None:
             pooled = [self.pre_module(level) for level in pooled]
         merged = torch.stack(pooled).sum(0) if self.aggregation == 'sum' else torch.cat(pooled, dim=1)
         if merged.shape[1] != self.out_channels:
-            raise ValueError(
-                f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels'
+            raise InvalidValueError(
+                f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels',
+                key='out_channels',
             )
-        return self.post_module(merged) if hasattr(self, 'post_module') else merged
+        return merged if self.post_module is None else self.post_module(merged)

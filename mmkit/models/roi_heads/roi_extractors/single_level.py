@@ -1,4 +1,4 @@
-"""Region features from the pyramid."""
+"""Region features from one level of the pyramid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mmkit import ops
+from mmkit.errors import UnknownNameError
 from mmkit.layers import BaseModule
+from mmkit.layers.init import InitCfg
 from mmkit.registry import ROI_EXTRACTORS
 
 ROI_LAYERS = {
@@ -31,23 +33,27 @@ def scale_rois(rois: Tensor, factor: float) -> Tensor:
 
 
 def build_roi_layers(roi_layer: Mapping[str, Any], featmap_strides: Sequence[int]) -> nn.ModuleList:
-    """One layer of `ROI_LAYERS` for each stride."""
+    """One layer of `ROI_LAYERS` for each stride.
+
+    Raises:
+        UnknownNameError: for another type.
+    """
     arguments = dict(roi_layer)
     kind = arguments.pop('type')
     if kind not in ROI_LAYERS:
-        raise KeyError(f'roi_layer type {kind!r} is unknown; known are {sorted(ROI_LAYERS)}')
+        raise UnknownNameError(f'roi_layer type {kind!r} is unknown; known are {sorted(ROI_LAYERS)}', key='roi_layer')
     return nn.ModuleList(ROI_LAYERS[kind](spatial_scale=1 / stride, **arguments) for stride in featmap_strides)
 
 
 @ROI_EXTRACTORS.register_module()
 class SingleRoIExtractor(BaseModule):
-    """Each region reads the one level that suits its size (FPN, arXiv:1612.03144, eq. 1).
+    """Features of each region from the one level that suits its size (FPN, arXiv:1612.03144, eq. 1).
 
     Args:
         roi_layer: dict(type=one of `ROI_LAYERS`, output_size, ...).
         out_channels: channels of the features.
         featmap_strides: of the levels used; further levels are not read.
-        finest_scale: regions with a side below twice this many pixels read the first level.
+        finest_scale: regions whose sides are less than twice this many pixels read the first level.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class SingleRoIExtractor(BaseModule):
         out_channels: int,
         featmap_strides: Sequence[int],
         finest_scale: int = 56,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
         self.roi_layers = build_roi_layers(roi_layer, featmap_strides)
@@ -69,7 +75,7 @@ class SingleRoIExtractor(BaseModule):
         return len(self.featmap_strides)
 
     def levels(self, rois: Tensor) -> Tensor:
-        """(R,) int64: which level each of the (R, 5) regions reads."""
+        """(R,) int64: the level that each of the (R, 5) regions reads."""
         sides = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).sqrt()
         return torch.floor(torch.log2(sides / self.finest_scale + 1e-6)).clamp(0, self.num_inputs - 1).long()
 
@@ -84,6 +90,6 @@ class SingleRoIExtractor(BaseModule):
         pooled = feats[0].new_zeros(len(rois), self.out_channels, *size)
         for level, layer in enumerate(self.roi_layers):
             chosen = (levels == level).nonzero().squeeze(1)
-            # Called on no regions too, so that every level takes part in the backward pass on every rank.
+            # Called without regions too, so that every level takes part in the backward pass in every process.
             pooled = pooled.index_copy(0, chosen, layer(feats[level], rois[chosen]).to(pooled.dtype))
         return pooled

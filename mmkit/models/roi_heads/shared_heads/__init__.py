@@ -1,4 +1,4 @@
-"""What all branches of a RoI head share."""
+"""Layers that all branches of a RoI head share."""
 
 from mmkit.models.roi_heads.shared_heads.res_layer import ResLayer
 

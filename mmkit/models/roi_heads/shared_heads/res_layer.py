@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, freeze_batch_norm
 from mmkit.layers.init import InitCfg
 from mmkit.models.backbones.init_cfg import resolve_init_cfg
@@ -23,7 +24,7 @@ class ResLayer(BaseModule):
 
     Args:
         depth: of the ResNet.
-        stage: which stage, from 0.
+        stage: index of the stage, from 0.
         stride, dilation: of the stage.
         style: 'pytorch' or 'caffe', see ResNet.
         norm_cfg: kind of norm.
@@ -32,6 +33,9 @@ class ResLayer(BaseModule):
         dcn: kind of deformable convolution.
         pretrained: deprecated, use init_cfg.
         init_cfg: how the weights start.
+
+    Raises:
+        InvalidValueError: for a depth that there is no ResNet of.
     """
 
     def __init__(
@@ -50,8 +54,9 @@ class ResLayer(BaseModule):
     ) -> None:
         super().__init__(resolve_init_cfg(pretrained, init_cfg))
         if depth not in ResNet.arch:
-            raise ValueError(f'ResLayer: depth is one of {sorted(ResNet.arch)}, got {depth!r}')
-        self.norm_eval, self.stage = norm_eval, stage
+            raise InvalidValueError(f'ResLayer: depth is one of {sorted(ResNet.arch)}, got {depth!r}', key='depth')
+        self.norm_eval = norm_eval
+        self.layer_name = f'layer{stage + 1}'
         block, stage_blocks = ResNet.arch[depth]
         planes = 64 * 2**stage
         settings = BlockSettings(
@@ -64,11 +69,12 @@ class ResLayer(BaseModule):
             dcn=dcn,
         )
         layer = build_stage(block, planes // 2 * block.expansion, stage_blocks[stage], stride, settings)
-        self.add_module(f'layer{stage + 1}', layer)
+        self.add_module(self.layer_name, layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Region features (K, C, h, w) -> (K, 2 C, h / stride, w / stride)."""
-        return getattr(self, f'layer{self.stage + 1}')(x)
+        out: Tensor = self.get_submodule(self.layer_name)(x)
+        return out
 
     def train(self, mode: bool = True) -> ResLayer:
         super().train(mode)

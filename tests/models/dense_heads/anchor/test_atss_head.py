@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmkit.models.dense_heads import ATSSHead
+from mmkit.structures import PriorInfo
 from tests.models.scenes import batch_of, meta, truth, zeros
 
 
@@ -41,11 +42,12 @@ def test_anchors_on_padding_are_counted_by_level():
     generator = dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=[8, 16])
     found = head(anchor_generator=generator, train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=1)))
     given = []
-    assign = found.assigner.assign
-    found.assigner.assign = lambda *args, **kwargs: given.append(kwargs) or assign(*args, **kwargs)
+    assigner = found.train_cfg.assigner
+    assign = assigner.assign
+    assigner.assign = lambda *args: given.append(args[3]) or assign(*args)
     outs = tuple([torch.zeros(1, c, 2, 2), torch.zeros(1, c, 1, 1)] for c in (2, 4, 1))
     found.loss(outs, batch_of(truth(([2, 4, 8, 12], 1)), pad_shape=(16, 8)))
-    assert given == [dict(num_level_bboxes=[2, 1])]
+    assert given == [PriorInfo(num_level_bboxes=[2, 1])]
 
 
 def test_centerness_ranks_but_does_not_choose():

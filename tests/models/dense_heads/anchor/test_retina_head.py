@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmkit.models.dense_heads import RetinaHead, RetinaSepBNHead
+from mmkit.models import build_head
+from mmkit.models.dense_heads import RetinaHead, RetinaSepBNHead, RPNHead
 
 FOCAL = dict(type='FocalLoss', use_sigmoid=True)
 BN = dict(type='BN', requires_grad=True)
@@ -42,3 +43,19 @@ def test_levels_share_convolutions_but_not_norms():
     assert not torch.equal(head.cls_convs[0][0].bn.running_mean, head.cls_convs[1][0].bn.running_mean)
     with pytest.raises(ValueError, match='init_cfg'):
         RetinaSepBNHead(num_classes=3, num_ins=2, in_channels=4, init_cfg=dict(type='Normal', layer='Conv2d'))
+
+
+class OneTowerHead(RetinaHead):
+    """A user's variant without a constructor of its own."""
+
+
+@pytest.mark.parametrize('kind', [RetinaHead, OneTowerHead, RPNHead])
+def test_arguments_of_the_base_are_taken_and_others_refused_by_name(kind):
+    def built(**arguments):
+        return build_head(dict(type=kind, num_classes=1, in_channels=4, **arguments))
+
+    assert built(reg_decoded_bbox=True).reg_decoded_bbox
+    with pytest.raises(
+        TypeError, match=f"{kind.__name__} has no argument 'feat_channel'; the nearest is 'feat_channels'"
+    ):
+        built(feat_channel=8)

@@ -29,7 +29,7 @@ def head(**arguments):
 def test_decode():
     priors = torch.tensor([[8.0, 16, 8, 8]])
     preds = torch.tensor([[0.5, 1, math.log(2), 0]])
-    assert head().decode(priors, preds).tolist() == [[4, 20, 20, 28]]
+    assert head().decode_boxes(priors, preds, (64, 64)).tolist() == [[4, 20, 20, 28]]
 
 
 def test_losses_by_hand():
@@ -45,9 +45,9 @@ def test_losses_by_hand():
 
 
 def test_targets():
-    priors = head().priors([torch.zeros(1, 2, 2, 2)])
+    (priors,) = head().priors([torch.zeros(1, 2, 2, 2)])
     assert priors.tolist() == [[0, 0, 8, 8], [8, 0, 8, 8], [0, 8, 8, 8], [8, 8, 8, 8]]
-    bboxes = head().decode(priors, torch.zeros(4, 4))
+    bboxes = head().decode_boxes(priors, torch.zeros(4, 4), (16, 16))
     found = head().targets(priors, bboxes, torch.full((4, 2), 0.25), OBJECT)
     assert found.positive.tolist() == [False, False, False, True]
     assert found.scores.tolist() == [pytest.approx([0, 0.25])]

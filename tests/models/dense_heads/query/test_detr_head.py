@@ -7,7 +7,7 @@ import torch
 
 from mmkit.models import build_head
 from mmkit.models.dense_heads.query.deformable_detr_transformer import inverse_sigmoid, refine_references
-from mmkit.models.dense_heads.query.detr_head import QueryOutputs, padding_mask, resize_mask
+from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask, resize_mask
 from tests.models.scenes import batch_of, meta, truth
 
 ATTENTION = dict(type='MultiheadAttention', embed_dims=8, num_heads=2)
@@ -91,7 +91,7 @@ def levels():
 
 def outputs(logits, boxes):
     """One layer, one image."""
-    return QueryOutputs(torch.tensor(logits)[None, None], torch.tensor(boxes)[None, None])
+    return QueryOuts(torch.tensor(logits)[None, None], torch.tensor(boxes)[None, None])
 
 
 GT = truth(([2, 4, 6, 12], 1))  # centre (0.2, 0.4), size (0.2, 0.4) of an image of 20
@@ -111,9 +111,9 @@ def test_padding_is_marked_and_shrinks_with_the_level():
 def test_one_query_for_each_object():
     """The second query lies on the object; background is the label 2."""
     outs = outputs([[0.0] * 3] * 3, BOXES)
-    found = detr().targets(outs.cls_scores[0], outs.bbox_preds[0], [GT], batch(GT).metas)
-    assert found.positive.tolist() == [[False, True, False]] and found.labels.tolist() == [[2, 1, 2]]
-    torch.testing.assert_close(found.bboxes[0, 1], torch.tensor(BOXES[1]))
+    targets = detr().targets(*outs, [GT], batch(GT).metas)
+    assert targets.positive.tolist() == [[[False, True, False]]] and targets.labels.tolist() == [[[2, 1, 2]]]
+    torch.testing.assert_close(targets.bboxes, torch.tensor(BOXES[1:2])[None])
 
 
 def test_losses_by_hand():

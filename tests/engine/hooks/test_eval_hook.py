@@ -8,7 +8,7 @@ import torch
 from mmkit.apis import train_detector
 from mmkit.config import ConfigError
 from mmkit.datasets import build_dataloader
-from mmkit.engine.hooks.evaluation import EvalHook
+from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.registry import DATASETS
@@ -96,7 +96,8 @@ def test_wrong_arguments_are_found_before_the_training():
         ({'interval': 0}, ValueError, 'interval'),
         ({'rule': 'more'}, ValueError, "'more'"),
         ({'start': -1}, ValueError, 'start'),
-        ({'metrics': 'bbox'}, TypeError, "evaluate has no argument 'metrics', did you mean 'metric'"),
+        ({'metrics': 'bbox'}, TypeError, "metrics is a list of dicts with `type`, got 'bbox'; names such as 'bbox' go"),
+        ({'metrik': 'bbox'}, TypeError, "ToyDataset.evaluate has no argument 'metrik'; the nearest is 'metric'"),
         ({'save_bset': 'auto'}, TypeError, "did you mean 'save_best'"),
     ]:
         with pytest.raises(error, match=message):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import distributed, nn
+from torch.utils.data import DataLoader
 
-from mmkit.config import ConfigError
-from mmkit.engine.evaluation import check_evaluation, check_masks
+from mmkit.datasets import build_metrics
 from mmkit.engine.hook import Hook, Record
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
-from mmkit.engine.predict import multi_gpu_test, single_gpu_test
+from mmkit.engine.predict import check_masks, run_metrics
 from mmkit.engine.runner import Runner
+from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
+from mmkit.metrics import DatasetMetric, compute_metrics
+from mmkit.metrics.base import as_dataset_metric
+from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
+from mmkit.structures import Prediction
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
@@ -26,11 +31,16 @@ from mmkit.utils.weights import read_weights
 _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
 _UNUSED = ('tmpdir', 'gpu_collect')  # of mmdetection, accepted with a warning
+# Keys of `evaluation` in a config that are for the hook itself.
+OPTIONS = (
+    *('start', 'interval', 'by_epoch', 'save_best', 'rule', 'test_fn', 'greater_keys', 'less_keys', 'out_dir'),
+    *('dynamic_intervals', 'file_client_args', 'broadcast_bn_buffer', *_UNUSED),
+)
 
 
 @HOOKS.register_module()
 class EvalHook(Hook):
-    """Runs the model over a dataset and publishes what `dataset.evaluate` returns.
+    """Predicts a whole dataset and publishes the figures of some metrics.
 
     Args:
         dataloader: over the dataset, in its order.
@@ -38,29 +48,33 @@ class EvalHook(Hook):
             evaluated before training too. None: after the first interval.
         interval: epochs (or iterations) between evaluations.
         by_epoch: count epochs.
-        save_best: name of the metric that decides which checkpoint is the best, 'auto' for the first one, None for no
+        save_best: name of the figure that decides which checkpoint is the best, 'auto' for the first one, None for no
             best checkpoint.
-        rule: 'greater' or 'less' is better; None: by the metric's name.
-        test_fn: (model, dataloader) -> detections; by default `single_gpu_test` or `multi_gpu_test`.
-        greater_keys, less_keys: parts of metric names for the rule, besides the usual ones.
+        rule: 'greater' or 'less' is better; None: by the figure's name.
+        test_fn: (model, dataloader) -> predictions for all images in order; for metrics that are `DatasetMetric`s.
+        greater_keys, less_keys: parts of names of figures for the rule, besides the usual ones.
         out_dir: where the best checkpoint goes, as in `CheckpointHook`.
         dynamic_intervals: [(epoch, interval), ...]: from that epoch on, this interval.
         file_client_args: only None or dict(backend='disk').
         broadcast_bn_buffer: give all processes the norm statistics of the first one before.
-        eval_args: arguments of `dataset.evaluate`, such as metric.
+        eval_args: arguments of `build_metrics`: `metric` and its options, and `metrics`.
+        metrics: in place of `eval_args`, metrics with the ground truth of the dataset.
+
+    Raises:
+        UserError: naming the argument that is wrong, also one of a metric.
     """
 
     priority = 'LOW'
 
     def __init__(
         self,
-        dataloader: Any,
+        dataloader: DataLoader[Any],
         start: int | None = None,
         interval: int = 1,
         by_epoch: bool = True,
         save_best: str | None = None,
         rule: str | None = None,
-        test_fn: Callable[[nn.Module, Any], list[Any]] | None = None,
+        test_fn: Callable[[nn.Module, DataLoader[Any]], Sequence[Prediction]] | None = None,
         greater_keys: Sequence[str] | None = None,
         less_keys: Sequence[str] | None = None,
         out_dir: str | None = None,
@@ -68,17 +82,20 @@ class EvalHook(Hook):
         file_client_args: Mapping[str, Any] | None = None,
         broadcast_bn_buffer: bool = True,
         eval_args: Mapping[str, Any] | None = None,
+        metrics: Sequence[Metric] | None = None,
     ) -> None:
         require_disk(file_client_args, 'evaluation')
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'evaluation.interval is {interval!r}, expected a positive whole number')
+            message = f'evaluation.interval is {interval!r}, expected a positive whole number'
+            raise InvalidValueError(message, key='interval')
         if start is not None and start < 0:
-            raise ValueError(f'evaluation.start is {start}, expected at least 0')
+            raise InvalidValueError(f'evaluation.start is {start}, expected at least 0', key='start')
         if rule not in (None, 'greater', 'less'):
-            raise ValueError(f"evaluation.rule is {rule!r}, expected 'greater', 'less' or None")
+            message = f"evaluation.rule is {rule!r}, expected 'greater', 'less' or None"
+            raise InvalidValueError(message, key='rule')
         self.dataloader = dataloader
         self.start = start
-        self.intervals = [(0, interval), *(tuple(pair) for pair in dynamic_intervals or [])]
+        self.intervals = [(0, interval), *((int(first), int(each)) for first, each in dynamic_intervals or [])]
         self.by_epoch = by_epoch
         self.save_best = save_best
         self.rule = rule
@@ -87,27 +104,35 @@ class EvalHook(Hook):
         self.less_keys = (*_as_tuple(less_keys), *_LESS_IS_BETTER)
         self.out_dir = out_dir
         self.broadcast_bn_buffer = broadcast_bn_buffer
-        self.eval_args = dict(eval_args or {})
-        names = check_evaluation(dataloader.dataset, self.eval_args, own_arguments())
-        if names and save_best is not None and save_best not in ('auto', *names):
-            raise _unknown_metric(save_best, names)
+        self.metrics = _build_metrics(dataloader.dataset, eval_args or {}) if metrics is None else list(metrics)
+        self._check_metrics()
+        self._has_begun = False
+
+    def _check_metrics(self) -> None:
+        if self.test_fn is not None:
+            for metric in self.metrics:
+                as_dataset_metric(metric)
+        known = [metric.names for metric in self.metrics if isinstance(metric, DatasetMetric)]
+        names = [name for each in known for name in each]
+        if len(known) == len(self.metrics) and all(known) and self.save_best not in (None, 'auto', *names):
+            raise _unknown_figure(str(self.save_best), names)
 
     @classmethod
-    def from_config(cls, dataloader: Any, evaluation: Mapping[str, Any]) -> EvalHook:
-        """A hook from `evaluation=dict(interval=1, metric='bbox')`: what the hook doesn't know is for the dataset."""
+    def from_config(cls, dataloader: DataLoader[Any], evaluation: Mapping[str, Any]) -> EvalHook:
+        """A hook from `evaluation=dict(interval=1, metric='bbox')`: the metrics take what the hook does not know."""
         for key in _UNUSED:
             if evaluation.get(key):
                 warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-        mine = {key: value for key, value in evaluation.items() if key in own_arguments() and key not in _UNUSED}
-        return cls(dataloader, eval_args=dataset_arguments(evaluation), **mine)
+        mine = {key: value for key, value in evaluation.items() if key in OPTIONS and key not in _UNUSED}
+        return cls(dataloader, eval_args=metric_options(evaluation), **mine)
 
     def before_run(self, runner: Runner) -> None:
-        check_masks(runner.module, self.eval_args.get('metric'))
+        check_masks(runner.module, self.metrics)
         if runner.iter and self.save_best is not None:
             self._find_best(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        first, self._started = not getattr(self, '_started', False), True
+        first, self._has_begun = not self._has_begun, True
         done = runner.epoch if self.by_epoch else runner.iter
         if first and self.start is not None and done >= self.start:
             self._evaluate(runner)
@@ -127,27 +152,29 @@ class EvalHook(Hook):
         return done >= self.start and (done - self.start) % interval == 0
 
     def _evaluate(self, runner: Runner) -> None:
-        test = self.test_fn or (multi_gpu_test if get_world_size() > 1 else single_gpu_test)
         with runner.evaluation_mode() as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
-            found = test(model, self.dataloader)
-        metrics: dict[str, Any] = {}
-        if is_main():
-            metrics = dict(self.dataloader.dataset.evaluate(found, **self.eval_args))
-        metrics = broadcast_object(metrics)
+            values = self._figures(model)
         epoch = runner.epoch + bool(runner.inner_iter)
         number = len(self.dataloader) if self.by_epoch else runner.iter
-        runner.publish(Record('val', epoch, number, metrics))
-        if self.save_best is not None and metrics:
-            self._keep_best(runner, metrics)
+        runner.publish(Record('val', epoch, number, values))
+        if self.save_best is not None and values:
+            self._keep_best(runner, values)
 
-    def _keep_best(self, runner: Runner, metrics: Mapping[str, Any]) -> None:
-        key = next(iter(metrics)) if self.save_best == 'auto' else self.save_best
+    def _figures(self, model: nn.Module) -> dict[str, float | str]:
+        if self.test_fn is None:
+            return run_metrics(model, self.dataloader, self.metrics)
+        outputs = self.test_fn(model, self.dataloader)
+        values = compute_metrics(self.metrics, outputs) if is_main() else {}
+        return broadcast_object(values)  # type: ignore[no-any-return]
+
+    def _keep_best(self, runner: Runner, values: Mapping[str, float | str]) -> None:
+        key = next(iter(values)) if self.save_best == 'auto' else self.save_best
         assert key is not None
-        if key not in metrics:
-            raise _unknown_metric(key, metrics)
-        score = float(metrics[key])
+        if key not in values:
+            raise _unknown_figure(key, values)
+        score = float(values[key])
         best = runner.best.get('score')
         if best is not None and not (score > best if self._rule(key) == 'greater' else score < best):
             return
@@ -185,7 +212,22 @@ class DistEvalHook(EvalHook):
     """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
 
 
-def _unknown_metric(key: str, names: Iterable[str]) -> ConfigError:
+def metric_options(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `evaluation` in a config that are for metrics."""
+    return {key: value for key, value in evaluation.items() if key not in OPTIONS}
+
+
+def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric]:
+    try:
+        return build_metrics(dataset, **arguments)
+    except InvalidTypeError as error:
+        near = get_close_matches(str(error.key), OPTIONS, 1, cutoff=0.8) if error.key in arguments else []
+        if near:
+            raise InvalidTypeError(f'evaluation has no {error.key!r}, did you mean {near[0]!r}?', error.key) from error
+        raise
+
+
+def _unknown_figure(key: str, names: Iterable[str]) -> ConfigError:
     near = nearest(key, names, 1) or [next(iter(names))]
     message = f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?'
     return ConfigError(message, key='save_best')
@@ -193,18 +235,6 @@ def _unknown_metric(key: str, names: Iterable[str]) -> ConfigError:
 
 def _as_tuple(keys: Sequence[str] | str | None) -> tuple[str, ...]:
     return (keys,) if isinstance(keys, str) else tuple(keys or ())
-
-
-def own_arguments() -> list[str]:
-    """Keys of `evaluation` in a config that are for `EvalHook`."""
-    return [key for key in inspect.signature(EvalHook).parameters if key not in ('dataloader', 'eval_args')] + [
-        *_UNUSED
-    ]
-
-
-def dataset_arguments(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are for `dataset.evaluate`, `metric` among them."""
-    return {key: value for key, value in evaluation.items() if key not in own_arguments()}
 
 
 def _broadcast_norm_statistics(model: nn.Module) -> None:

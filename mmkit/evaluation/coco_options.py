@@ -1,0 +1,96 @@
+"""Options of COCO's metrics, and the names of their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmkit.errors import InvalidValueError
+from mmkit.evaluation.options import check_counts, check_flag, check_names, check_thresholds
+
+METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
+ENGINES = ('hotcoco', 'pycocotools')
+AP_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+IOU_THRS = np.linspace(0.5, 0.95, 10)  # 0.5 + 0.05 * k differs in the last bit, and IoUs of small masks do hit 0.65
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """Figures to be counted.
+
+    Attributes:
+        metrics: some of bbox, segm, proposal (recall by COCO's rules, whatever the class), proposal_fast (recall after
+            pairing boxes off greedily, without crowds).
+        iou_thrs: 0.5, 0.55 ... 0.95 by default.
+        proposal_nums: numbers of detections of an image that count, rising. As in mmdetection, mAP is that of the best
+            100 (-1 if 100 is not among them), the other items of the largest number.
+        items: names of the items to return; empty for mAP mAP_50 mAP_75 mAP_s mAP_m mAP_l, or for proposals AR@100
+            AR@300 AR@1000 AR_s@1000 AR_m@1000 AR_l@1000.
+        classwise: also the AP of every class, as `<metric>_mAP/<class>`.
+        engine: hotcoco or pycocotools; the numbers are the same.
+    """
+
+    metrics: list[str]
+    iou_thrs: list[float]
+    proposal_nums: list[int]
+    items: list[str]
+    classwise: bool = False
+    engine: str = 'hotcoco'
+
+    @classmethod
+    def checked(
+        cls,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = False,
+        iou_thrs: Any = None,
+        metric_items: str | Sequence[str] | None = None,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        engine: str = 'hotcoco',
+    ) -> CocoOptions:
+        """From arguments as a config has them.
+
+        Raises:
+            InvalidValueError: naming the argument that is wrong.
+        """
+        metrics = check_names('metric', metric, METRICS, 'metric')
+        if not metrics:
+            raise InvalidValueError(f'metric is empty, expected some of: {", ".join(METRICS)}', key='metric')
+        nums = sorted(check_counts(proposal_nums, 'proposal_nums'))
+        options = cls(
+            metrics=metrics,
+            iou_thrs=check_thresholds(IOU_THRS if iou_thrs is None else iou_thrs, 'iou_thrs'),
+            proposal_nums=nums,
+            items=[metric_items] if isinstance(metric_items, str) else list(metric_items or ()),
+            classwise=check_flag(classwise, 'classwise'),
+            engine=check_names('engine', engine, ENGINES, 'engine')[0],
+        )
+        for name in metrics:
+            check_names('metric item', options.items, options._known_items(name), 'metric_items')
+        return options
+
+    def names(self, classes: Sequence[str]) -> list[str]:
+        """Names of the numbers that will be counted."""
+        names: list[str] = []
+        for metric in self.metrics:
+            if metric == 'proposal_fast':
+                names += recall_names(self.proposal_nums)[: len(self.proposal_nums)]
+            elif metric == 'proposal':
+                names += self.items or recall_names(self.proposal_nums)
+            else:
+                names += [f'{metric}_{item}' for item in self.items or AP_ITEMS]
+                names += [f'{metric}_mAP/{name}' for name in classes if self.classwise]
+        return names
+
+    def _known_items(self, metric: str) -> list[str]:
+        recalls = recall_names(self.proposal_nums)
+        if metric == 'proposal_fast':  # it has no choice of items
+            return [*AP_ITEMS, *recalls]
+        return recalls if metric == 'proposal' else [*AP_ITEMS, *recalls]
+
+
+def recall_names(nums: Sequence[int]) -> list[str]:
+    """`AR@100` ... of each number, and `AR_s@1000` ... of each size of objects."""
+    return [f'AR@{num}' for num in nums] + [f'AR_{area}@{nums[-1]}' for area in 'sml']

@@ -1,0 +1,110 @@
+"""The base of metrics that compare the predictions for a whole dataset with its ground truth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.evaluation import Truth
+from mmkit.protocols import Metric
+from mmkit.structures import ImageMeta, Prediction
+from mmkit.utils import dist
+
+
+class DatasetMetric(ABC):
+    """A metric over all images of a dataset, whichever process predicts which of them.
+
+    A subclass says what the figures are (`compute`). It may check the ground truth in `prepare`, which is called once,
+    before anything is predicted.
+
+    Attributes:
+        truth: ground truth of the dataset; None if the dataset has none to give.
+        names: names of the figures, as far as they are known before they are computed.
+        needs_masks: figures are about masks, which a model must predict.
+    """
+
+    truth: Truth | None = None
+    names: Sequence[str] = ()
+    needs_masks = False
+
+    _predictions: dict[int, Prediction] | None = None
+
+    def prepare(self, truth: Truth) -> None:
+        """Take the ground truth of the dataset that will be evaluated.
+
+        Raises:
+            UserError: if it does not suit the metric or its options.
+        """
+        self.truth = truth
+
+    def reset(self) -> None:
+        """Forget all predictions."""
+        self._predictions = {}
+
+    def process(self, metas: Sequence[ImageMeta], predictions: Sequence[Prediction]) -> None:
+        """Take in predictions for some images; of an image that comes twice the last one counts."""
+        if self._predictions is None:
+            self.reset()
+        assert self._predictions is not None
+        for meta, prediction in zip(metas, predictions, strict=True):
+            self._predictions[self._position(meta)] = prediction
+
+    def evaluate(self) -> dict[str, float | str]:
+        """The figures, on the main process; an empty dict on the others. All processes must call it.
+
+        Raises:
+            RuntimeError: if no process has predicted some image.
+        """
+        parts = dist.all_gather_object(self._predictions or {})
+        if not dist.is_main():
+            return {}
+        predictions = {position: each for part in parts for position, each in part.items()}
+        number = max(predictions, default=-1) + 1 if self.truth is None else len(self.truth)
+        missing = sorted(set(range(number)) - set(predictions))
+        if missing:
+            raise RuntimeError(f'no process predicted image {missing[0]} of {number}: is the sampler random?')
+        return self.compute([predictions[position] for position in range(number)])
+
+    @abstractmethod
+    def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
+        """The figures of predictions for all images, in the order of the dataset."""
+
+    def _position(self, meta: ImageMeta) -> int:
+        """Index of the image in the dataset."""
+        if meta.index is not None:
+            return meta.index
+        if self.truth is None:
+            assert self._predictions is not None
+            if dist.get_world_size() > 1:
+                raise RuntimeError('images without ImageMeta.index cannot be put in order over several processes')
+            return len(self._predictions)
+        if meta.img_id not in self.truth.positions:
+            raise InvalidValueError(f'{self.truth.source} has no image with the id {meta.img_id!r}')
+        return self.truth.positions[meta.img_id]
+
+
+def check_num_outputs(outputs: Sequence[Prediction], expected: int) -> None:
+    """Raises an InvalidValueError unless there is a prediction for each image."""
+    if len(outputs) != expected:
+        raise InvalidValueError(f'outputs of {len(outputs)} images for a dataset of {expected} images')
+
+
+def compute_metrics(metrics: Sequence[Metric], outputs: Sequence[Prediction]) -> dict[str, float | str]:
+    """The figures of predictions that are at hand, in the order of the dataset.
+
+    Raises:
+        InvalidTypeError: for a metric that is no `DatasetMetric` and wants to see metas, too.
+    """
+    values: dict[str, float | str] = {}
+    for metric in metrics:
+        values |= as_dataset_metric(metric).compute(outputs)
+    return values
+
+
+def as_dataset_metric(metric: Metric) -> DatasetMetric:
+    """The metric; an InvalidTypeError if it is another kind."""
+    if not isinstance(metric, DatasetMetric):
+        kind = type(metric).__name__
+        raise InvalidTypeError(f'{kind} is no DatasetMetric: it can be evaluated only while images are predicted')
+    return metric

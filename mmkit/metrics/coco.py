@@ -1,0 +1,77 @@
+"""COCO's metrics of detections. arXiv:1405.0312"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.evaluation import CocoEvaluation, CocoOptions, DetectionTruth, Truth
+from mmkit.metrics.base import DatasetMetric, check_num_outputs
+from mmkit.metrics.coco_results import as_instances, coco_detections, write_coco_results
+from mmkit.registry import METRICS
+from mmkit.structures import Prediction
+
+
+@METRICS.register_module()
+class CocoMetric(DatasetMetric):
+    """AP and AR of boxes, masks and proposals. See `mmkit.evaluation.CocoOptions` and docs/metrics.md.
+
+    Args:
+        metric: some of bbox, segm, proposal, proposal_fast.
+        classwise: also the AP of every class, as `bbox_mAP/<class>`.
+        proposal_nums: numbers of boxes of an image that count.
+        iou_thrs: overlaps from which on a detection is right; 0.5, 0.55 ... 0.95 by default.
+        metric_items: names of the items to return, such as mAP_50; the usual six by default.
+        jsonfile_prefix: also write the detections in COCO's result format, see `write_coco_results`.
+        engine: hotcoco or pycocotools; the numbers are the same.
+        logger: where tables go; the logger `mmkit` by default.
+
+    Raises:
+        InvalidValueError: naming the argument that is wrong.
+    """
+
+    def __init__(
+        self,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = False,
+        proposal_nums: Sequence[int] = (100, 300, 1000),
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: str | Sequence[str] | None = None,
+        jsonfile_prefix: str | PathLike[str] | None = None,
+        engine: str = 'hotcoco',
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.options = CocoOptions.checked(metric, classwise, iou_thrs, metric_items, proposal_nums, engine)
+        if jsonfile_prefix is not None and not isinstance(jsonfile_prefix, (str, PathLike)):
+            raise InvalidValueError(f'jsonfile_prefix is {jsonfile_prefix!r}, expected a path', key='jsonfile_prefix')
+        self.jsonfile_prefix = jsonfile_prefix
+        self.logger = logger
+        self.needs_masks = 'segm' in self.options.metrics
+        self._evaluation: CocoEvaluation | None = None
+
+    def prepare(self, truth: Truth) -> None:
+        if not isinstance(truth, DetectionTruth):
+            raise InvalidTypeError(f'CocoMetric compares objects, and {truth.source} has none', key='type')
+        super().prepare(truth)
+        self.names = self.options.names(truth.classes)
+        self._evaluation = CocoEvaluation(truth, self.options, self.logger)
+
+    def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
+        if self._evaluation is None:
+            raise RuntimeError('prepare(truth) comes before compute')
+        truth = self._evaluation.truth
+        check_num_outputs(predictions, len(truth))
+        outputs = as_instances(predictions)
+        if self.needs_masks and any(out.masks is None and len(out) for out in outputs):
+            raise InvalidValueError("metric 'segm' needs detections with masks", key='metric')
+        if self.jsonfile_prefix is not None:
+            write_coco_results(outputs, self.jsonfile_prefix, truth.img_ids, truth.cat_ids)
+        detections: list[dict[str, Any]] = []
+        for index, (img_id, out) in enumerate(zip(truth.img_ids, outputs)):
+            for detection in coco_detections(img_id, out, len(truth.classes), with_masks=self.needs_masks):
+                detection['image'] = index
+                detections.append(detection)
+        return self._evaluation.run(detections)

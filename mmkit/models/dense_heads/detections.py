@@ -1,0 +1,152 @@
+"""From dense predictions to the detections of each image: selection of candidates, decoding, NMS."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from mmkit.models.settings import known_settings
+from mmkit.ops import batched_nms, check_nms
+from mmkit.structures import ImageMeta, Instances
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """`test_cfg` of a dense head, or `rpn_proposal` of a two-stage detector.
+
+    Attributes:
+        nms_pre: candidates kept per level before NMS; -1 keeps all.
+        score_thr: candidates must score above it.
+        nms: arguments of `batched_nms`.
+        max_per_img: detections kept per image; -1 keeps all.
+        min_bbox_size: both sides of a detection must be at least this long (pixels); of a proposal, longer.
+    """
+
+    nms_pre: int = -1
+    score_thr: float = 0.0
+    nms: Mapping[str, Any] = field(default_factory=lambda: dict(type='nms', iou_threshold=0.5))
+    max_per_img: int = -1
+    min_bbox_size: float = -1
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any] | PostProcessing | None) -> Self:
+        """Read a config dict; the spellings of mmdetection before 2.7 are understood with a warning."""
+        if isinstance(cfg, cls):
+            return cfg
+        if cfg is None:
+            raise ValueError('prediction needs a test_cfg, and this head was built without one')
+        given = dict(cfg if isinstance(cfg, Mapping) else vars(cfg))
+        old = {key: given.pop(key) for key in ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels') if key in given}
+        if old:
+            warnings.warn(f'test_cfg keys {sorted(old)} are outdated: use nms and max_per_img', stacklevel=3)
+            if old.get('nms_across_levels'):
+                raise ValueError('nms_across_levels=True is not supported: NMS runs per level')
+            if 'nms_thr' in old:
+                given.setdefault('nms', dict(type='nms', iou_threshold=old['nms_thr']))
+            if 'max_num' in old:
+                given.setdefault('max_per_img', old['max_num'])
+        settings = cls(**known_settings(given, cls, 'test_cfg'))
+        check_nms(settings.nms)
+        return settings
+
+
+class LevelPredictions(NamedTuple):
+    """Predictions of one pyramid level with N priors for B images.
+
+    Attributes:
+        scores: (B, N, C) probabilities.
+        box_preds: (B, N, K) raw predictions of boxes.
+        priors: (N, P), in pixels: what the boxes are predicted from.
+        factors: (B, N), such as centerness: they multiply the scores of candidates after these were selected.
+    """
+
+    scores: Tensor
+    box_preds: Tensor
+    priors: Tensor
+    factors: Tensor | None = None
+
+    @property
+    def final_scores(self) -> Tensor:
+        """(B, N, C) scores times factors."""
+        return self.scores if self.factors is None else self.scores * self.factors[..., None]
+
+
+class Candidates(NamedTuple):
+    """The K best pairs of prior and class of one level."""
+
+    scores: Tensor  # (K,)
+    labels: Tensor  # (K,)
+    inds: Tensor  # (K,) of the prior
+
+
+def select_candidates(scores: Tensor, score_thr: float, nms_pre: int) -> Candidates:
+    """The pairs of a level that score above `score_thr`, at most `nms_pre` of them, best first.
+
+    Args:
+        scores: (N, C) probabilities.
+    """
+    pairs = (scores > score_thr).nonzero()  # (M, 2)
+    values = scores[pairs[:, 0], pairs[:, 1]]
+    count = len(values) if nms_pre < 0 else min(nms_pre, len(values))
+    values, order = values.sort(descending=True)
+    inds, labels = pairs[order[:count]].unbind(1)
+    return Candidates(values[:count], labels, inds)
+
+
+def finish_predictions(
+    bboxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    meta: ImageMeta,
+    cfg: PostProcessing,
+    rescale: bool,
+) -> Instances:
+    """Detections of one image from the candidates of all levels, best first.
+
+    Args:
+        bboxes: (K, 4) in pixels of the network's input; with `rescale` the result is in those of the original image.
+        scores: (K,).
+        labels: (K,).
+    """
+    if rescale:
+        bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
+    if cfg.min_bbox_size > 0:  # 0 keeps even boxes that were clipped to a line
+        keep = ((bboxes[:, 2:] - bboxes[:, :2]) >= cfg.min_bbox_size).all(dim=1)
+        bboxes, scores, labels = bboxes[keep], scores[keep], labels[keep]
+    if len(bboxes):
+        dets, keep = batched_nms(bboxes, scores, labels, cfg.nms)
+        bboxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
+        if cfg.max_per_img > 0:
+            bboxes, scores, labels = (x[: cfg.max_per_img] for x in (bboxes, scores, labels))
+    return Instances(bboxes=bboxes, labels=labels, scores=scores)
+
+
+DecodeBoxes = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
+"""From priors (K, P), their raw predictions (K, ...) and the image's (height, width) to boxes (K, 4)."""
+
+
+def detect(
+    levels: Sequence[LevelPredictions],
+    decode_boxes: DecodeBoxes,
+    metas: Sequence[ImageMeta],
+    cfg: PostProcessing,
+    rescale: bool,
+) -> list[Instances]:
+    """Detections of each image; only the boxes of candidates are decoded."""
+    detections = []
+    for image, meta in enumerate(metas):
+        bboxes, scores, labels = [], [], []
+        for level in levels:
+            best = select_candidates(level.scores[image], cfg.score_thr, cfg.nms_pre)
+            bboxes.append(decode_boxes(level.priors[best.inds], level.box_preds[image][best.inds], meta.img_shape))
+            scores.append(best.scores if level.factors is None else best.scores * level.factors[image][best.inds])
+            labels.append(best.labels)
+        candidates = torch.cat(bboxes), torch.cat(scores), torch.cat(labels)
+        detections.append(finish_predictions(*candidates, meta=meta, cfg=cfg, rescale=rescale))
+    return detections

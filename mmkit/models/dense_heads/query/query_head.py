@@ -1,0 +1,281 @@
+"""Base of heads that decode queries: one-to-one targets, losses of every decoder layer, predictions without NMS."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from mmkit.layers import BaseModule, LearnedPositionalEncoding, SinePositionalEncoding
+from mmkit.layers.init import InitCfg
+from mmkit.models.dense_heads.levels import probabilities
+from mmkit.models.dense_heads.training_settings import build_assigner, refuse_sampler
+from mmkit.models.losses import uses_sigmoid
+from mmkit.models.settings import known_settings, warn_unknown_settings
+from mmkit.protocols import Matcher
+from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
+from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.utils.dist import reduce_mean
+
+
+class QueryOuts(NamedTuple):
+    """Class logits (L, B, Q, C or C+1) and boxes (L, B, Q, 4), normalised cx cy w h, of L decoder layers."""
+
+    cls_scores: Tensor
+    bbox_preds: Tensor
+
+
+class DecoderOuts(Protocol):
+    """Outputs with at least the fields of `QueryOuts`."""
+
+    @property
+    def cls_scores(self) -> Tensor: ...
+
+    @property
+    def bbox_preds(self) -> Tensor: ...
+
+
+OutsT = TypeVar('OutsT', bound=DecoderOuts)
+
+
+class QueryHeadArgs(TypedDict, total=False):
+    """Arguments that every head with queries takes besides those of its own; see `QueryHead`."""
+
+    sync_cls_avg_factor: bool
+    loss_bbox: Mapping[str, Any]
+    loss_iou: Mapping[str, Any]
+    train_cfg: Mapping[str, Any] | None
+    test_cfg: Mapping[str, Any] | None
+    init_cfg: InitCfg
+
+
+@dataclass(frozen=True)
+class QueryTraining:
+    """`train_cfg` of a head with queries.
+
+    Attributes:
+        assigner: pairs queries with objects.
+        sampler: may be a `PseudoSampler`, which 2.x's configs name; None otherwise.
+    """
+
+    assigner: Matcher
+    sampler: None = None
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> QueryTraining:
+        settings = known_settings(cfg, cls, 'train_cfg')
+        refuse_sampler(settings.get('sampler'), head)
+        assigner = build_assigner(settings['assigner'], head, known=['cls_scores', 'img_shape'])
+        if not isinstance(assigner, Matcher):
+            raise TypeError(f'{head} needs a HungarianAssigner, {type(assigner).__name__} does not pair one to one')
+        return cls(assigner)
+
+
+class QueryTargets(NamedTuple):
+    """Training targets of Q queries in L layers and B images; each layer has P positives.
+
+    Attributes:
+        labels: (L, B, Q), background is num_classes.
+        positive: (L, B, Q) bool.
+        bboxes: (L, P, 4) normalised cx cy w h, in the order of `positive`.
+    """
+
+    labels: Tensor
+    positive: Tensor
+    bboxes: Tensor
+
+
+def image_sizes(metas: Sequence[ImageMeta], like: Tensor) -> Tensor:
+    """(B, 4): width, height, width, height of each image without padding."""
+    return like.new_tensor([[meta.img_shape[1], meta.img_shape[0]] * 2 for meta in metas])
+
+
+def padding_mask(imgs: Tensor, metas: Sequence[ImageMeta]) -> Tensor:
+    """(B, H, W) bool, True where the batch is padding."""
+    mask = torch.ones(len(imgs), *imgs.shape[-2:], dtype=torch.bool, device=imgs.device)
+    for row, meta in zip(mask, metas, strict=True):
+        row[: meta.img_shape[0], : meta.img_shape[1]] = False
+    return mask
+
+
+def resize_mask(mask: Tensor | None, feat: Tensor) -> Tensor:
+    """(B, H, W) mask at the cells of a (B, C, h, w) level; without a mask nothing is padding."""
+    if mask is None:
+        return torch.zeros(len(feat), *feat.shape[-2:], dtype=torch.bool, device=feat.device)
+    return functional.interpolate(mask[:, None].float(), size=feat.shape[-2:])[:, 0].bool()
+
+
+def build_encoding(cfg: Mapping[str, Any], embed_dims: int) -> nn.Module:
+    """Positional encoding of cells for a transformer of width `embed_dims`.
+
+    Raises:
+        ValueError: if the encoding has another width.
+    """
+    encoding: nn.Module = build_from_cfg(cfg, POSITIONAL_ENCODING)
+    if isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding)):
+        width = encoding.num_feats
+        if width * 2 != embed_dims:
+            raise ValueError(f'positional_encoding.num_feats must be half of the embed_dims {embed_dims}, got {width}')
+    return encoding
+
+
+class QueryHead(BaseModule, Generic[OutsT]):
+    """Base of heads with queries. A subclass defines `forward`.
+
+    Args:
+        num_classes: C, without background.
+        num_query: Q.
+        loss_cls, loss_bbox, loss_iou: configs or built objects.
+        bg_cls_weight: weight of background in the divisor of softmax losses.
+        sync_cls_avg_factor: average the divisor of the classification loss over processes.
+        train_cfg: see `QueryTraining`.
+        test_cfg: `max_per_img`, detections kept per image; by default as many as queries.
+        init_cfg: initialisation of the weights.
+    """
+
+    test_cfg = None  # there is no NMS
+
+    if TYPE_CHECKING:  # that of nn.Module promises nothing
+
+        def __call__(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT: ...
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_query: int,
+        loss_cls: Mapping[str, Any],
+        bg_cls_weight: float = 0.0,
+        sync_cls_avg_factor: bool = False,
+        loss_bbox: Mapping[str, Any] = dict(type='L1Loss', loss_weight=5.0),
+        loss_iou: Mapping[str, Any] = dict(type='GIoULoss', loss_weight=2.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = dict(max_per_img=100),
+        init_cfg: InitCfg = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.num_query = num_query
+        self.sync_cls_avg_factor = sync_cls_avg_factor
+        self.bg_cls_weight = bg_cls_weight
+        self.loss_cls: nn.Module = build_from_cfg(loss_cls, LOSSES)
+        self.loss_bbox: nn.Module = build_from_cfg(loss_bbox, LOSSES)
+        self.loss_iou: nn.Module = build_from_cfg(loss_iou, LOSSES)
+        self.use_sigmoid_cls = uses_sigmoid(self.loss_cls)
+        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
+        self.max_per_img = self._limit(test_cfg or {})
+        self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
+
+    @abstractmethod
+    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT:
+        """Decode the queries.
+
+        Args:
+            feats: (B, in_channels, h, w) of each level.
+            mask: (B, H, W) bool, True where the images are padded; None: nowhere.
+        """
+
+    def _limit(self, test_cfg: Mapping[str, Any]) -> int:
+        """Detections kept per image."""
+        warn_unknown_settings(test_cfg, ['max_per_img'], 'test_cfg')
+        return int(test_cfg.get('max_per_img', self.num_query))
+
+    # ------------------------------------------------------------------ training
+
+    def loss(self, outs: OutsT, batch: Batch) -> dict[str, Tensor]:
+        """Losses of the last layer under their names, those of layer i under `d{i}.`."""
+        assert batch.gts is not None
+        layers = self.layer_losses(outs.cls_scores.float(), outs.bbox_preds.float(), batch.gts, batch.metas)
+        prefixes = [*(f'd{i}.' for i in range(len(layers) - 1)), '']
+        return {prefix + name: loss for prefix, layer in zip(prefixes, layers) for name, loss in layer.items()}
+
+    def layer_losses(
+        self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], metas: Sequence[ImageMeta]
+    ) -> list[dict[str, Tensor]]:
+        """Losses of each layer, from logits (L, B, Q, C) and boxes (L, B, Q, 4)."""
+        labels, positive, box_targets = self.targets(cls_scores, bbox_preds, gts, metas)
+        boxes = bbox_preds[positive].view_as(box_targets)  # (L, P, 4)
+        sizes = image_sizes(metas, boxes)[:, None].expand_as(bbox_preds)[positive].view_as(boxes)
+        num_pos = boxes.new_tensor(float(boxes.shape[1]))
+        cls_factor = num_pos + (labels[0].numel() - num_pos) * self.bg_cls_weight
+        if self.sync_cls_avg_factor:
+            cls_factor = reduce_mean(cls_factor)
+        cls_factor, num_pos = cls_factor.clamp(min=1), reduce_mean(num_pos).clamp(min=1)
+        weights = torch.ones_like(labels[0], dtype=torch.float).flatten()  # (B*Q,)
+        pixels, pixel_targets = cxcywh_to_xyxy(boxes) * sizes, cxcywh_to_xyxy(box_targets) * sizes
+        return [
+            dict(
+                loss_cls=self.loss_cls(
+                    cls_scores[i].flatten(0, 1), labels[i].flatten(), weights, avg_factor=cls_factor
+                ),
+                loss_bbox=self.loss_bbox(boxes[i], box_targets[i], avg_factor=num_pos),
+                loss_iou=self.loss_iou(pixels[i], pixel_targets[i], avg_factor=num_pos),
+            )
+            for i in range(len(labels))
+        ]
+
+    @torch.no_grad()
+    def targets(
+        self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], metas: Sequence[ImageMeta]
+    ) -> QueryTargets:
+        """Targets of logits (L, B, Q, C) and boxes (L, B, Q, 4), matched once for all images and layers."""
+        if self.train_cfg is None:
+            raise ValueError(f'training needs a train_cfg, and this {type(self).__name__} was built without one')
+        matched = self.train_cfg.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
+        positive = matched >= 0  # (L, B, Q)
+        counts = [len(each) for each in gts]
+        starts = matched.new_tensor([sum(counts[:i]) for i in range(len(counts))])  # (B,) first object of each image
+        objects = (matched + starts[:, None])[positive]  # (L*P,) into the objects of all images
+        sizes = image_sizes(metas, bbox_preds)
+        gt_boxes = torch.cat([xyxy_to_cxcywh(each.bboxes / size) for each, size in zip(gts, sizes, strict=True)])
+        labels = torch.full_like(matched, self.num_classes)
+        labels[positive] = torch.cat([each.labels for each in gts if each.labels is not None])[objects]
+        return QueryTargets(labels, positive, gt_boxes[objects].view(len(labels), len(objects) // len(labels), 4))
+
+    # ------------------------------------------------------------------ prediction
+
+    def decode(self, outs: OutsT, metas: Sequence[ImageMeta]) -> tuple[Tensor, Tensor]:
+        """Boxes and scores of all queries of the last layer.
+
+        Returns:
+            (B, Q, 4) boxes xyxy in pixels of the network's input, clipped to the images, and (B, Q, C) scores.
+        """
+        scores = probabilities(outs.cls_scores[-1].float(), self.use_sigmoid_cls)
+        bboxes = outs.bbox_preds[-1].float()
+        sizes = image_sizes(metas, bboxes)[:, None]
+        return torch.minimum((cxcywh_to_xyxy(bboxes) * sizes).clamp(min=0), sizes), scores
+
+    def predict(
+        self,
+        outs: OutsT,
+        metas: Sequence[ImageMeta],
+        cfg: Mapping[str, Any] | None = None,
+        rescale: bool = True,
+    ) -> list[Instances]:
+        """Detections of each image, best first; `cfg` overrides the head's `test_cfg`."""
+        limit = self.max_per_img if cfg is None else self._limit(cfg)
+        all_bboxes, all_scores = self.decode(outs, metas)
+        detections = []
+        for bboxes, scores, meta in zip(all_bboxes, all_scores, metas, strict=True):
+            best, labels, queries = self.select(scores, limit)
+            if rescale:
+                bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
+            detections.append(Instances(bboxes=bboxes[queries], labels=labels, scores=best))
+        return detections
+
+    def select(self, scores: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, labels and queries (K,) of the best of (Q, C) scores, at most `limit`.
+
+        With sigmoid a query may be selected with several classes.
+        """
+        if self.use_sigmoid_cls:
+            best, inds = scores.flatten().topk(min(limit, scores.numel()))
+            return best, inds % self.num_classes, inds // self.num_classes
+        best_of_query, labels = scores.max(-1)
+        best, queries = best_of_query.topk(min(limit, len(scores)))
+        return best, labels[queries], queries

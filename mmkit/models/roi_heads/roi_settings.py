@@ -1,0 +1,105 @@
+"""`train_cfg.rcnn` and `test_cfg.rcnn`: the settings of a RoI head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar
+
+from mmkit.errors import InvalidValueError
+from mmkit.models.settings import warn_unknown_settings
+from mmkit.ops import check_nms
+from mmkit.protocols import Assigner, BoxSampler
+from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, located
+
+Settings = TypeVar('Settings')
+
+
+@dataclass(frozen=True)
+class RoITrainSettings:
+    """Training targets of the regions.
+
+    Attributes:
+        assigner: matches proposals with the ground truth.
+        sampler: draws the regions that a head is trained on.
+        pos_weight: weight of the positives in the classification loss; 0 or less is 1.
+        mask_size: of the mask targets, int or (height, width).
+        soft_mask_target: mask targets tell how much of a cell is covered, instead of 0 or 1.
+    """
+
+    assigner: Assigner
+    sampler: BoxSampler
+    pos_weight: float = -1
+    mask_size: int | Sequence[int] = 28
+    soft_mask_target: bool = False
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any]) -> RoITrainSettings:
+        """Read a `train_cfg.rcnn`.
+
+        Raises:
+            InvalidValueError: if `assigner` or `sampler` is missing.
+        """
+        with located(cfg):
+            given = _known_settings(cfg, cls, 'train_cfg.rcnn')
+            given['assigner'] = BBOX_ASSIGNERS.build(given['assigner'])
+            given['sampler'] = BBOX_SAMPLERS.build(given['sampler'])
+            return cls(**given)
+
+
+@dataclass(frozen=True)
+class RoITestSettings:
+    """The way from scored regions to detections.
+
+    Attributes:
+        score_thr: detections score above this.
+        nms: arguments of `mmkit.ops.batched_nms`.
+        max_per_img: detections kept per image; -1 keeps all.
+        mask_thr_binary: probability from which a pixel belongs to the mask.
+    """
+
+    score_thr: float
+    nms: Mapping[str, Any]
+    max_per_img: int
+    mask_thr_binary: float = 0.5
+
+    @classmethod
+    def from_cfg(cls, cfg: Mapping[str, Any]) -> RoITestSettings:
+        """Read a `test_cfg.rcnn`.
+
+        Raises:
+            InvalidValueError: if `score_thr`, `nms` or `max_per_img` is missing, or `mask_thr_binary` is negative.
+        """
+        with located(cfg):
+            given = _known_settings(cfg, cls, 'test_cfg.rcnn')
+            check_nms(given['nms'])
+            settings = cls(**given)
+            if settings.mask_thr_binary < 0:
+                raise InvalidValueError(
+                    f'mask_thr_binary is in 0..1, got {settings.mask_thr_binary}: soft masks are not supported',
+                    key='mask_thr_binary',
+                )
+            return settings
+
+
+def _known_settings(
+    cfg: Mapping[str, Any], settings: type[RoITrainSettings | RoITestSettings], name: str
+) -> dict[str, Any]:
+    """The values of `cfg` for the fields of `settings`; other keys are warned of."""
+    known = {field.name: field.default for field in fields(settings)}
+    warn_unknown_settings(cfg, known, name)
+    missing = [key for key, default in known.items() if default is MISSING and key not in cfg]
+    if missing:
+        raise InvalidValueError(f'{name} needs {", ".join(missing)}; it has {", ".join(cfg) or "nothing"}')
+    return {key: value for key, value in cfg.items() if key in known}
+
+
+def required(settings: Settings | None, name: str) -> Settings:
+    """The settings that the config calls `name`.
+
+    Raises:
+        InvalidValueError: if the model was built without them.
+    """
+    if settings is None:
+        raise InvalidValueError(f'this needs {name}, and the model was built without it')
+    return settings
