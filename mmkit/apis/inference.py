@@ -14,7 +14,7 @@ from torch import nn
 
 from mmkit.config import Config
 from mmkit.datasets import SeededDataset, collate
-from mmkit.datasets.custom import read_classes
+from mmkit.datasets.annotations import read_classes
 from mmkit.dialects import Recipe, read_recipe
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.assemble import require_model, set_classes
