@@ -193,9 +193,9 @@ class DefaultOptimizerConstructor:
             lr_mult = ask('dcn_offset_lr_mult')
         if is_norm:
             return lr_mult, ask('norm_decay_mult')
-        if isinstance(place.module, nn.Conv2d) and place.module.groups > 1:
-            if place.module.groups == place.module.in_channels:
-                return lr_mult, ask('dwconv_decay_mult')
+        module = place.module
+        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
+            return lr_mult, ask('dwconv_decay_mult')
         return lr_mult, ask('bias_decay_mult') if is_bias else None
 
 

@@ -71,9 +71,12 @@ def test_biases():
 def test_norms_and_depthwise_convolutions():
     found = multipliers({'norm_decay_mult': 0, 'dwconv_decay_mult': 0.1, 'bias_decay_mult': 0.5})
     assert found == {
-        **{'norm.weight': (1, 0), 'norm.bias': (1, 0)},
-        **{'depthwise.weight': (1, 0.1), 'depthwise.bias': (1, 0.1)},
-        **{'conv.bias': (1, 0.5), 'dcn.bias': (1, 0.5)},
+        'norm.weight': (1, 0),
+        'norm.bias': (1, 0),
+        'depthwise.weight': (1, 0.1),
+        'depthwise.bias': (1, 0.1),
+        'conv.bias': (1, 0.5),
+        'dcn.bias': (1, 0.5),
     }
 
 

@@ -108,7 +108,10 @@ def test_each_part_of_a_dataset_gets_its_own(tmp_path: Path) -> None:
     assert isinstance(metric, DatasetMetric)
     values = metric.compute([perfect(0), Instances.empty(), perfect(0)])
     assert {name: values[name] for name in ('0_mAP', '1_mAP', '0_found', '1_found')} == {
-        **{'0_mAP': 1, '1_mAP': 0.5, '0_found': 1, '1_found': 0.5}
+        '0_mAP': 1,
+        '1_mAP': 0.5,
+        '0_found': 1,
+        '1_found': 0.5,
     }
     voc, found = ConcatDataset(parts, separate_eval=False).build_metrics(metric=['mAP', 'Found'])
     assert isinstance(voc, VOCMetric) and isinstance(found, Found)
