@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import torch
@@ -18,11 +18,10 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead, OutsT
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, probabilities
-from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler, refuse_sampler
+from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import is_dense, uses_sigmoid
-from mmkit.models.settings import known_settings
-from mmkit.protocols import Assigner, BoxCoder, BoxSampler, PriorGenerator
-from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, build_from_cfg, located
+from mmkit.protocols import BoxCoder, PriorGenerator
+from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -41,18 +40,16 @@ class AnchorHeadArgs(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class AnchorTraining:
+class AnchorTraining(DenseTraining):
     """`train_cfg` of a head with anchors.
 
     Attributes:
-        assigner: matches anchors with objects.
-        sampler: chooses the anchors that the loss sees; by default all.
         allowed_border: anchors that stick out of the image by this many pixels or more take no part; -1: all take part.
         pos_weight: weight of positive anchors in the classification loss; up to 0: 1.
+
+    Others as in `DenseTraining`.
     """
 
-    assigner: Assigner
-    sampler: BoxSampler = field(default_factory=PseudoSampler)
     allowed_border: float = -1
     pos_weight: float = -1
 
@@ -138,17 +135,14 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
 
     def _read_train_cfg(self, cfg: Mapping[str, Any]) -> AnchorTraining:
         head = type(self).__name__
-        with located(cfg):
-            settings = known_settings(cfg, self.training_settings, 'train_cfg')
-            if not self.takes_sampler:
-                refuse_sampler(settings.pop('sampler', None), head)
-            settings['assigner'] = build_assigner(settings['assigner'], head, known=['num_level_bboxes'])
-            settings['sampler'] = build_sampler(settings.get('sampler'), head)
-        if is_dense(self.loss_cls) and not settings['sampler'].takes_all:
+        settings = self.training_settings.from_cfg(
+            cfg, head, known=['num_level_bboxes'], takes_sampler=self.takes_sampler
+        )
+        if is_dense(self.loss_cls) and not settings.sampler.takes_all:
             loss = type(self.loss_cls).__name__
             warnings.warn(f'{head}: {loss} sees all priors, the sampler in train_cfg has no effect', stacklevel=3)
-            settings['sampler'] = PseudoSampler()
-        return self.training_settings(**settings)
+            settings = replace(settings, sampler=PseudoSampler())
+        return settings
 
     @abstractmethod
     def _init_layers(self) -> None:
