@@ -49,8 +49,9 @@ def log_traceback(error: BaseException) -> str | None:
     """
     files = [handler for handler in get_logger().handlers if isinstance(handler, logging.FileHandler)]
     info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord('mmkit', logging.ERROR, '', 0, 'stopped by an error', args=None, exc_info=info)
     for handler in files:
-        handler.handle(logging.LogRecord('mmkit', logging.ERROR, '', 0, 'stopped by an error', None, info))
+        handler.handle(record)
     return files[0].baseFilename if files else None
 
 

@@ -12,6 +12,7 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader
 
 from mmkit.datasets import build_metrics
+from mmkit.dialects.v2 import EVAL_HOOK_KEYS
 from mmkit.engine.hook import Hook, Record
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import check_masks, run_metrics
@@ -23,19 +24,12 @@ from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
 from mmkit.structures import Prediction
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
-from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
 from mmkit.utils.weights import read_weights
 
 # Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
 _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
-_UNUSED = ('tmpdir', 'gpu_collect')  # of mmdetection, accepted with a warning
-# Keys of `evaluation` in a config that are for the hook itself.
-OPTIONS = (
-    *('start', 'interval', 'by_epoch', 'save_best', 'rule', 'test_fn', 'greater_keys', 'less_keys', 'out_dir'),
-    *('dynamic_intervals', 'file_client_args', 'broadcast_bn_buffer', *_UNUSED),
-)
 
 
 @HOOKS.register_module()
@@ -116,15 +110,6 @@ class EvalHook(Hook):
         names = [name for each in known for name in each]
         if len(known) == len(self.metrics) and all(known) and self.save_best not in (None, 'auto', *names):
             raise _unknown_figure(str(self.save_best), names)
-
-    @classmethod
-    def from_config(cls, dataloader: DataLoader[Any], evaluation: Mapping[str, Any]) -> EvalHook:
-        """A hook from `evaluation=dict(interval=1, metric='bbox')`: the metrics take what the hook does not know."""
-        for key in _UNUSED:
-            if evaluation.get(key):
-                warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-        mine = {key: value for key, value in evaluation.items() if key in OPTIONS and key not in _UNUSED}
-        return cls(dataloader, eval_args=metric_options(evaluation), **mine)
 
     def before_run(self, runner: Runner) -> None:
         check_masks(runner.module, self.metrics)
@@ -212,16 +197,12 @@ class DistEvalHook(EvalHook):
     """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
 
 
-def metric_options(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of `evaluation` in a config that are for metrics."""
-    return {key: value for key, value in evaluation.items() if key not in OPTIONS}
-
-
 def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric]:
+    """`build_metrics`, with a hint where an unknown argument looks like one of the hook."""
     try:
         return build_metrics(dataset, **arguments)
     except InvalidTypeError as error:
-        near = get_close_matches(str(error.key), OPTIONS, 1, cutoff=0.8) if error.key in arguments else []
+        near = get_close_matches(str(error.key), EVAL_HOOK_KEYS, 1, cutoff=0.8) if error.key in arguments else []
         if near:
             raise InvalidTypeError(f'evaluation has no {error.key!r}, did you mean {near[0]!r}?', error.key) from error
         raise

@@ -86,7 +86,8 @@ class FCNMaskHead(BaseModule):
             hidden = self.upsample(hidden)
             if self.upsample_kind == 'deconv':
                 hidden = hidden.relu()
-        return self.conv_logits(hidden)
+        logits: Tensor = self.conv_logits(hidden)
+        return logits
 
     def forward(self, feats: Tensor) -> Tensor:
         """(R, in_channels, h, w) -> mask logits (R, C or 1, h', w')."""
