@@ -34,6 +34,8 @@ class LinearClsHead(BaseModule):
         InvalidValueError: if there is no class, or fewer classes than a k.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
+
     def __init__(
         self,
         num_classes: int,

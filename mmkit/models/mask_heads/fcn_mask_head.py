@@ -36,6 +36,8 @@ class FCNMaskHead(BaseModule):
         InvalidValueError: for another type of upsampling.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
+
     def __init__(
         self,
         num_convs: int = 4,

@@ -31,6 +31,8 @@ class RPNHead(AnchorHead):
     Others as in `BaseAnchorHead`.
     """
 
+    compares_classes = False  # tells objects from background only
+
     def __init__(
         self,
         in_channels: int,

@@ -46,6 +46,8 @@ class BBoxHead(BaseModule):
             linear layers.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
+
     def __init__(
         self,
         num_shared_convs: int = 0,
