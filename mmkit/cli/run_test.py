@@ -128,6 +128,10 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
 
 
 def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
+    """Gives each prediction to the metrics, and draws it."""
+    for metric in metrics:
+        metric.reset()
+
     def visit(meta: ImageMeta, prediction: Prediction) -> None:
         for metric in metrics:
             metric.process([meta], [prediction])

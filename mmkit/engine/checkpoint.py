@@ -21,7 +21,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.utils import env
 from mmkit.utils.files import atomic_write
 from mmkit.utils.logging import get_logger
-from mmkit.utils.state_dict import LoadReport, cpu_state_dict, load_state_dict
+from mmkit.utils.state_dict import COMPILED, LoadReport, cpu_state_dict, load_state_dict
 from mmkit.utils.weights import read_weights, resolve
 from mmkit.version import __version__
 
@@ -49,7 +49,7 @@ def load_checkpoint(
     """Load weights into a model and log what fitted.
 
     Args:
-        model: a detector or any module; a DistributedDataParallel is looked into.
+        model: a detector or any module; a DistributedDataParallel or a compiled model is looked into.
         filename: a path, URL or scheme, see `mmkit.utils.weights.resolve`.
         map_location: device of the tensors that are returned, as in `torch.load`.
         strict: everything must fit.
@@ -99,7 +99,7 @@ def save_checkpoint(
 
     Args:
         path: the file appears there complete, or what was there stays.
-        model: its weights are the `state_dict`; a DistributedDataParallel is looked into.
+        model: its weights are the `state_dict`; a DistributedDataParallel or a compiled model is looked into.
         optimizer: its state, or an already made state dict, is `optimizer`.
         meta: epoch, iter, CLASSES, config, ... of plain Python values; version, environment and time are added.
         extra: further top-level entries (loss scaler, random state), of plain values and tensors.
@@ -149,11 +149,11 @@ def find_latest(work_dir: str | os.PathLike[str]) -> Path | None:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside of a DistributedDataParallel or DataParallel."""
+    """The model inside of DistributedDataParallel, DataParallel and `torch.compile`, however they are nested."""
     wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-    inner = model.module if isinstance(model, wrappers) else model
+    inner = model.module if isinstance(model, wrappers) else dict(model.named_children()).get(COMPILED, model)
     assert isinstance(inner, nn.Module)
-    return inner
+    return inner if inner is model else unwrap(inner)
 
 
 def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str, Any]:

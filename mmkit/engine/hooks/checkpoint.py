@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import get_world_size, is_main
 
@@ -65,17 +64,17 @@ class CheckpointHook(Hook):
         self.meta = meta
         self.create_symlink = create_symlink
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         due = self.every_n_epochs(runner, self.interval) or (self.save_last and self.is_last_epoch(runner))
         if self.by_epoch and due:
             self._save(runner, 'epoch', runner.epoch)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         due = self.every_n_iters(runner, self.interval) or (self.save_last and self.is_last_iter(runner))
         if not self.by_epoch and due:
             self._save(runner, 'iter', runner.iter)
 
-    def _save(self, runner: Runner, kind: str, number: int) -> None:
+    def _save(self, runner: Trainer, kind: str, number: int) -> None:
         if self.sync_buffer:
             average_buffers(runner)
         directory = output_directory(runner, self.out_dir)
@@ -106,7 +105,7 @@ class CheckpointHook(Hook):
             path.unlink()
 
 
-def output_directory(runner: Runner, out_dir: str | None) -> Path:
+def output_directory(runner: Trainer, out_dir: str | None) -> Path:
     """The work directory, or the directory of its name in `out_dir`."""
     return runner.work_dir if out_dir is None else Path(out_dir) / runner.work_dir.resolve().name
 
@@ -116,7 +115,7 @@ def require_disk(file_client_args: Mapping[str, Any] | None, key: str) -> None:
         raise ValueError(f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported')
 
 
-def average_buffers(runner: Runner) -> None:
+def average_buffers(runner: Trainer) -> None:
     """Make the buffers of all processes equal: the mean over them."""
     if get_world_size() > 1:
         for buffer in runner.module.buffers():

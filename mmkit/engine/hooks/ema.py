@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from mmkit.engine.ema import ModelEma
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.registry import HOOKS
 
 
@@ -34,19 +33,19 @@ class _EmaHook(Hook):
         """The momentum after an iteration, counted from 0."""
         raise NotImplementedError
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         if self.resume_from is not None:
             runner.resume(self.resume_from)
         runner.ema = ModelEma(runner.module, self.skip_buffers)
         runner.ema.load(runner.restored_average)
         runner.restored_average = {}
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         assert runner.ema is not None
         if self.every_n_iters(runner, self.interval):
             runner.ema.update(runner.module, self.momentum_at(runner.iter - 1))
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         if runner.ema is not None and not runner.ema.applied:
             runner.ema.swap(runner.module)
 

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import profiler
 
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.registry import HOOKS
 
 _ACTIVITIES = {'cpu': profiler.ProfilerActivity.CPU, 'cuda': profiler.ProfilerActivity.CUDA}
@@ -65,7 +64,7 @@ class ProfilerHook(Hook):
         self._profiler: Any = None
         self._done = 0
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         self._profiler = profiler.profile(
             activities=self.activities,
             schedule=self.schedule,
@@ -77,7 +76,7 @@ class ProfilerHook(Hook):
         )
         self._profiler.start()
 
-    def _handler(self, runner: Runner) -> Callable[[Any], None] | None:
+    def _handler(self, runner: Trainer) -> Callable[[Any], None] | None:
         if not isinstance(self.on_trace_ready, Mapping):
             return self.on_trace_ready
         arguments = {key: value for key, value in self.on_trace_ready.items() if key != 'type'}
@@ -89,25 +88,25 @@ class ProfilerHook(Hook):
         sort_by, rows = arguments.get('sort_by', 'self_cpu_time_total'), arguments.get('row_limit', 100)
         return lambda prof: runner.logger.info('%s', prof.key_averages().table(sort_by=sort_by, row_limit=rows))
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         if self._profiler is not None:
             self._profiler.step()
             if not self.by_epoch:
                 self._count(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         if self._profiler is not None and self.by_epoch:
             self._count(runner)
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         self._stop(runner)
 
-    def _count(self, runner: Runner) -> None:
+    def _count(self, runner: Trainer) -> None:
         self._done += 1
         if self._done == self.profile_iters:
             self._stop(runner)
 
-    def _stop(self, runner: Runner) -> None:
+    def _stop(self, runner: Trainer) -> None:
         if self._profiler is None:
             return
         self._profiler.stop()

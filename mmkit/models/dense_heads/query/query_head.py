@@ -147,6 +147,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         init_cfg: initialisation of the weights.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
     test_cfg = None  # there is no NMS
 
     if TYPE_CHECKING:  # that of nn.Module promises nothing
