@@ -94,10 +94,9 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error('--gpu-id is for a single process and excludes --device')
     if args.show and not _has_screen():
         parser.error('--show: there is no screen to show windows on, use --show-dir DIR')
-    for name in ('tmpdir', 'gpu_collect'):
-        if getattr(args, name):
-            flag = name.replace('_', '-')
-            get_logger().warning('--%s changes nothing: processes exchange detections themselves', flag)
+    for flag, given in (('--tmpdir', args.tmpdir), ('--gpu-collect', args.gpu_collect)):
+        if given:
+            get_logger().warning('%s changes nothing: processes exchange detections themselves', flag)
 
 
 def _has_screen() -> bool:

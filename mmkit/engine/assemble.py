@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mmkit.config import ConfigDict
 from mmkit.datasets import SeededDataset, build_dataloader, build_dataset
 from mmkit.dialects.recipe import (
+    DatasetConfig,
     Environment,
     EvaluationRecipe,
     LoaderRecipe,
@@ -131,7 +132,7 @@ def require_training(recipe: Recipe) -> TrainingRecipe:
 
 
 def set_up_process(environment: Environment) -> None:
-    """How workers start, how many threads OpenCV has, and cuDNN's choice of algorithms."""
+    """Set the start method of workers, the threads of OpenCV and cuDNN's choice of algorithms."""
     if environment.mp_start_method is not None and sys.platform != 'win32':
         multiprocessing.set_start_method(environment.mp_start_method, force=True)
     if environment.opencv_num_threads is not None:
@@ -210,7 +211,7 @@ def build_loader(
     )
 
 
-def _build_dataset(cfg: Any, source: Source, **arguments: Any) -> SeededDataset:
+def _build_dataset(cfg: DatasetConfig | None, source: Source, **arguments: Any) -> SeededDataset:
     if cfg is None:
         raise ConfigError(f'the config has no {source.key}')
     dataset: SeededDataset = build_dataset(cfg, arguments)
