@@ -155,6 +155,11 @@ class TrainingRecipe:
     find_unused_parameters: bool = False
     broadcast_buffers: bool = False
 
+    @property
+    def turns(self) -> list[tuple[Mode, int]]:
+        """(mode, times) of each phase, as a runner takes its workflow."""
+        return [(phase.mode, phase.times) for phase in self.workflow]
+
 
 @dataclass(frozen=True)
 class Environment:

@@ -30,7 +30,7 @@ from mmkit.dialects.recipe import (
 )
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
-from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.hooks.checks import NumClassCheckHook, check_num_classes
 from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.timer import IterTimerHook
@@ -84,17 +84,12 @@ def assemble(
     if datasets is None:
         datasets = [build_phase_dataset(recipe, phase) for phase in training.workflow]
     if len(datasets) != len(training.workflow):
-        phases = [(phase.mode, phase.times) for phase in training.workflow]
-        raise InvalidValueError(
-            f'workflow {phases} has {len(phases)} parts, but there are {len(datasets)} datasets', 'workflow'
-        )
+        turns = training.turns
+        raise InvalidValueError(f'workflow {turns} has {len(turns)} parts, but there are {len(datasets)} datasets')
     loaders = [build_loader(dataset, recipe.train, distributed, seed, shuffle=True) for dataset in datasets]
     classes = datasets[0].CLASSES
     model = unwrap(model) if model is not None else build_model(recipe, classes)
     model.to(device)
-    # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
-    is_hooked = any(hook.config.get('type') == 'NumClassCheckHook' for hook in training.hooks)
-    check_num_classes(model, datasets[0], spare=not is_hooked)
     if training.load_from and not training.resume_from:
         _load(model, training.load_from, recipe.source('load_from'))
     runner = RUNNERS.build(
@@ -109,6 +104,9 @@ def assemble(
         timestamp=timestamp,
     )
     register_hooks(runner, training)
+    # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
+    is_checked = any(isinstance(hook, NumClassCheckHook) for hook in runner.hooks)
+    check_num_classes(model, datasets[0], spare=not is_checked)
     if recipe.evaluation is not None:
         _add_evaluation(runner, recipe, recipe.evaluation, distributed, seed, classes)
     resume_from = _checkpoint_to_resume(training, recipe.environment.work_dir)
