@@ -33,7 +33,7 @@ def place(tmp_path, monkeypatch):
 
 def test_the_page(place, capsys, caplog):
     text = (ROOT / 'docs' / 'classification.md').read_text()
-    blocks = [block for block in re.findall(r'```(?:python)?\n(.*?)```', text, flags=re.DOTALL)]
+    blocks = re.findall(r'```(?:python)?\n(.*?)```', text, flags=re.DOTALL)
     blocks = [block for block in blocks if not block.startswith(('# not a part', 'data/'))]
     assert len(blocks) == 4
     draw, cut, classify, detect = blocks

@@ -3,10 +3,11 @@
 from mmkit.apis.inference import inference_detector, init_detector, show_result, show_result_pyplot
 from mmkit.apis.test import test_detector
 from mmkit.apis.train import train_detector
-from mmkit.engine.predict import multi_gpu_test, single_gpu_test
+from mmkit.engine.predict import evaluate_model, multi_gpu_test, single_gpu_test
 from mmkit.utils.seed import set_random_seed
 
 __all__ = [
+    'evaluate_model',
     'inference_detector',
     'init_detector',
     'multi_gpu_test',

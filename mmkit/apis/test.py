@@ -18,7 +18,7 @@ from mmkit.dialects import read_recipe
 from mmkit.engine.assemble import build_loader
 from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
 from mmkit.errors import InvalidValueError
-from mmkit.structures import ClassScores, Instances, Prediction
+from mmkit.structures import ClassScores, EncodedMasks, Instances, Prediction
 from mmkit.utils.files import atomic_write
 
 
@@ -112,6 +112,6 @@ def per_class_arrays(detections: Instances, num_classes: int) -> Any:
     rows = np.concatenate([detections.bboxes.numpy(), scores[:, None]], axis=1).astype(np.float32)
     of_class = [np.flatnonzero(labels == label) for label in range(num_classes)]
     arrays = [rows[indices] for indices in of_class]
-    if detections.masks is None:
+    if not isinstance(detections.masks, EncodedMasks):
         return arrays
     return arrays, [[detections.masks.masks[index] for index in indices] for indices in of_class]

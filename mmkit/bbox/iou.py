@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
 from mmkit.registry import IOU_CALCULATORS
 
@@ -34,7 +35,7 @@ def bbox_overlaps(
         ValueError: for an unknown mode, boxes that are not (..., 4), or unequal numbers of aligned boxes.
     """
     if mode not in ('iou', 'iof', 'giou'):
-        raise ValueError(f"mode must be 'iou', 'iof' or 'giou', got {mode!r}")
+        raise InvalidValueError(f"mode must be 'iou', 'iof' or 'giou', got {mode!r}", key='mode')
     if bboxes1.shape[-1] != 4 or bboxes2.shape[-1] != 4:
         raise ValueError(f'boxes must be (..., 4), got {tuple(bboxes1.shape)} and {tuple(bboxes2.shape)}')
     if is_aligned and bboxes1.shape[-2] != bboxes2.shape[-2]:
@@ -85,7 +86,7 @@ class BboxOverlaps2D:
 
     def __init__(self, scale: float = 1.0, dtype: str | None = None) -> None:
         if dtype not in (None, 'fp16'):
-            raise ValueError(f"dtype of BboxOverlaps2D must be None or 'fp16', got {dtype!r}")
+            raise InvalidValueError(f"dtype of BboxOverlaps2D must be None or 'fp16', got {dtype!r}", key='dtype')
         self.scale = scale
         self.dtype = dtype
 

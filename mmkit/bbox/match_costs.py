@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.bbox.iou import OverlapMode, bbox_overlaps
+from mmkit.errors import InvalidValueError
 from mmkit.registry import MATCH_COSTS
 
 
@@ -22,7 +23,7 @@ class BBoxL1Cost:
 
     def __init__(self, weight: float = 1.0, box_format: str = 'xyxy') -> None:
         if box_format not in ('xyxy', 'xywh'):
-            raise ValueError(f"box_format must be 'xyxy' or 'xywh', got {box_format!r}")
+            raise InvalidValueError(f"box_format must be 'xyxy' or 'xywh', got {box_format!r}", key='box_format')
         self.weight = weight
         self.box_format = box_format
 
@@ -143,7 +144,9 @@ class CrossEntropyLossCost:
 
     def __init__(self, weight: float = 1.0, use_sigmoid: bool = True) -> None:
         if not use_sigmoid:
-            raise ValueError('CrossEntropyLossCost is defined on sigmoids: use_sigmoid=False is not supported')
+            raise InvalidValueError(
+                'CrossEntropyLossCost is defined on sigmoids: use_sigmoid=False is not supported', key='use_sigmoid'
+            )
         self.weight = weight
 
     def __call__(self, cls_pred: Tensor, gt_labels: Tensor) -> Tensor:

@@ -95,12 +95,12 @@ class ConfigDict(addict.Dict):
             self[key] = default
         return self[key]
 
-    def __or__(self: Self, other: Mapping[Any, Any]) -> Self:  # type: ignore[override]
+    def __or__(self: Self, other: Mapping[Any, Any]) -> Self:
         merged = self.deepcopy()
         merged.update(other)
         return merged
 
-    def __ror__(self: Self, other: Mapping[Any, Any]) -> Self:  # type: ignore[override]
+    def __ror__(self: Self, other: Mapping[Any, Any]) -> Self:
         return type(self)(other) | self
 
     def __add__(self, other: object) -> Any:  # that of addict is for counting in keys that are missing

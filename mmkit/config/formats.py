@@ -105,10 +105,9 @@ def annotate(value: Any, node: ast.expr, file: str, offset: int = 0) -> None:
         ]
     elif isinstance(value, ConfigDict) and isinstance(node, ast.Call):
         pairs = [(word.arg, word.lineno, word.value) for word in node.keywords if word.arg is not None]
-    elif isinstance(value, (list, tuple)) and isinstance(node, (ast.List, ast.Tuple)):
-        if len(value) == len(node.elts):
-            for item, item_node in zip(value, node.elts, strict=True):
-                annotate(item, item_node, file, offset)
+    elif isinstance(value, (list, tuple)) and isinstance(node, (ast.List, ast.Tuple)) and len(value) == len(node.elts):
+        for item, item_node in zip(value, node.elts, strict=True):
+            annotate(item, item_node, file, offset)
     for key, line, item_node in pairs:
         if key in value:
             value._origins[key] = Origin(file, line + offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -114,5 +115,5 @@ def count_classes(source: str, images: Sequence[Mapping[str, Any]], classes: Seq
     cells = [[name, str(images), str(boxes)] for name, images, boxes in zip(names, num_images, num_boxes)]
     width = 1 if len(cells) <= 10 else 3  # classes side by side
     cells += [['', '', '']] * (-len(cells) % width)
-    rows = [sum(cells[start : start + width], []) for start in range(0, len(cells), width)]
+    rows = [[*chain.from_iterable(cells[start : start + width])] for start in range(0, len(cells), width)]
     return len(found), format_table(['class', 'images', 'boxes'] * width, rows)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import logging
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS, build_from_cfg
+from mmkit.engine.checkpoint import unwrap
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 
 logger = logging.getLogger('mmkit.engine.optim')
 
 for _name, _optimizer in vars(torch.optim).items():
-    if inspect.isclass(_optimizer) and issubclass(_optimizer, Optimizer) and _optimizer is not Optimizer:
+    if isinstance(_optimizer, type) and issubclass(_optimizer, Optimizer) and _optimizer is not Optimizer:
         OPTIMIZERS.register_module(name=_name, module=_optimizer)
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)  # those that have `fused`
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # those that have `fused` kernels for GPUs
 _IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
 _PARAMWISE_KEYS = (
     'bias_lr_mult',
@@ -33,6 +34,23 @@ _PARAMWISE_KEYS = (
     'bypass_duplicate',
     'custom_keys',
 )
+
+
+@runtime_checkable
+class DeformableConv(Protocol):
+    """A module with convolutions in it that predict offsets, for which `paramwise_cfg` has a rule."""
+
+    is_deform_conv: bool
+
+
+class Place(NamedTuple):
+    """A parameter, the module that it is a part of, and the module around that."""
+
+    full_name: str
+    name: str
+    param: nn.Parameter
+    module: nn.Module
+    parent: nn.Module | None
 
 
 def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer:
@@ -49,7 +67,9 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer:
     builder = OPTIMIZER_BUILDERS.build({'type': constructor, 'optimizer_cfg': arguments, 'paramwise_cfg': paramwise})
     optimizer = builder(model)
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f'{constructor} gave a {type(optimizer).__name__}, expected a torch.optim.Optimizer')
+        raise InvalidTypeError(
+            f'{constructor} gave a {type(optimizer).__name__}, expected a torch.optim.Optimizer', key='constructor'
+        )
     return optimizer
 
 
@@ -70,75 +90,87 @@ class DefaultOptimizerConstructor:
             `bypass_duplicate`: skip a parameter that several modules share, instead of an error.
 
     Raises:
-        TypeError: for an unknown key or multiplier.
-        ValueError: if a decay multiplier is given and the optimizer has no weight_decay.
+        InvalidTypeError: for an unknown key or multiplier.
+        InvalidValueError: for a decay multiplier where the optimizer has no weight_decay.
     """
 
     def __init__(self, optimizer_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
-        self.optimizer_cfg = dict(optimizer_cfg)
+        self.optimizer_cfg = optimizer_cfg
         self.paramwise = dict(paramwise_cfg or {})
         if self.optimizer_cfg.get('type') == 'LBFGS':
-            raise ValueError('optimizer LBFGS evaluates the model several times a step, which no runner here does')
+            raise InvalidValueError(
+                'optimizer LBFGS evaluates the model several times a step, which no runner here does', key='type'
+            )
         unknown = sorted(set(self.paramwise) - set(_PARAMWISE_KEYS))
         if unknown:
-            raise TypeError(
-                f'optimizer.paramwise_cfg has no {unknown[0]!r}, expected some of {", ".join(_PARAMWISE_KEYS)}'
+            raise InvalidTypeError(
+                f'optimizer.paramwise_cfg has no {unknown[0]!r}, expected some of {", ".join(_PARAMWISE_KEYS)}',
+                key=f'paramwise_cfg.{unknown[0]}',
             )
-        for key, multipliers in self.paramwise.get('custom_keys', {}).items():
+        self.custom_keys: dict[str, Mapping[str, float]] = dict(self.paramwise.get('custom_keys', {}))
+        for key, multipliers in self.custom_keys.items():
             if not isinstance(multipliers, Mapping) or set(multipliers) - {'lr_mult', 'decay_mult'}:
-                raise TypeError(
+                raise InvalidTypeError(
                     f'optimizer.paramwise_cfg.custom_keys[{key!r}] is {multipliers!r}, '
-                    'expected a dict with lr_mult, decay_mult or both'
+                    'expected a dict with lr_mult, decay_mult or both',
+                    key='paramwise_cfg.custom_keys',
                 )
-        self.base_lr: float | None = self.optimizer_cfg.get('lr', _default_lr(self.optimizer_cfg))
-        self.base_decay: float | None = self.optimizer_cfg.get('weight_decay')
         needs_decay = [key for key in self.paramwise if 'decay' in key]
-        if needs_decay and self.base_decay is None:
-            raise ValueError(
-                f'optimizer.paramwise_cfg.{needs_decay[0]} multiplies weight_decay, which the optimizer lacks'
+        if needs_decay and self.optimizer_cfg.get('weight_decay') is None:
+            raise InvalidValueError(
+                f'optimizer.paramwise_cfg.{needs_decay[0]} multiplies weight_decay, which the optimizer lacks',
+                key=f'paramwise_cfg.{needs_decay[0]}',
             )
 
     def __call__(self, model: nn.Module) -> Optimizer:
-        module = getattr(model, 'module', model)
-        params: Any = self.groups(module) if self.paramwise else [p for p in module.parameters() if p.requires_grad]
+        model = unwrap(model)
+        params = [param for param in model.parameters() if param.requires_grad]
         if not params:
-            raise ValueError(f'{type(module).__name__} has no trainable parameter')
-        return build_from_cfg(self.optimizer_cfg, OPTIMIZERS, {'params': params, **self._implementation(module)})
+            raise InvalidValueError(f'{type(model).__name__} has no trainable parameter', key='model')
+        if not self.paramwise:
+            return OPTIMIZERS.build(self.optimizer_cfg, params=params, **self._implementation(params))
+        places = self._trainable(model)
+        groups = [{'params': [place.param]} for place in places]
+        optimizer = OPTIMIZERS.build(self.optimizer_cfg, params=groups, **self._implementation(params))
+        for group, place in zip(optimizer.param_groups, places):
+            for key, multiplier in zip(('lr', 'weight_decay'), self._multipliers(place)):
+                if key in group and multiplier is not None:
+                    group[key] *= multiplier
+        return optimizer
 
-    def _implementation(self, model: nn.Module) -> dict[str, bool]:
+    def _implementation(self, params: list[nn.Parameter]) -> dict[str, bool]:
         """On a GPU, the optimizer's fused kernels: no step waits there for the check of its gradient."""
         kind = self.optimizer_cfg.get('type')
-        made_by = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
-        on_gpu = all(param.is_cuda and param.is_floating_point() for param in model.parameters())
+        made_by = OPTIMIZERS.get(kind) if isinstance(kind, str) and kind in OPTIMIZERS else kind
         is_chosen = any(key in self.optimizer_cfg for key in _IMPLEMENTATION)
-        return {'fused': True} if made_by in _FUSED and on_gpu and not is_chosen else {}
+        may_fuse = made_by in _FUSED and all(param.is_cuda and param.is_floating_point() for param in params)
+        return {'fused': True} if may_fuse and not is_chosen else {}
 
-    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """One parameter group for each trainable parameter, in the order of the modules."""
+    def _trainable(self, model: nn.Module) -> list[Place]:
+        """Every trainable parameter once, in the order of the modules."""
         self._warn_of_idle_keys(model)
-        groups: list[dict[str, Any]] = []
+        places: list[Place] = []
         seen: set[int] = set()
-        for prefix, module, parent in _walk(model):
-            for name, param in module.named_parameters(recurse=False):
-                full_name = f'{prefix}.{name}' if prefix else name
-                if not param.requires_grad:
-                    continue
-                if id(param) in seen:
-                    if not self.paramwise.get('bypass_duplicate', False):
-                        raise ValueError(
-                            f'{full_name} is shared with another module: '
-                            'optimizer.paramwise_cfg.bypass_duplicate=True uses the settings of the first'
-                        )
-                    logger.warning('%s is shared with another module, whose optimizer settings count', full_name)
-                    continue
-                seen.add(id(param))
-                groups.append({'params': [param], **self._options(full_name, name, module, parent)})
-        return groups
+        for place in _walk(model):
+            if not place.param.requires_grad:
+                continue
+            if id(place.param) not in seen:
+                seen.add(id(place.param))
+                places.append(place)
+            elif self.paramwise.get('bypass_duplicate', False):
+                logger.warning('%s is shared with another module, whose optimizer settings count', place.full_name)
+            else:
+                raise InvalidValueError(
+                    f'{place.full_name} is shared with another module: '
+                    'optimizer.paramwise_cfg.bypass_duplicate=True uses the settings of the first',
+                    key='paramwise_cfg',
+                )
+        return places
 
     def _warn_of_idle_keys(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
         parts = {part for name in names for part in name.split('.')}
-        for key in self.paramwise.get('custom_keys', {}):
+        for key in self.custom_keys:
             if not any(key in name for name in names):
                 near = difflib.get_close_matches(key, parts, 1, cutoff=0.8)
                 hint = f', did you mean {near[0]!r}?' if near else ''
@@ -146,52 +178,33 @@ class DefaultOptimizerConstructor:
                 level = logging.WARNING if near else logging.INFO
                 logger.log(level, 'optimizer.paramwise_cfg.custom_keys: no parameter has %r in its name%s', key, hint)
 
-    def _options(self, full_name: str, name: str, module: nn.Module, parent: nn.Module | None) -> dict[str, float]:
-        """The lr and weight_decay of one parameter, where they differ from the optimizer's."""
-        lr_mult, decay_mult = self._multipliers(full_name, name, module, parent)
-        options: dict[str, float] = {}
-        if lr_mult is not None and self.base_lr is not None:
-            options['lr'] = self.base_lr * lr_mult
-        if decay_mult is not None and self.base_decay is not None:
-            options['weight_decay'] = self.base_decay * decay_mult
-        return options
-
-    def _multipliers(
-        self, full_name: str, name: str, module: nn.Module, parent: nn.Module | None
-    ) -> tuple[float | None, float | None]:
-        """(lr, decay), None where nothing was asked for."""
-        custom: Mapping[str, Mapping[str, float]] = self.paramwise.get('custom_keys', {})
-        for key in sorted(sorted(custom), key=len, reverse=True):
-            if key in full_name:
-                return custom[key].get('lr_mult', 1.0), custom[key].get('decay_mult', 1.0)
+    def _multipliers(self, place: Place) -> tuple[float | None, float | None]:
+        """Of lr and weight_decay, None where nothing was asked for."""
+        for key in sorted(sorted(self.custom_keys), key=len, reverse=True):
+            if key in place.full_name:
+                custom = self.custom_keys[key]
+                return custom.get('lr_mult', 1.0), custom.get('decay_mult', 1.0)
         ask = self.paramwise.get
-        is_norm = isinstance(module, _NORMS)
-        is_dcn_offset = parent is not None and 'DeformConv' in type(parent).__name__
-        lr_mult = ask('bias_lr_mult') if name == 'bias' and not is_norm and not is_dcn_offset else None
-        if is_dcn_offset and 'conv_offset' in full_name:
+        is_norm = isinstance(place.module, _NORMS)
+        is_dcn_offset = isinstance(place.parent, DeformableConv) and place.parent.is_deform_conv
+        is_bias = place.name == 'bias' and not is_dcn_offset
+        lr_mult = ask('bias_lr_mult') if is_bias and not is_norm else None
+        if is_dcn_offset and 'conv_offset' in place.full_name:
             lr_mult = ask('dcn_offset_lr_mult')
         if is_norm:
             return lr_mult, ask('norm_decay_mult')
-        if isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels:
+        module = place.module
+        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
             return lr_mult, ask('dwconv_decay_mult')
-        return lr_mult, ask('bias_decay_mult') if name == 'bias' and not is_dcn_offset else None
+        return lr_mult, ask('bias_decay_mult') if is_bias else None
 
 
-def _default_lr(optimizer_cfg: Mapping[str, Any]) -> float | None:
-    kind = optimizer_cfg['type']
-    made_by = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
-    parameter = inspect.signature(made_by).parameters.get('lr')
-    return parameter.default if parameter and isinstance(parameter.default, (int, float)) else None
-
-
-def _walk(
-    module: nn.Module, prefix: str = '', parent: nn.Module | None = None
-) -> list[tuple[str, nn.Module, nn.Module | None]]:
-    """(name, module, the module it is in) of all modules; one that is used twice comes twice."""
-    found: list[tuple[str, nn.Module, nn.Module | None]] = [(prefix, module, parent)]
+def _walk(module: nn.Module, prefix: str = '', parent: nn.Module | None = None) -> Iterator[Place]:
+    """All parameters; those of a module that is used twice come twice."""
+    for name, param in module.named_parameters(recurse=False):
+        yield Place(prefix + name, name, param, module, parent)
     for name, child in module.named_children():
-        found += _walk(child, f'{prefix}.{name}' if prefix else name, module)
-    return found
+        yield from _walk(child, f'{prefix}{name}.', module)
 
 
 def clip_gradient(optimizer: Optimizer, grad_clip: Mapping[str, Any] | None) -> Tensor:
@@ -208,13 +221,24 @@ def clip_gradient(optimizer: Optimizer, grad_clip: Mapping[str, Any] | None) -> 
     return nn.utils.clip_grad_norm_(params, **arguments)
 
 
+def init_momentum(optimizer: Optimizer) -> None:
+    """Momentum 0 before the first step: fused SGD would leave it uninitialised if that one is skipped on the device."""
+    if not isinstance(optimizer, torch.optim.SGD) or optimizer.state:
+        return
+    for group in optimizer.param_groups:
+        if group.get('fused') and group['momentum'] and not group['dampening']:
+            for param in group['params']:
+                optimizer.state[param]['momentum_buffer'] = torch.zeros_like(param)
+
+
 def step_if(condition: Tensor, optimizer: Optimizer) -> bool | None:
     """A step of the optimizer if the condition, a boolean on the device, is true.
 
     Returns:
         True if the step was taken; None if the device decides, without waiting, as with torch's fused optimizers.
     """
-    if isinstance(optimizer, _FUSED) and all(group.get('fused') for group in optimizer.param_groups):
+    is_fused = isinstance(optimizer, _FUSED) and all(group.get('fused') for group in optimizer.param_groups)
+    if is_fused and not any(group.get('dampening') for group in optimizer.param_groups):  # see `init_momentum`
         vars(optimizer)['found_inf'] = (~condition).float()  # as torch's GradScaler tells them of an overflow
         optimizer.step()
         del vars(optimizer)['found_inf']

@@ -122,7 +122,7 @@ def collect_figures(metrics: Sequence[Metric]) -> dict[str, float | str]:
         for name in figures.keys() & values.keys():
             logger.warning('two metrics have a figure %s; the one of %s counts', name, type(metric).__name__)
         values |= figures
-    return dist.broadcast_object(values)  # type: ignore[no-any-return]
+    return dist.broadcast_object(values)
 
 
 def check_masks(model: nn.Module, metrics: Sequence[Metric]) -> None:

@@ -27,7 +27,7 @@ from mmkit.engine.hook import Hook, Record, priority_value
 from mmkit.engine.loading import set_epoch, without_first
 from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
-from mmkit.engine.optim import clip_gradient, load_optimizer_state, step_if
+from mmkit.engine.optim import clip_gradient, init_momentum, load_optimizer_state, step_if
 from mmkit.engine.rng import preserved_rng, rng_state, set_rng_state
 from mmkit.protocols import Progress, TracksProgress
 from mmkit.registry import RUNNERS
@@ -235,6 +235,7 @@ class Runner:
             norm = clip_gradient(self.optimizer, self.step.grad_clip)
             if self.step.grad_clip:
                 values['grad_norm'] = norm
+            init_momentum(self.optimizer)
             if self.scaler.is_enabled():  # it skips steps that overflow, and so finds its scale
                 self.scaler.step(self.optimizer)
                 self.scaler.update(self._fixed_scale)

@@ -59,17 +59,18 @@ class CocoOptions:
         if not metrics:
             raise InvalidValueError(f'metric is empty, expected some of: {", ".join(METRICS)}', key='metric')
         nums = sorted(check_counts(proposal_nums, 'proposal_nums'))
-        options = cls(
+        items: list[str] = []
+        for name in metrics if metric_items is not None else ():
+            known = recall_names(nums) if name == 'proposal' else [*AP_ITEMS, *recall_names(nums)]
+            items = check_names('metric item', metric_items or (), known, 'metric_items')
+        return cls(
             metrics=metrics,
             iou_thrs=check_thresholds(IOU_THRS if iou_thrs is None else iou_thrs, 'iou_thrs'),
             proposal_nums=nums,
-            items=[metric_items] if isinstance(metric_items, str) else list(metric_items or ()),
+            items=items,
             classwise=check_flag(classwise, 'classwise'),
             engine=check_names('engine', engine, ENGINES, 'engine')[0],
         )
-        for name in metrics:
-            check_names('metric item', options.items, options._known_items(name), 'metric_items')
-        return options
 
     def names(self, classes: Sequence[str]) -> list[str]:
         """Names of the numbers that will be counted."""
@@ -83,12 +84,6 @@ class CocoOptions:
                 names += [f'{metric}_{item}' for item in self.items or AP_ITEMS]
                 names += [f'{metric}_mAP/{name}' for name in classes if self.classwise]
         return names
-
-    def _known_items(self, metric: str) -> list[str]:
-        recalls = recall_names(self.proposal_nums)
-        if metric == 'proposal_fast':  # it has no choice of items
-            return [*AP_ITEMS, *recalls]
-        return recalls if metric == 'proposal' else [*AP_ITEMS, *recalls]
 
 
 def recall_names(nums: Sequence[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Activations by the `type` an `act_cfg` names."""
+"""Activations by the `type` of an `act_cfg`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers.activation import build_activation_layer
@@ -31,6 +31,17 @@ class LayerCfgs(TypedDict, total=False):
     conv_cfg: Cfg | None
     norm_cfg: Cfg | None
     act_cfg: Cfg | None
+
+
+class ConvModuleOptions(TypedDict, total=False):
+    """Keyword arguments that the two convolutions of a `DepthwiseSeparableConvModule` share."""
+
+    bias: bool | str
+    conv_cfg: Cfg | None
+    inplace: bool
+    with_spectral_norm: bool
+    padding_mode: str
+    order: Sequence[str]
 
 
 @PLUGIN_LAYERS.register_module()
@@ -170,12 +181,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         dw_act_cfg: Cfg | str | None = 'default',
         pw_norm_cfg: Cfg | str | None = 'default',
         pw_act_cfg: Cfg | str | None = 'default',
-        bias: bool | str = 'auto',
-        conv_cfg: Cfg | None = None,
-        inplace: bool = True,
-        with_spectral_norm: bool = False,
-        padding_mode: str = 'zeros',
-        order: Sequence[str] = ('conv', 'norm', 'act'),
+        **options: Unpack[ConvModuleOptions],
     ) -> None:
         super().__init__()
 
@@ -190,27 +196,17 @@ class DepthwiseSeparableConvModule(nn.Module):
             padding=padding,
             dilation=dilation,
             groups=in_channels,
-            bias=bias,
-            conv_cfg=conv_cfg,
             norm_cfg=chosen(dw_norm_cfg, norm_cfg),
             act_cfg=chosen(dw_act_cfg, act_cfg),
-            inplace=inplace,
-            with_spectral_norm=with_spectral_norm,
-            padding_mode=padding_mode,
-            order=order,
+            **options,
         )
         self.pointwise_conv = ConvModule(
             in_channels,
             out_channels,
             1,
-            bias=bias,
-            conv_cfg=conv_cfg,
             norm_cfg=chosen(pw_norm_cfg, norm_cfg),
             act_cfg=chosen(pw_act_cfg, act_cfg),
-            inplace=inplace,
-            with_spectral_norm=with_spectral_norm,
-            padding_mode=padding_mode,
-            order=order,
+            **options,
         )
 
     def forward(self, x: Tensor) -> Tensor:

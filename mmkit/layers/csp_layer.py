@@ -23,7 +23,7 @@ class DarknetBottleneck(BaseModule):
         add_identity: add the input, where shapes agree.
         use_depthwise: make the 3 x 3 depthwise separable.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CSPLayer(BaseModule):
         num_blocks: length of the chain.
         add_identity, use_depthwise: see DarknetBottleneck.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
-        init_cfg: how the weights start.
+        init_cfg: initial weights.
     """
 
     def __init__(

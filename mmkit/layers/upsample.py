@@ -81,9 +81,9 @@ class CARAFEPack(nn.Module):
         area = self.up_kernel**2
         kernels = self.content_encoder(self.channel_compressor(x))
         grid = (batch, groups, area, scale, scale, height, width)
-        kernels = kernels.view(grid).permute(0, 1, 2, 5, 3, 6, 4).softmax(2)  # (B, G, K * K, H, S, W, S)
+        kernels = kernels.view(grid).permute((0, 1, 2, 5, 3, 6, 4)).softmax(2)  # (B, G, K * K, H, S, W, S)
         around = F.unfold(x, self.up_kernel, padding=self.up_kernel // 2)  # (B, C * K * K, H * W)
-        around = around.view(batch, groups, channels // groups, area, height, width, 1)
+        around = around.view((batch, groups, channels // groups, area, height, width, 1))
         rows = [(around * kernels[:, :, None, :, :, row]).sum(3) for row in range(scale)]  # (B, G, C/G, H, W, S) each
         return torch.stack(rows, 4).reshape(batch, channels, height * scale, width * scale)
 

@@ -50,9 +50,10 @@ class ClassificationMetric(DatasetMetric):
         if not isinstance(self.truth, ClassTruth):
             raise RuntimeError('prepare(truth) comes before compute')
         check_num_outputs(predictions, len(self.truth))
-        scores = np.stack([out.scores.numpy() for out in predictions if isinstance(out, ClassScores)])  # (N, C)
-        if len(scores) != len(predictions):
+        outputs = [out for out in predictions if isinstance(out, ClassScores)]
+        if len(outputs) != len(predictions):
             raise InvalidTypeError('the metric is about scores of whole images, and these are detected objects')
+        scores = np.stack([out.scores.numpy() for out in outputs])  # (N, C)
         values = evaluate_scores(scores, self.truth.labels, self.metrics, self.metric_options, self.truth.classes)
         pairs = [(name, f'{value:.2f}') for name, value in values.items()]
         self.logger.info('\n%s', format_pairs(pairs, ('metric', 'value'), 1))

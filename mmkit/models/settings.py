@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from mmkit.errors import InvalidValueError
+
 # Set by mmdetection's configs, without effect there either.
 IDLE = {'debug'}
 
@@ -21,7 +23,7 @@ def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[st
     warn_unknown_settings(cfg, known, name, stacklevel=5)
     for each in fields(settings):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in cfg:
-            raise ValueError(f'{name} needs {each.name!r}, it has {", ".join(cfg) or "nothing"}')
+            raise InvalidValueError(f'{name} needs {each.name!r}, it has {", ".join(cfg) or "nothing"}', key=each.name)
     return {key: cfg[key] for key in known if key in cfg}
 
 

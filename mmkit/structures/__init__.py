@@ -4,7 +4,9 @@ from mmkit.structures.assignment import Assignment, PriorInfo, SamplingResult
 from mmkit.structures.batch import Batch, ImageMeta, Sample
 from mmkit.structures.class_scores import ClassScores, Prediction
 from mmkit.structures.instances import Instances
-from mmkit.structures.masks import BitmapMasks, EncodedMasks, Masks, PolygonMasks, rescaled_size
+from mmkit.structures.masks import BitmapMasks, Masks, rescaled_size
+from mmkit.structures.masks_encoded import EncodedMasks
+from mmkit.structures.masks_polygon import PolygonMasks
 from mmkit.structures.pytree import register_node
 
 __all__ = [

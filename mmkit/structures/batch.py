@@ -99,8 +99,10 @@ class Batch:
             if isinstance(value, list):
                 return [pin(item) for item in value]
             if isinstance(value, Instances):
-                tensors = {name: field for name, field in value.present().items() if isinstance(field, Tensor)}
-                return replace(value, **{name: tensor.pin_memory() for name, tensor in tensors.items()})
+                pinned: dict[str, Any] = {
+                    name: field.pin_memory() for name, field in value.present().items() if isinstance(field, Tensor)
+                }
+                return replace(value, **pinned)
             return value.pin_memory() if isinstance(value, Tensor) else value
 
         return replace(self, **{field.name: pin(getattr(self, field.name)) for field in fields(self)})

@@ -1,4 +1,4 @@
-"""What a classifier says of one image."""
+"""The prediction of a classifier."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mmkit.structures.instances import Instances
 
 @dataclass
 class ClassScores:
-    """The scores of ONE image as a whole, where `Instances` has those of its objects.
+    """Class scores of ONE image as a whole.
 
     Attributes:
-        scores: (C,) float32, probabilities that add up to 1.
+        scores: (C,) float32, probabilities that sum to 1.
     """
 
     scores: Tensor
@@ -29,15 +29,16 @@ class ClassScores:
 
     @property
     def label(self) -> int:
-        """The best class."""
+        """The class with the highest score."""
         return int(self.scores.argmax())
 
     @property
     def score(self) -> float:
-        """Of the best class."""
+        """The highest score, 0..1."""
         return float(self.scores.max())
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ClassScores:
+        """Copy on a device."""
         return ClassScores(self.scores.to(device, non_blocking=non_blocking))
 
 

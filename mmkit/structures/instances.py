@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmkit.structures.masks import Masks
+
 
 @dataclass
 class Instances:
     """Objects of ONE image: ground truth, proposals or detections.
 
-    Every field is either None or has `len(bboxes)` rows. A task that needs more per object adds a subclass with more
-    fields; indexing, `to` and `cat` walk over all of them.
+    Every field is either None or has `len(bboxes)` rows. A task with more data per object uses a subclass with more
+    fields; indexing, `to` and `cat` apply to all of them.
 
     Attributes:
         bboxes: (N, 4) float32 xyxy, absolute pixels.
@@ -27,7 +29,7 @@ class Instances:
     bboxes: Tensor
     labels: Tensor | None = None
     scores: Tensor | None = None
-    masks: Any = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         if self.bboxes.ndim != 2 or self.bboxes.shape[1] != 4:
@@ -36,7 +38,7 @@ class Instances:
             if len(value) != len(self):
                 raise ValueError(f'{name} has {len(value)} rows, but there are {len(self)} bboxes')
 
-    def present(self) -> dict[str, Any]:
+    def present(self) -> dict[str, Tensor | Masks]:
         """The fields that are not None, by name."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: value for name, value in pairs if value is not None}
@@ -45,15 +47,17 @@ class Instances:
         return len(self.bboxes)
 
     def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Instances:
-        """The chosen objects: by int, slice, index tensor or bool mask, on every field."""
+        """The objects at an int, a slice, indices or a bool mask, with all their fields."""
         if isinstance(index, int):
             if not -len(self) <= index < len(self):
                 raise IndexError(f'object {index} of {len(self)}')
             index = slice(index, index + 1 if index != -1 else None)
-        return replace(self, **{name: value[index] for name, value in self.present().items()})
+        chosen: dict[str, Any] = {name: value[index] for name, value in self.present().items()}
+        return replace(self, **chosen)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Instances:
-        moved = {
+        """Copy of the tensors on a device; masks stay where they are."""
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=non_blocking)
             for name, value in self.present().items()
             if isinstance(value, Tensor)
@@ -62,10 +66,10 @@ class Instances:
 
     @classmethod
     def cat(cls, parts: Sequence[Instances]) -> Instances:
-        """One after the other; a field survives if every part has it.
+        """Concatenate; a field that a part lacks is left out.
 
         Raises:
-            ValueError: if `parts` is empty.
+            ValueError: `parts` is empty.
         """
         if not parts:
             raise ValueError('nothing to concatenate')

@@ -1,4 +1,4 @@
-"""Masks as COCO's run-length codes: what a detector hands out."""
+"""Masks as COCO's run-length codes, the form of predictions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from pycocotools import mask as rle
 from typing_extensions import Self
 
-from mmkit.structures.masks_base import Index, Masks, as_rows
-from mmkit.structures.masks_bitmap import BitmapMasks
+from mmkit.structures.masks import BitmapMasks, Index, Masks, as_rows
 
 
 class EncodedMasks(Masks):
@@ -18,10 +17,10 @@ class EncodedMasks(Masks):
 
     Args:
         masks: COCO's dicts of `size` (height, width) and `counts`, compressed (bytes, text) or a list of run lengths.
-        height, width: size of the canvas.
+        height, width: size of the canvas in pixels.
 
     Raises:
-        ValueError: if a mask has another size.
+        ValueError: a mask has another size.
     """
 
     def __init__(self, masks: Sequence[Mapping[str, Any]], height: int, width: int) -> None:
@@ -33,7 +32,7 @@ class EncodedMasks(Masks):
 
     @classmethod
     def from_bitmaps(cls, bitmaps: np.ndarray) -> Self:
-        """From (N, height, width) pixels, 0 and 1."""
+        """Encode bitmaps (N, height, width) of 0 and 1."""
         columns = np.asfortranarray(bitmaps.astype(np.uint8).transpose(1, 2, 0))
         return cls(rle.encode(columns) if len(bitmaps) else [], bitmaps.shape[1], bitmaps.shape[2])
 
@@ -45,7 +44,7 @@ class EncodedMasks(Masks):
 
     @property
     def areas(self) -> np.ndarray:
-        """(N,) int64 pixels."""
+        """(N,) int64, in pixels."""
         return np.asarray(rle.area(self.masks) if self.masks else [], dtype=np.int64)
 
     def to_ndarray(self) -> np.ndarray:
@@ -57,7 +56,7 @@ class EncodedMasks(Masks):
         return BitmapMasks(self.to_ndarray(), self.height, self.width)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """COCO's result format: `counts` as text."""
+        """COCO's result format, with `counts` as text."""
         return [{'size': list(mask['size']), 'counts': mask['counts'].decode('ascii')} for mask in self.masks]
 
     @classmethod
@@ -67,7 +66,7 @@ class EncodedMasks(Masks):
 
 
 def compressed(mask: Mapping[str, Any]) -> dict[str, Any]:
-    """A run-length code with `counts` as compressed bytes, whichever of COCO's three forms it has."""
+    """A run-length code with `counts` as compressed bytes, from any of COCO's three forms."""
     height, width = int(mask['size'][0]), int(mask['size'][1])
     counts = mask['counts']
     if isinstance(counts, (list, tuple, np.ndarray)):

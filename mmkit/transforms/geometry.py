@@ -11,7 +11,7 @@ import numpy as np
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
-from mmkit.structures.masks_base import DIRECTIONS
+from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.base import FieldTransform, Masks, record_size
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes

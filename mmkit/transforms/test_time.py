@@ -9,7 +9,7 @@ from typing import Any
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import Transform
 from mmkit.registry import TRANSFORMS
-from mmkit.structures.masks_base import DIRECTIONS
+from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.checks import check_choice
 from mmkit.transforms.compose import Compose
 from mmkit.transforms.geometry import RandomFlip, as_scales

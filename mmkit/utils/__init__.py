@@ -1,5 +1,5 @@
-"""Small things under everything else: logging, processes, seeds, files, weight files. Imports no other room.
+"""Foundations of all rooms: logging, processes, seeds, files, weight files.
 
-Import the modules themselves (`from mmkit.utils import dist`): this file stays empty so that a command that needs only
-the logger doesn't wait for torch.
+Import the modules themselves (`from mmkit.utils import dist`): this file imports nothing, so that a command that needs
+only the logger doesn't wait for torch.
 """

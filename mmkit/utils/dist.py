@@ -1,11 +1,11 @@
-"""Processes that train or test together. With a single process everything here is the identity."""
+"""Communication of the processes of one training or test; for a single process all of it is the identity."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,29 +14,31 @@ from torch import distributed as torch_dist
 from mmkit.errors import InvalidValueError, UserError
 from mmkit.utils.logging import get_logger, warn_once
 
+T = TypeVar('T')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 class LauncherError(UserError, RuntimeError):
-    """A launcher that did not start this process."""
+    """The processes were not started by the launcher that was named."""
 
 
 def is_distributed() -> bool:
+    """True if there are several processes."""
     return torch_dist.is_available() and torch_dist.is_initialized()
 
 
 def get_rank() -> int:
-    """Number of this process, 0 for the first or only one."""
+    """Rank of this process, 0 for the first or only one."""
     return torch_dist.get_rank() if is_distributed() else 0
 
 
 def get_world_size() -> int:
-    """How many processes work together."""
+    """Number of processes."""
     return torch_dist.get_world_size() if is_distributed() else 1
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files."""
+    """True in the process that writes files, rank 0."""
     return get_rank() == 0
 
 
@@ -47,14 +49,14 @@ def barrier() -> None:
 
 
 def leave() -> None:
-    """Wait for all processes and part; the opposite of `init_dist`."""
+    """Wait for all processes and leave the group; the opposite of `init_dist`."""
     if is_distributed():
         torch_dist.barrier()
         torch_dist.destroy_process_group()
 
 
 def reduce_mean(tensor: Tensor) -> Tensor:
-    """The mean of the tensor over all processes, without gradient; the argument stays as it is."""
+    """Mean of a tensor over all processes, without gradient; the argument is not modified."""
     if get_world_size() == 1:
         return tensor
     mean = tensor.detach().clone().div_(get_world_size())
@@ -62,8 +64,8 @@ def reduce_mean(tensor: Tensor) -> Tensor:
     return mean
 
 
-def broadcast_object(value: Any, src: int = 0) -> Any:
-    """What process `src` passed, in every process. The value must pickle."""
+def broadcast_object(value: T, src: int = 0) -> T:
+    """The value of process `src`, in every process; it must pickle."""
     if get_world_size() == 1:
         return value
     box = [value]
@@ -71,46 +73,41 @@ def broadcast_object(value: Any, src: int = 0) -> Any:
     return box[0]
 
 
-def all_gather_object(value: Any) -> list[Any]:
-    """The values of all processes in the order of their ranks, in every process. The values must pickle."""
+def all_gather_object(value: T) -> list[T]:
+    """The values of all processes by rank, in every process; they must pickle."""
     if get_world_size() == 1:
         return [value]
-    gathered: list[Any] = [None] * get_world_size()
+    gathered = [value] * get_world_size()
     torch_dist.all_gather_object(gathered, value)
     return gathered
 
 
 def init_dist(launcher: str, backend: str | None = None, port: int | None = None) -> None:
-    """Join the processes that a launcher started and choose this process's GPU.
+    """Join the processes that a launcher started, and choose this process's GPU.
 
     Args:
-        launcher: 'none' does nothing; 'pytorch' reads what torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK); 'slurm' what
-            srun sets; 'mpi' what Open MPI's mpirun sets.
+        launcher: 'none' does nothing; the others read environment variables: 'pytorch' those of torchrun (RANK,
+            WORLD_SIZE, LOCAL_RANK), 'slurm' those of srun, 'mpi' those of Open MPI's mpirun.
         backend: nccl, gloo or another of torch.distributed; by default nccl with a GPU and gloo without. nccl without a
             GPU becomes gloo with a warning.
-        port: of the first process, with slurm and mpi, unless MASTER_PORT says it; 29500.
+        port: of the first process, for slurm and mpi; by default MASTER_PORT or 29500.
 
     Raises:
-        InvalidValueError: for an unknown launcher.
-        LauncherError: if the launcher's environment variables aren't there.
+        InvalidValueError: the launcher is unknown.
+        LauncherError: the launcher's environment variables are missing.
     """
     if launcher not in LAUNCHERS:
-        raise InvalidValueError(f'launcher {launcher!r} is unknown, expected one of {", ".join(LAUNCHERS)}')
+        raise InvalidValueError(
+            f'launcher {launcher!r} is unknown, expected one of {", ".join(LAUNCHERS)}', key='launcher'
+        )
     if launcher == 'none':
         return
     if launcher == 'slurm':
         nodes = os.environ.get('SLURM_STEP_NODELIST') or _variable('SLURM_NODELIST', launcher)
-        _set_environment(
-            _variable('SLURM_PROCID', launcher),
-            _variable('SLURM_NTASKS', launcher),
-            _variable('SLURM_LOCALID', launcher),
-            _first_host(nodes),
-            port,
-        )
+        _set_environment(launcher, ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'), _first_host(nodes), port)
     elif launcher == 'mpi':
-        names = ('RANK', 'SIZE', 'LOCAL_RANK')
-        own_rank, size, on_host = (_variable(f'OMPI_COMM_WORLD_{name}', launcher) for name in names)
-        _set_environment(own_rank, size, on_host, 'localhost', port)
+        names = ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')
+        _set_environment(launcher, names, 'localhost', port)
 
     local_rank, rank, world_size = (int(_variable(name, launcher)) for name in ('LOCAL_RANK', 'RANK', 'WORLD_SIZE'))
     if torch.cuda.is_available():
@@ -131,7 +128,9 @@ def _variable(name: str, launcher: str) -> str:
     return value
 
 
-def _set_environment(rank: str, world_size: str, local_rank: str, host: str, port: int | None) -> None:
+def _set_environment(launcher: str, names: tuple[str, str, str], host: str, port: int | None) -> None:
+    """Set torchrun's variables from those of another launcher: `names` of rank, world size and local rank."""
+    rank, world_size, local_rank = (_variable(name, launcher) for name in names)
     os.environ.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
     os.environ.setdefault('MASTER_ADDR', host)
     os.environ.setdefault('MASTER_PORT', str(port or 29500))
@@ -141,5 +140,5 @@ def _first_host(nodes: str) -> str:
     """The first name of slurm's compressed list: 'gpu[03-07,9],x1' -> 'gpu03'."""
     match = re.match(r'([^\[,]+)(?:\[(\w+))?', nodes)
     if match is None:
-        raise LauncherError(f'cannot read the list of nodes {nodes!r} that slurm gave')
+        raise LauncherError(f'cannot read the list of nodes {nodes!r} of slurm')
     return match[1] + (match[2] or '')

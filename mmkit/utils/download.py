@@ -1,4 +1,4 @@
-"""Downloads that resume, check what they got, and never leave half a file under the final name."""
+"""Downloads that resume, verify their hash, and appear under the final name only when complete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from filelock import FileLock
 
+from mmkit.errors import UserError
 from mmkit.utils.files import sha256
 from mmkit.utils.logging import get_logger
 from mmkit.utils.progress import track
@@ -21,15 +22,14 @@ TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 1 << 18
 
 
-class DownloadError(OSError):
-    """A file could not be fetched, or isn't what it should be."""
+class DownloadError(UserError, OSError):
+    """A file could not be downloaded, or its hash is wrong."""
 
 
 def download(url: str, directory: Path) -> Path:
-    """The file behind a URL in `directory`, fetched only if it isn't there yet.
+    """The file of a URL in `directory`, downloaded if it isn't there yet.
 
-    A download that broke continues where it stopped, now or at the next call. Processes that want the same file wait
-    for the one that fetches it.
+    An interrupted download resumes, at once or in the next call. Of several processes one downloads, the others wait.
 
     Args:
         url: the SHA-256 of the file is checked if the URL ends in `#sha256=<64 digits>`, and its first 8 digits if the
@@ -37,7 +37,7 @@ def download(url: str, directory: Path) -> Path:
         directory: a file whose name has no such digits goes into a directory of its own under it.
 
     Raises:
-        DownloadError: with the place where the file can be put by hand.
+        DownloadError: with the path to which the file can be copied by hand.
     """
     address, fragment = urldefrag(url)
     target = directory / place_of(address)
@@ -52,7 +52,7 @@ def download(url: str, directory: Path) -> Path:
                 _check(part, _expected_hash(target.name, fragment))
             except (OSError, http.client.HTTPException) as error:
                 raise DownloadError(
-                    f'{address} could not be downloaded: {error}. Call again to go on from where it stopped, '
+                    f'{address} could not be downloaded: {error}. Call again to resume, '
                     f'or get the file in another way and put it at {target}'
                 ) from error
             part.replace(target)
@@ -61,7 +61,7 @@ def download(url: str, directory: Path) -> Path:
 
 
 def place_of(address: str) -> Path:
-    """Where a URL's file goes, under the cache directory: its own name if that says which content it has."""
+    """Path of a URL's file in the cache: its name if that contains a hash, else in a folder named by the URL's hash."""
     name = unquote(Path(urlsplit(address).path).name)
     if not name:
         raise DownloadError(f'{address} does not name a file')
@@ -71,7 +71,7 @@ def place_of(address: str) -> Path:
 
 
 def _expected_hash(name: str, fragment: str) -> str:
-    """The digits that the file's SHA-256 must start with; empty if nothing says so."""
+    """The digits that the file's SHA-256 must start with; empty if unknown."""
     full = re.fullmatch(r'sha256=([0-9a-fA-F]{64})', fragment)
     if fragment and not full:
         raise DownloadError(f'#{fragment} is not of the form #sha256=<64 hexadecimal digits>')
@@ -88,20 +88,20 @@ def _check(part: Path, expected: str) -> None:
 
 
 def _fetch(address: str, part: Path) -> None:
-    """Fill `part`, continuing it as long as every attempt gets further."""
+    """Download to `part`, resuming after interruptions."""
     get_logger().info('downloading %s', address)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _fetch_rest(address, part)
             return
         except urllib.error.HTTPError as error:
-            if error.code != 416 or attempt == ATTEMPTS:  # 416: what we have doesn't fit the file any more
+            if error.code != 416 or attempt == ATTEMPTS:  # 416: the part is longer than the file, which has changed
                 raise
             part.unlink(missing_ok=True)
         except (OSError, http.client.HTTPException) as error:
             if attempt == ATTEMPTS:
                 raise
-            get_logger().warning('the download broke off (%s), going on', error)
+            get_logger().warning('the download was interrupted (%s), resuming', error)
 
 
 def _fetch_rest(address: str, part: Path) -> None:
@@ -111,7 +111,7 @@ def _fetch_rest(address: str, part: Path) -> None:
     if start:
         headers['Range'] = f'bytes={start}-'
         if tag_file.is_file():
-            headers['If-Range'] = tag_file.read_text()  # a file that changed since is sent as a whole
+            headers['If-Range'] = tag_file.read_text()  # a file that has changed is sent as a whole
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as answer:
         if answer.status != 206:
             start = 0

@@ -1,4 +1,4 @@
-"""What a log says about the machine, and the device that a command runs on."""
+"""Versions and devices of the machine, and the device that a command runs on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from mmkit.errors import InvalidValueError
 from mmkit.utils.logging import warn_once
 from mmkit.version import __version__
 
@@ -28,7 +29,7 @@ def collect_env() -> dict[str, str]:
         env[f'GPU {index}'] = torch.cuda.get_device_name(index)
     if torch.cuda.is_available():
         env['CUDA'] = str(torch.version.cuda)
-        env['cuDNN'] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+        env['cuDNN'] = str(torch.backends.cudnn.version())
     for title, module in [('PyTorch', 'torch'), ('TorchVision', 'torchvision'), ('NumPy', 'numpy'), ('OpenCV', 'cv2')]:
         try:
             env[title] = str(importlib.import_module(module).__version__)
@@ -38,11 +39,12 @@ def collect_env() -> dict[str, str]:
 
 
 def format_env(env: dict[str, str]) -> str:
+    """One line per entry."""
     return '\n'.join(f'{name}: {value}' for name, value in env.items())
 
 
 def git_revision(path: Path | None = None) -> str:
-    """The commit of the checkout around `path` (by default this package), with '+' if files have changed since."""
+    """The commit of the checkout at `path` (by default this package), with '+' if files have changed; or 'unknown'."""
     directory = path or Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -57,10 +59,10 @@ def git_revision(path: Path | None = None) -> str:
 
 
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
-    """The device asked for, by default a GPU; without a GPU the CPU, which is said once.
+    """The given device, by default a GPU; on a machine without GPUs the CPU, with a warning.
 
     Raises:
-        ValueError: if there are GPUs, but not the one that was named.
+        InvalidValueError: there are GPUs, but not the one with this index.
     """
     wanted = torch.device('cuda' if device is None else device)
     if wanted.type != 'cuda':
@@ -69,5 +71,7 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
         warn_once('there is no GPU: running on the CPU')
         return torch.device('cpu')
     if wanted.index is not None and wanted.index >= torch.cuda.device_count():
-        raise ValueError(f'device {wanted} was asked for, but there are {torch.cuda.device_count()} GPUs')
+        raise InvalidValueError(
+            f'device {wanted} was asked for, but there are {torch.cuda.device_count()} GPUs', key='device'
+        )
     return wanted

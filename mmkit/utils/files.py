@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Atomic writing and hashes of files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import IO, Any
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = 'wb') -> Iterator[IO[Any]]:
-    """Open a file that appears under `path` only when it is complete and on the disk.
+    """Open a file for writing that appears under `path` only when it is complete and on the disk.
 
-    It is written under another name in the same directory, synced and renamed. If anything fails, also because the disk
-    is full, the temporary file is removed and what was at `path` stays.
+    It is written under a temporary name in the same directory, synced and renamed. On a failure, such as a full disk,
+    the temporary file is removed and a previous file at `path` stays.
 
     Args:
         path: the directory is made if it isn't there.

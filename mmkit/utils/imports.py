@@ -1,14 +1,20 @@
-"""Classes by their dotted path, from the packages that a config may name."""
+"""Classes by dotted path, from the packages that a config may name."""
 
 from __future__ import annotations
 
 import importlib
 
+from mmkit.errors import InvalidValueError, UserError
+
 _PACKAGES = {'torch.nn', 'torch.optim', 'torchvision.models', 'torchvision.ops', 'torchvision.transforms', 'mmkit'}
 
 
+class UnknownClassError(UserError, ImportError):
+    """A dotted path to a module or class that does not exist."""
+
+
 def admit(package: str) -> None:
-    """Let configs name the classes of `package` (`my_project.models`) by dotted paths."""
+    """Allow configs to name the classes of `package`, such as `my_project.models`, by dotted paths."""
     _PACKAGES.add(package)
 
 
@@ -16,20 +22,21 @@ def find_class(path: str) -> type:
     """The class at a dotted path such as `torch.nn.GELU`.
 
     Only classes, and only of torch.nn, torch.optim, torchvision's models, ops and transforms, mmkit and admitted
-    packages: anything else would let a config call `os.system`.
+    packages: otherwise a config could call `os.system`.
 
     Raises:
-        ValueError: a path outside these packages, or to something that is not a class of theirs.
-        ImportError: there is no such module or class.
+        InvalidValueError: the path leads outside of these packages, or not to a class of theirs.
+        UnknownClassError: there is no such module or class.
     """
     if not _within(path) or '._' in path:
-        raise ValueError(
+        raise InvalidValueError(
             f'{path!r}: a config names classes of {", ".join(sorted(_PACKAGES))} by dotted path; for others call '
-            f'mmkit.utils.imports.admit(package), or list the module in custom_imports of a trusted config'
+            f'mmkit.utils.imports.admit(package), or list the module in custom_imports of a trusted config',
+            key='type',
         )
     target = _resolve(path)
     if not isinstance(target, type) or not _within(target.__module__ + '.'):
-        raise ValueError(f'{path!r} is not a class defined in {path.split(".")[0]}')
+        raise InvalidValueError(f'{path!r} is not a class defined in {path.split(".")[0]}', key='type')
     return target
 
 
@@ -49,7 +56,7 @@ def _resolve(path: str) -> object:
             continue
         for name in parts[count:]:
             if not hasattr(target, name):
-                raise ImportError(f'{path!r}: {module} has no {".".join(parts[count:])!r}')
+                raise UnknownClassError(f'{path!r}: {module} has no {".".join(parts[count:])!r}')
             target = getattr(target, name)
         return target
-    raise ImportError(f'{path!r}: there is no module {parts[0]!r}')
+    raise UnknownClassError(f'{path!r}: there is no module {parts[0]!r}')

@@ -1,4 +1,4 @@
-"""One logger for the whole toolbox: to the terminal and, once a work directory is known, to a file."""
+"""The logger of the toolbox: to the terminal and, once a work directory is known, to a file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FORMAT = '%(asctime)s - %(name)s - %(levelname)s - %(message)s'
 def get_logger(name: str = 'mmkit') -> logging.Logger:
     """The logger of the toolbox, or a child of it (`mmkit.engine`), ready to use at any time.
 
-    Messages go to stderr through progress bars; a program that set up Python's root logger gets them there instead.
-    Of several processes only the first one (`RANK=0`) writes anything below ERROR.
+    Messages go to stderr, above progress bars; in a program that has set up Python's root logger they go there instead.
+    Of several processes only the first one (`RANK=0`) logs anything below ERROR.
     """
     base = logging.getLogger('mmkit')
     if not any(isinstance(handler, _Terminal) for handler in base.handlers):
@@ -25,7 +25,7 @@ def get_logger(name: str = 'mmkit') -> logging.Logger:
 
 
 def log_to_file(path: str | os.PathLike[str]) -> logging.Handler:
-    """Write everything from now on to `path` too, one file at a time: an earlier file is closed.
+    """Log to the file `path` too, from now on; an earlier file is closed.
 
     Returns:
         The handler; pass it to `logging.Logger.removeHandler` to stop.
@@ -49,14 +49,15 @@ def log_traceback(error: BaseException) -> str | None:
     """
     files = [handler for handler in get_logger().handlers if isinstance(handler, logging.FileHandler)]
     info = (type(error), error, error.__traceback__)
+    record = logging.LogRecord('mmkit', logging.ERROR, '', 0, 'stopped by an error', args=None, exc_info=info)
     for handler in files:
-        handler.handle(logging.LogRecord('mmkit', logging.ERROR, '', 0, 'stopped by an error', None, info))
+        handler.handle(record)
     return files[0].baseFilename if files else None
 
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Warn at the first call with this message and be silent at the next ones."""
+    """Log a warning, only once for each message."""
     get_logger().warning(message)
 
 

@@ -1,13 +1,13 @@
-"""Names of types: those of other projects, and the nearest right ones for messages about wrong ones."""
+"""Names of types: scopes of other projects, and suggestions for wrong names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Projects whose types are here under the same names: a config may write 'mmcls.TIMMBackbone'.
+# Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
 SCOPES = ('mmdet', 'mmcls', 'mmcv')
 
-# Types of mmdetection 2.28 and its mmcv that are not here. Whoever builds one takes it off the list: a test insists.
+# Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
 ELSEWHERE = frozenset(
     """
     Albu AnchorFreeHead ApproxMaxIoUAssigner AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder
@@ -35,16 +35,16 @@ ELSEWHERE = frozenset(
 
 
 def unscoped(name: str) -> str:
-    """The name without the project in front of it; every other dotted path stays what it is."""
+    """The name without its scope; any other dotted path as it is."""
     scope, _, rest = name.partition('.')
     return rest if scope in SCOPES and rest and '.' not in rest else name
 
 
 def nearest(name: object, names: Iterable[object], count: int = 3) -> list[str]:
-    """At most `count` of `names` that look like `name`, the most alike first; letter case is ignored."""
+    """At most `count` of `names` that resemble `name`, most similar first, regardless of case."""
     from difflib import get_close_matches  # only errors need it
 
     by_lower: dict[str, str] = {}
     for candidate in names:
         by_lower.setdefault(str(candidate).lower(), str(candidate))
-    return [by_lower[found] for found in get_close_matches(str(name).lower(), by_lower, count, cutoff=0.5)]
+    return [by_lower[match] for match in get_close_matches(str(name).lower(), by_lower, count, cutoff=0.5)]

@@ -1,4 +1,4 @@
-"""Pickles of other programs, read without running anything that is in them."""
+"""Safe reading of pickles of other programs: arrays and plain containers only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-# What a pickled array asks numpy for; older and newer versions of numpy keep it in different places.
+from mmkit.errors import InvalidValueError
+
+# The functions that pickled arrays call; older and newer versions of numpy have them in different modules.
 _RECONSTRUCT, _FROMBUFFER = np.zeros(1).__reduce__()[0], np.zeros(1).__reduce_ex__(5)[0]
 _ALLOWED: dict[tuple[str, str], Any] = {
     ('numpy', 'ndarray'): np.ndarray,
@@ -25,7 +27,7 @@ for _core in ('numpy.core', 'numpy._core'):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Naming anything but arrays is an error, before it is imported."""
+    """Refuses every class and function but those of arrays, before it is imported."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
@@ -37,10 +39,10 @@ def load_arrays(path: str | Path) -> Any:
     """The numpy arrays, numbers, texts and plain containers of a pickle, also of one that Python 2 wrote.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is broken, or asks for anything else.
+        FileNotFoundError: there is no such file.
+        InvalidValueError: it is broken, or contains anything else.
     """
     try:
         return _ArraysOnly(io.BytesIO(Path(path).read_bytes()), encoding='latin1').load()
     except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is not a pickle of numpy arrays alone, so it is not read: {error}') from error
+        raise InvalidValueError(f'{path} is not a pickle of numpy arrays alone, so it is not read: {error}') from error

@@ -1,25 +1,27 @@
-"""Progress bars with the remaining time."""
+"""Progress bars."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+T = TypeVar('T')
 
-def track(iterable: Iterable[Any] | None = None, total: int | None = None, desc: str = '', **options: Any) -> tqdm[Any]:
-    """A bar on stderr around an iterable, or one that is moved by `update`.
 
-    Only the first process shows it. In a log file, where a bar cannot move, it writes a line twice a minute.
+def track(iterable: Iterable[T] | None = None, total: int | None = None, desc: str = '', **options: Any) -> tqdm[T]:
+    """A progress bar with the remaining time on stderr, around an iterable or moved by `update`.
+
+    Only the first process shows it. Where stderr is no terminal, it writes a line twice a minute.
 
     Args:
-        iterable: what to walk over.
-        total: how many there are, if `iterable` has no length.
-        desc: what is being done.
-        options: of tqdm.
+        iterable: the items.
+        total: their number, if `iterable` has no length.
+        desc: text before the bar.
+        options: further arguments of tqdm.
     """
     return tqdm(
         iterable,

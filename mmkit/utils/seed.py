@@ -1,4 +1,4 @@
-"""Random numbers that repeat."""
+"""Seeds of random numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import secrets
 import numpy as np
 import torch
 
+from mmkit.errors import InvalidValueError
 from mmkit.utils.dist import broadcast_object
 
 
 def init_seed(seed: int | None = None) -> int:
-    """The seed of this training: the given one, or one drawn by the first process for all of them."""
+    """The seed of a training: the given one, or one that the first process draws for all of them."""
     if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise ValueError(f'seed is {seed!r}, expected a whole number of at least 0')
+        raise InvalidValueError(f'seed is {seed!r}, expected a whole number of at least 0', key='seed')
     return int(broadcast_object(secrets.randbelow(2**31) if seed is None else seed))
 
 
@@ -23,7 +24,7 @@ def set_random_seed(seed: int, deterministic: bool = False) -> None:
 
     Args:
         seed: at least 0.
-        deterministic: choose cuDNN algorithms that give the same numbers at every run, at some cost in speed.
+        deterministic: use cuDNN algorithms with the same result in every run, at some cost in speed.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -1,4 +1,4 @@
-"""Weights into a module, with an account of what fitted."""
+"""Loading of weights into a module, with a report on every name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import UserError
+
 Shape = tuple[int, ...]
+
+
+class WeightsError(UserError, RuntimeError):
+    """Weights that do not fit a module."""
 
 
 @dataclass
 class LoadReport:
-    """What became of each name; `len(matched) + len(missing) + len(mismatched)` is what the module wants.
+    """The outcome for each name; `len(matched) + len(missing) + len(mismatched)` is the number of the module's tensors.
 
     Attributes:
         matched: loaded.
-        missing: the module has it and the file hasn't.
-        unexpected: the file has it and the module hasn't.
+        missing: in the module, but not in the file.
+        unexpected: in the file, but not in the module.
         mismatched: name, shape in the module, shape in the file; not loaded.
     """
 
@@ -31,10 +37,11 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
+        """True if every name of the module and of the file matched."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def under(self, prefix: str) -> tuple[int, int]:
-        """How many of the module's names that start with `prefix` matched, and how many there are."""
+        """The number of the module's names starting with `prefix` that matched, and of all of them."""
         wanted = [*self.missing, *(name for name, _, _ in self.mismatched)]
         matched = sum(name.startswith(prefix) for name in self.matched)
         return matched, matched + sum(name.startswith(prefix) for name in wanted)
@@ -49,17 +56,17 @@ class LoadReport:
 
 
 def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bool = False) -> LoadReport:
-    """Load what fits by name and shape.
+    """Load the tensors that match by name and shape.
 
     Args:
-        module: its hooks see the names first, so old names that it knows still fit.
-        state_dict: what isn't a tensor in it counts as unexpected.
-        strict: raise if not everything fits.
+        module: receives the tensors; its hooks see the names first, and may rename older ones.
+        state_dict: values that are no tensors count as unexpected.
+        strict: raise if the report is not complete.
 
     Raises:
-        RuntimeError: with `strict`, the report.
+        WeightsError: with `strict`, if the report is not complete.
     """
-    # Counters of batches came with torch 0.4.1: older files lack them and nothing depends on them.
+    # Counters of batches exist since torch 0.4.1: older files lack them, and nothing depends on them.
     own = {name: value for name, value in module.state_dict().items() if not name.endswith('num_batches_tracked')}
     fitting: OrderedDict[str, Tensor] = OrderedDict()
     mismatched: list[tuple[str, Shape, Shape]] = []
@@ -71,8 +78,7 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
             mismatched.append((name, tuple(own[name].shape), tuple(value.shape)))
         else:
             fitting[name] = value
-    if hasattr(state_dict, '_metadata'):
-        fitting._metadata = state_dict._metadata  # type: ignore[attr-defined]
+    fitting._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]
     outcome = module.load_state_dict(fitting, strict=False)
 
     other_shape = {name for name, _, _ in mismatched}
@@ -80,20 +86,20 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
     matched = [name for name in own if name not in other_shape.union(outcome.missing_keys)]
     report = LoadReport(matched, missing, unexpected + list(outcome.unexpected_keys), mismatched)
     if strict and not report.complete:
-        raise RuntimeError(f'the weights do not fit {type(module).__name__}: {report}')
+        raise WeightsError(f'the weights do not fit {type(module).__name__}: {report}')
     return report
 
 
 def cpu_state_dict(module: nn.Module) -> OrderedDict[str, Tensor]:
-    """The tensors of a module on the CPU, each with a storage of its own size, ready to be saved."""
+    """The tensors of a module on the CPU, each with a storage of its own size, for saving."""
     state_dict = module.state_dict()
     moved = OrderedDict((name, _compact(value)) for name, value in state_dict.items())
     moved._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]
     return moved
 
 
-def _compact(value: Any) -> Any:
-    if not isinstance(value, Tensor):
+def _compact(value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor):  # extra state of a module
         return value
     value = value.detach().cpu()
     part_of_more = value.untyped_storage().nbytes() > value.numel() * value.element_size()

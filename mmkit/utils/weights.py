@@ -1,4 +1,4 @@
-"""Weight files: from the name in a config to a file on this disk, and from the file to tensors."""
+"""Weight files: from the name in a config to a local file, and from the file to tensors."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.utils.download import download
 from mmkit.utils.logging import get_logger
 
-# Names for weights on the host that mmcv used, which is gone.
+# Schemes of mmcv for weights on a server that no longer exists.
 _LOST_SCHEMES = ('open-mmlab', 'openmmlab', 'mmcls')
 
 
 def home() -> Path:
-    """Where downloads are kept: MMKIT_HOME, by default ~/.cache/mmkit."""
+    """The cache directory of downloads: MMKIT_HOME, by default ~/.cache/mmkit."""
     return Path(os.environ.get('MMKIT_HOME') or Path.home() / '.cache' / 'mmkit')
 
 
 def resolve(source: str | os.PathLike[str]) -> Path:
-    """The local file that a config's `checkpoint` means; downloaded into the cache if need be.
+    """The local file of a config's `checkpoint`, downloaded into the cache if necessary.
 
     Args:
-        source: a path; `http(s)://...`, also with `#sha256=<64 digits>` behind it; `torchvision://resnet50` or
-            `torchvision://resnet50.imagenet1k_v2`; `open-mmlab://detectron2/resnet50_caffe`, whose host is gone: the
-            file must have been put into the cache.
+        source: a path; `http(s)://...`, optionally followed by `#sha256=<64 digits>`; `torchvision://resnet50` or
+            `torchvision://resnet50.imagenet1k_v2`; or `open-mmlab://detectron2/resnet50_caffe`, whose server no longer
+            exists: the file must be in the cache already.
 
     Raises:
-        MissingFileError: if there is no such file, with the place where it is expected.
-        InvalidValueError: for an unknown scheme or torchvision model.
-        DownloadError: if a download fails or its hash is wrong.
+        MissingFileError: there is no such file; with the path where it is expected.
+        InvalidValueError: the scheme or the torchvision model is unknown.
+        DownloadError: a download failed or its hash is wrong.
     """
     text = os.fspath(source)
     scheme, separator, name = text.partition('://')
@@ -53,8 +53,8 @@ def resolve(source: str | os.PathLike[str]) -> Path:
         file = home() / 'checkpoints' / f'{name}.pth'
         if not file.is_file():
             raise MissingFileError(
-                f'{text}: the server that held these weights is gone. If you have the file, put it at {file}; '
-                'weights of the same architecture from another place may want another image normalisation'
+                f'{text}: the server of these weights no longer exists. If you have the file, put it at {file}; '
+                'weights of the same architecture from another source may need another image normalisation'
             )
         return file
     raise InvalidValueError(
@@ -62,19 +62,19 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     )
 
 
-def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dict[str, Any]:
-    """Read a file of `torch.save`, in the zip format or the older one, without running anything in it.
+def read_weights(path: str | os.PathLike[str], map_location: str | torch.device = 'cpu') -> dict[str, Any]:
+    """Read a file of `torch.save`, in the zip format or the older one, without running code from it.
 
     Objects of classes that are not on the allow-list (mmdetection stores some next to the weights) are replaced by
-    empty dicts, which is logged; their classes are neither imported nor called.
+    empty dicts, with a warning; their classes are neither imported nor called.
 
     Args:
-        path: a local file, see `resolve` for the rest.
+        path: a local file; see `resolve` for other sources.
         map_location: device of the tensors, as in `torch.load`.
 
     Raises:
-        MissingFileError: if there is none.
-        InvalidValueError: the file is broken, holds something else than a dict, or cannot be read without running it.
+        MissingFileError: there is no such file.
+        InvalidValueError: the file is broken, holds no dict, or cannot be read without running code from it.
     """
     file = _local(Path(path))
     try:
@@ -89,7 +89,8 @@ def read_weights(path: str | os.PathLike[str], map_location: Any = 'cpu') -> dic
     return content
 
 
-def _read_with_placeholders(file: Path, map_location: Any) -> Any:
+def _read_with_placeholders(file: Path, map_location: str | torch.device) -> Any:
+    """The content of a file that names classes which are not on the allow-list."""
     try:
         unknown = sorted(_globals_of(file) - _ALLOWED_NAMES)
     except (ValueError, EOFError, StopIteration) as error:
@@ -114,13 +115,13 @@ def _broken(file: Path, error: Exception) -> InvalidValueError:
 
 
 def _foreign(names: list[str]) -> str:
-    """Those that aren't parts of tensors, which torch reads anyway (it never asks for a placeholder for them)."""
+    """The names that are not parts of tensors, for messages; torch reads the parts of tensors by itself."""
     own = ('torch', 'torch._utils', 'torch._tensor', 'torch.nn.parameter', 'torch.storage', 'collections', '_codecs')
     return ', '.join(name for name in names if name.rpartition('.')[0] not in own) or 'pickle features it does not know'
 
 
 def _globals_of(file: Path) -> set[str]:
-    """Every class and function that the pickles in the file name, found without unpickling."""
+    """Names of all classes and functions in the pickles of a file, read without unpickling."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             member = next(name for name in archive.namelist() if name.endswith('/data.pkl'))
@@ -131,28 +132,29 @@ def _globals_of(file: Path) -> set[str]:
 
 
 def _globals_in(stream: IO[bytes]) -> set[str]:
-    found = set()
+    names = set()
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name == 'GLOBAL':
             module, name = str(argument).split(' ', 1)
             module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
-            found.add(f'{module}.{name}')
-    return found
+            names.add(f'{module}.{name}')
+    return names
 
 
-def _named(path: str, target: Any) -> Any:
-    """Give a function or class the import path under which a pickle looks it up."""
+def _named(path: str, target: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function or class the import path that pickles have for it."""
     target.__module__, _, target.__name__ = path.rpartition('.')
     target.__qualname__ = target.__name__
     return target
 
 
 def _placeholder(path: str) -> Any:
-    """A class for the unpickler whose objects are empty dicts, whatever they are made with."""
+    """A class for the unpickler whose objects are empty dicts, for any arguments."""
     return _named(path, type('Placeholder', (), {'__new__': lambda cls, *args: OrderedDict()}))
 
 
 def _alias(path: str, function: Callable[..., Any]) -> Any:
+    """The function under another import path."""
     return _named(path, lambda *args: function(*args))
 
 
@@ -165,7 +167,7 @@ def _local(path: Path) -> Path:
 
 
 def _torchvision_url(name: str) -> str:
-    """torchvision's own table; without a version the first ImageNet weights, the ones mmdetection's configs mean."""
+    """The URL in torchvision's table; by default of the first ImageNet weights, as mmdetection's configs expect."""
     from torchvision import models
 
     model, _, version = name.partition('.')
@@ -185,7 +187,7 @@ def _torchvision_url(name: str) -> str:
 
 
 # Beside tensors, checkpoints of mmdetection hold numpy numbers and arrays. The functions are taken from numpy's own
-# reductions, because they moved to another module with numpy 2, and a file may come from before or after.
+# reductions, because they moved to another module with numpy 2, and a file may be older or newer than that.
 _NUMPY_FUNCTIONS = {'scalar': np.float64(0).__reduce__()[0], '_reconstruct': np.zeros(1).__reduce__()[0]}
 _ALLOWED: list[Any] = [
     np.ndarray,

@@ -1,4 +1,4 @@
-"""Curves of a training run, from the `.log.json` it writes."""
+"""Curves of a training run, from its `.log.json`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmkit.errors import InvalidValueError
+
 Record = dict[str, Any]
 Points = tuple[list[float], list[float]]
 
 
 def read_log(path: str | Path) -> list[Record]:
-    """The records of a `.log.json`: one JSON object a line, those without a mode (the environment) left out.
+    """The records of a `.log.json`, one JSON object per line, without those that have no mode (the environment).
 
     Raises:
-        ValueError: if a line is not JSON, with its number.
+        InvalidValueError: a line is not JSON.
     """
     records = []
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
@@ -24,14 +26,14 @@ def read_log(path: str | Path) -> list[Record]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f'{path}:{number}: not a line of JSON: {line[:80]!r}') from error
+            raise InvalidValueError(f'{path}:{number}: not a line of JSON: {line[:80]!r}') from error
         if 'mode' in record:
             records.append(record)
     return records
 
 
 def curve(records: Sequence[Record], key: str) -> Points:
-    """Where `key` was logged and what it was. x is in epochs, or in iterations if the run knows no epochs."""
+    """x and y of a logged value; x is in epochs, or in iterations if the run has no epochs."""
     training = [record for record in records if record['mode'] == 'train']
     by_epoch = len({record['epoch'] for record in records}) > 1
     per_epoch = max((record['iter'] for record in training), default=1)
@@ -39,15 +41,15 @@ def curve(records: Sequence[Record], key: str) -> Points:
     for record in records:
         if not isinstance(record.get(key), (int, float)):
             continue
-        whole = record['mode'] != 'train'  # evaluated at the end of its epoch
-        epoch = record['epoch'] if whole else record['epoch'] - 1 + record['iter'] / per_epoch
+        is_evaluation = record['mode'] != 'train'  # at the end of its epoch
+        epoch = record['epoch'] if is_evaluation else record['epoch'] - 1 + record['iter'] / per_epoch
         x.append(float(epoch if by_epoch else record['iter']))
         y.append(float(record[key]))
     return x, y
 
 
 def default_keys(records: Sequence[Record]) -> list[str]:
-    """Every loss and every AP that was logged, in the order of the log; not those that are -1 throughout."""
+    """Every loss, AP and AR in the order of the log, without those that are always -1."""
     keys = [
         key
         for record in records
@@ -61,18 +63,18 @@ def default_keys(records: Sequence[Record]) -> list[str]:
 
 
 def plot_curves(log_json: str | Path, out_png: str | Path, keys: Sequence[str] | None = None) -> Path:
-    """Draws losses on the left and metrics on the right.
+    """Plot losses on the left and metrics on the right.
 
     Args:
-        log_json: what `TextLoggerHook` wrote.
-        out_png: the picture to write; its folder is made.
-        keys: what to draw, by default every loss and every AP.
+        log_json: the log of `TextLoggerHook`.
+        out_png: the file to write; its folder is made.
+        keys: values to plot, by default every loss, AP and AR.
 
     Returns:
         `out_png`.
 
     Raises:
-        ValueError: if a key is not in the log, or there is nothing to draw.
+        InvalidValueError: a key is not in the log, or there is nothing to plot.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,7 +84,8 @@ def plot_curves(log_json: str | Path, out_png: str | Path, keys: Sequence[str] |
     logged = {key for record in records for key in record}
     unknown = [key for key in keys if key not in logged]
     if unknown or not keys:
-        raise ValueError(f'{log_json} has no {", ".join(unknown) or "losses"}; it has: {", ".join(sorted(logged))}')
+        message = f'{log_json} has no {", ".join(unknown) or "losses"}; it has: {", ".join(sorted(logged))}'
+        raise InvalidValueError(message, key='keys')
 
     losses = [key for key in keys if 'loss' in key or key in ('lr', 'grad_norm', 'memory', 'time', 'data_time')]
     panels = [panel for panel in (losses, [key for key in keys if key not in losses]) if panel]

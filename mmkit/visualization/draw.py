@@ -1,16 +1,19 @@
-"""Boxes, names and masks, or the name of the whole, drawn on an image."""
+"""Predictions and ground truth drawn on an image."""
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from mmkit.structures import ClassScores, Instances
-from mmkit.visualization.palette import Colour, make_palette, text_colour
+
+Colour = tuple[int, int, int]
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+GOLDEN_RATIO = 0.618033988749895
 
 
 def draw_detections(
@@ -23,23 +26,23 @@ def draw_detections(
     font_size: float | None = None,
     mask_alpha: float = 0.5,
 ) -> np.ndarray:
-    """Draws the objects of one image, the best on top. Ground truth (no scores) is drawn whole.
+    """Draw the objects of one image, those with the highest scores on top; without scores (ground truth), all of them.
 
     Args:
-        image: (H, W, 3) uint8, BGR; it is not changed.
-        instances: boxes in pixels of this image; labels, scores and masks where there are any.
+        image: (H, W, 3) uint8, BGR; not modified.
+        instances: boxes in pixels of this image; labels, scores and masks are optional.
         classes: names of the labels; numbers are written without them.
-        score_thr: 0..1, detections below are left out.
+        score_thr: 0..1, lower detections are left out.
         palette: BGR colour of each class.
-        thickness: of lines in pixels; by default a function of the size of the image.
-        font_size: height of a capital letter in pixels; by default a function of the size of the image.
-        mask_alpha: 0..1, how much a mask covers what is under it.
+        thickness: of lines in pixels; by default it depends on the size of the image.
+        font_size: height of a capital letter in pixels; by default it depends on the size of the image.
+        mask_alpha: opacity of masks, 0..1.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ValueError: if the image is not (H, W, 3) uint8.
+        ValueError: the image is not (H, W, 3) uint8.
     """
     canvas = _canvas(image)
     shortest = min(canvas.shape[:2])
@@ -64,7 +67,7 @@ def draw_class(
     classes: Sequence[str] | None = None,
     palette: Sequence[Colour] | None = None,
 ) -> np.ndarray:
-    """Writes the best class and its score into the upper left corner; arguments as in `draw_detections`."""
+    """Write the best class and its score into the upper left corner; arguments as in `draw_detections`."""
     canvas = _canvas(image)
     (colour,) = _colours([scores.label], classes, palette)
     caption = f'{_name(scores.label, classes)} {scores.score:.2f}'
@@ -75,15 +78,16 @@ def draw_class(
 def _canvas(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f'image must be (H, W, 3) uint8, got {image.shape} {image.dtype}')
-    return np.ascontiguousarray(image).copy()
+    canvas: np.ndarray = np.ascontiguousarray(image).copy()
+    return canvas
 
 
 def _font_size(canvas: np.ndarray) -> float:
-    return max(7.0, min(canvas.shape[:2]) / 55)
+    return float(max(7.0, min(canvas.shape[:2]) / 55))
 
 
 def _chosen(instances: Instances, score_thr: float) -> Instances:
-    """Those good enough, worst first, so that the best end on top."""
+    """Objects of at least `score_thr`, lowest scores first, so that the best are drawn last."""
     if instances.scores is None:
         return instances
     order = instances.scores.argsort()
@@ -92,7 +96,8 @@ def _chosen(instances: Instances, score_thr: float) -> Instances:
 
 def _colours(labels: list[int], classes: Sequence[str] | None, palette: Sequence[Colour] | None) -> list[Colour]:
     palette = palette or make_palette(max([len(classes or ()), *(label + 1 for label in labels)], default=0))
-    return [tuple(int(c) for c in palette[label % len(palette)]) for label in labels]  # type: ignore[misc]
+    chosen = [palette[label % len(palette)] for label in labels]
+    return [(int(blue), int(green), int(red)) for blue, green, red in chosen]
 
 
 def _caption(instances: Instances, index: int, classes: Sequence[str] | None) -> str:
@@ -130,4 +135,29 @@ def _draw_label(canvas: np.ndarray, box: list[float], caption: str, colour: Colo
     top = top if top >= 0 else max(round(box[1]), 0)
     cv2.rectangle(canvas, (left, top), (left + width + 2 * pad, top + height + below + pad), colour, -1)
     origin = (left + pad, top + height + pad)
-    cv2.putText(canvas, caption, origin, FONT, scale, text_colour(colour), weight, cv2.LINE_AA)
+    cv2.putText(
+        canvas,
+        caption,
+        origin,
+        fontFace=FONT,
+        fontScale=scale,
+        color=_text_colour(colour),
+        thickness=weight,
+        lineType=cv2.LINE_AA,
+    )
+
+
+def make_palette(num_classes: int) -> list[Colour]:
+    """BGR colours of the classes; those of neighbours differ most, and the first N do not depend on the number."""
+    colours = []
+    for index in range(num_classes):
+        hue = (0.02 + index * GOLDEN_RATIO) % 1.0
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95 if index % 2 == 0 else 0.75)
+        colours.append((round(blue * 255), round(green * 255), round(red * 255)))
+    return colours
+
+
+def _text_colour(background: Sequence[int]) -> Colour:
+    """Black or white, the more readable on a BGR colour."""
+    blue, green, red = background
+    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)

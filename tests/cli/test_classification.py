@@ -88,7 +88,7 @@ def train(config, work, *flags):
         assert run_train([config, '--work-dir', str(work), '--device', 'cpu', '--seed', '0', *flags]) == 0
     finally:
         signal.signal(signal.SIGTERM, handler)
-    log = sorted(Path(work).glob('*.log.json'))[-1]
+    log = max(Path(work).glob('*.log.json'))
     return [json.loads(line) for line in log.read_text().splitlines()[1:]]
 
 

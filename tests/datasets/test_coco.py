@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_annotations_of_nothing_that_is_listed_are_counted(coco, caplog, change)
 
 def _changed(path, what, change):
     """The file with other values in the first of its entries `what`; None takes a value away."""
-    content = json.loads(open(path).read())
+    content = json.loads(Path(path).read_text())
     entry = {**content[what][0], **change}
     content[what][0] = {key: value for key, value in entry.items() if value is not None}
     with open(path, 'w') as file:
@@ -159,7 +160,7 @@ def test_ids_that_occur_twice_are_errors(coco):
 
 
 def _with_ids(path, ids):
-    content = json.loads(open(path).read())
+    content = json.loads(Path(path).read_text())
     for ann, number in zip(content['annotations'], ids):
         ann['id'] = number
     with open(path, 'w') as file:
@@ -267,7 +268,7 @@ def test_images_lie_where_the_file_says_also_absolutely(make_images, coco, test_
     sample = build_dataset(cfg, dict(test_mode=True))[0]
     assert sample.meta.img_id == 100 and sample.meta.ori_filename == '0.png'
     assert sample.meta.filename == str(folder / '0.png')
-    content = json.loads(open(path).read())
+    content = json.loads(Path(path).read_text())
     content['images'][0]['file_name'] = str(folder / '0.png')
     (folder / 'absolute.json').write_text(json.dumps(content))
     absolute = CocoDataset(str(folder / 'absolute.json'), test_pipeline, img_prefix='/nowhere', test_mode=True)

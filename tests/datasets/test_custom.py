@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_a_subclass_reads_its_own_format(tmp_path):
         CLASSES = ('a', 'b')
 
         def load_annotations(self, ann_file):
-            rows = [line.split() for line in open(ann_file)]
+            rows = [line.split() for line in Path(ann_file).read_text().splitlines()]
             return [
                 dict(filename=row[0], width=64, height=64, ann=dict(bboxes=[[0, 0, 9, 9]], labels=[1])) for row in rows
             ]

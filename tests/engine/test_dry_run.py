@@ -65,9 +65,9 @@ def test_the_innermost_part_that_has_a_config_is_named(cfg, shape, message):
 
 def test_texts_that_look_like_numbers_are_mentioned(cfg):
     cfg.neck.out_channels = '256'
-    with pytest.raises(UserError, match="model.neck.out_channels .*is the text '256': is a number meant"):
-        with model_parts_named(Net(), cfg):
-            raise TypeError('unsupported operand')
+    message = "model.neck.out_channels .*is the text '256': is a number meant"
+    with pytest.raises(UserError, match=message), model_parts_named(Net(), cfg):
+        raise TypeError('unsupported operand')
 
 
 def test_errors_without_a_place_stay_as_they_are(cfg):

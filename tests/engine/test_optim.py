@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
-from mmkit.engine.optim import build_optimizer, load_optimizer_state, step_if
+from mmkit.engine.optim import build_optimizer, init_momentum, load_optimizer_state, step_if
+from mmkit.layers.deform_conv import DeformConv2dPack
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 
 
-class DeformConvPack(nn.Module):
+class OwnDeformConv(nn.Module):
+    """Of a user, under a name of their choice."""
+
+    is_deform_conv = True
+
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
@@ -23,7 +30,7 @@ class Model(nn.Module):
         self.conv = nn.Conv2d(2, 2, 1)
         self.norm = nn.GroupNorm(1, 2)
         self.depthwise = nn.Conv2d(2, 2, 1, groups=2)
-        self.dcn = DeformConvPack()
+        self.dcn = OwnDeformConv()
         self.frozen = nn.Linear(1, 1).requires_grad_(False)
 
 
@@ -64,9 +71,12 @@ def test_biases():
 def test_norms_and_depthwise_convolutions():
     found = multipliers({'norm_decay_mult': 0, 'dwconv_decay_mult': 0.1, 'bias_decay_mult': 0.5})
     assert found == {
-        **{'norm.weight': (1, 0), 'norm.bias': (1, 0)},
-        **{'depthwise.weight': (1, 0.1), 'depthwise.bias': (1, 0.1)},
-        **{'conv.bias': (1, 0.5), 'dcn.bias': (1, 0.5)},
+        'norm.weight': (1, 0),
+        'norm.bias': (1, 0),
+        'depthwise.weight': (1, 0.1),
+        'depthwise.bias': (1, 0.1),
+        'conv.bias': (1, 0.5),
+        'dcn.bias': (1, 0.5),
     }
 
 
@@ -101,6 +111,20 @@ def test_the_rate_may_be_the_optimizers_default():
     model = nn.Linear(1, 1)
     optimizer = build_optimizer(model, {'type': 'Adam', 'paramwise_cfg': {'bias_lr_mult': 10}})
     assert [group['lr'] for group in optimizer.param_groups] == [1e-3, 1e-2]
+
+
+def test_rules_for_offsets_follow_the_class_and_not_its_name():
+    class Renamed(DeformConv2dPack):
+        """A user's variant."""
+
+    class DeformConvLookalike(nn.Sequential):
+        """Has nothing of a deformable convolution but the name."""
+
+    model = nn.ModuleDict(
+        {'own': Renamed(1, 1, 1), 'other': DeformConvLookalike(OrderedDict(conv_offset=nn.Conv2d(1, 1, 1)))}
+    )
+    found = multipliers({'dcn_offset_lr_mult': 0.1}, model)
+    assert found == {'own.conv_offset.weight': (0.1, 1), 'own.conv_offset.bias': (0.1, 1)}
 
 
 def test_shared_modules():
@@ -155,17 +179,30 @@ def test_constructors_of_users():
     assert cfg == {'type': 'SGD', 'lr': 1, 'constructor': 'Half'}
 
 
-def test_a_condition_stops_the_step():
-    for fused in (False, True):
-        model = nn.Linear(1, 1, bias=False)
-        before = model.weight.detach().clone()
-        optimizer = build_optimizer(model, {'type': 'SGD', 'lr': 1.0, 'momentum': 0.9, 'fused': fused})
-        model.weight.grad = torch.full((1, 1), float('nan'))
-        assert step_if(torch.tensor(False), optimizer) is (None if fused else False)
-        assert torch.equal(model.weight, before)
-        model.weight.grad = torch.ones(1, 1)
-        assert step_if(torch.tensor(True), optimizer) is (None if fused else True)
-        assert torch.equal(model.weight, before - 1)  # without a trace of the step that wasn't taken
+@pytest.mark.parametrize('fused', [False, True])
+@pytest.mark.parametrize(
+    'cfg', [{'type': 'SGD', 'momentum': 0.9}, {'type': 'SGD', 'momentum': 0.9, 'dampening': 0.5}, {'type': 'AdamW'}]
+)
+def test_a_condition_stops_the_step(cfg, fused):
+    def trained(conditions):
+        model = nn.Linear(2, 1)
+        nn.init.ones_(model.weight)
+        optimizer = build_optimizer(model, {**cfg, 'lr': 0.1, 'weight_decay': 0.1, 'fused': fused})
+        for number, condition in enumerate(conditions):
+            model.weight.grad = torch.full((1, 2), float(number) if condition else float('nan'))
+            init_momentum(optimizer)
+            taken = step_if(torch.tensor(condition), optimizer)
+            assert taken is (None if fused and 'dampening' not in cfg else condition)
+        return model.weight.detach()
+
+    expected = nn.Linear(2, 1)
+    nn.init.ones_(expected.weight)
+    reference = build_optimizer(expected, {**cfg, 'lr': 0.1, 'weight_decay': 0.1})
+    for number in (1, 3):
+        expected.weight.grad = torch.full((1, 2), float(number))
+        reference.step()
+    # Neither the first step nor one in the middle leaves a trace.
+    torch.testing.assert_close(trained([False, True, False, True]), expected.weight.detach())
 
 
 @pytest.mark.parametrize('kind', ['SGD', 'Adam'])

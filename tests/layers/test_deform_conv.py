@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmkit.layers import ConvModule, build_conv_layer
+from mmkit.layers import ConvModule, DeformConv, build_conv_layer
 
 
 @pytest.mark.parametrize('kind, scale', [('DCN', 1.0), ('DCNv2', 0.5)])
@@ -36,3 +36,14 @@ def test_older_checkpoints_keep_the_offsets_beside():
     assert '0.conv_offset.weight' in state
     model.load_state_dict(state)
     assert (model[0].conv.conv_offset.weight == 7).all()
+
+
+def test_a_subclass_is_a_deformable_convolution_too():
+    class Own(DeformConv):
+        maps = 2
+
+        def forward(self, x):
+            return self.convolve(x, self.conv_offset(x))
+
+    layer = Own(1, 2, 3, padding=1)
+    assert layer.is_deform_conv and layer(torch.rand(1, 1, 4, 4)).shape == (1, 2, 4, 4)

@@ -64,7 +64,7 @@ def test_collect_says_what_is_wrong(make_sample):
 
 
 def test_data_containers_are_checked_and_nothing_else():
-    assert ToDataContainer()({key: 1 for key in ('img', 'gt_bboxes', 'gt_labels')})['img'] == 1
+    assert ToDataContainer()(dict.fromkeys(('img', 'gt_bboxes', 'gt_labels'), 1))['img'] == 1
     with pytest.raises(KeyError, match='gt_labels'):
         ToDataContainer()(dict(img=1, gt_bboxes=1))
     with pytest.raises(ValueError, match='another way'):

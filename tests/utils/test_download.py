@@ -43,12 +43,14 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get('Range')
         self.server.seen.append(asked)
         if 'missing' in self.path:
-            return self.send_error(404, 'Not Found')
+            self.send_error(404, 'Not Found')
+            return
         start = int(asked[6:-1]) if asked and self.server.ranges else 0
         if self.headers.get('If-Range', self.server.etag) != self.server.etag:
             start = 0
         if start >= len(CONTENT):
-            return self.send_error(416)
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header('Content-Length', str(len(CONTENT) - start))
         self.send_header('ETag', self.server.etag)

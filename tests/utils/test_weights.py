@@ -70,7 +70,7 @@ def test_unknown_names(source, message):
 
 def test_the_lost_host(home):
     place = home / 'checkpoints' / 'detectron2' / 'resnet50_caffe.pth'
-    with pytest.raises(FileNotFoundError, match=f'server .* is gone.*put it at {place}'):
+    with pytest.raises(FileNotFoundError, match=f'server .* no longer exists.*put it at {place}'):
         weights.resolve('open-mmlab://detectron2/resnet50_caffe')
     place.parent.mkdir(parents=True)
     place.touch()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
 from mmkit.bbox.iou import build_iou_calculator
+from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
@@ -115,5 +116,5 @@ def neg_range(neg_iou_thr: float | Sequence[float], lowest: float = 0.0) -> tupl
     if not isinstance(neg_iou_thr, Sequence):
         return lowest, neg_iou_thr
     if len(neg_iou_thr) != 2:
-        raise ValueError(f'neg_iou_thr must be a number or (low, high), got {neg_iou_thr}')
+        raise InvalidValueError(f'neg_iou_thr must be a number or (low, high), got {neg_iou_thr}', key='neg_iou_thr')
     return neg_iou_thr[0], neg_iou_thr[1]

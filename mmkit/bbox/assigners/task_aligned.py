@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.iou import build_iou_calculator
+from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
@@ -40,7 +41,7 @@ class TaskAlignedAssigner(BaseAssigner):
 
     def __init__(self, topk: int, iou_calculator: Mapping[str, Any] | IoUCalculator | None = None) -> None:
         if topk < 1:
-            raise ValueError(f'topk of TaskAlignedAssigner must be at least 1, got {topk}')
+            raise InvalidValueError(f'topk of TaskAlignedAssigner must be at least 1, got {topk}', key='topk')
         self.topk = topk
         self.iou_calculator = build_iou_calculator(iou_calculator)
 

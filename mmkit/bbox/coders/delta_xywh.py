@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox.boxes import clip_bboxes
+from mmkit.errors import InvalidValueError
 from mmkit.registry import BBOX_CODERS
 
 RATIO_CLIP = 16 / 1000
@@ -138,5 +139,5 @@ def _center_size(bboxes: Tensor, pixel: float = 0.0) -> tuple[Tensor, Tensor]:
 
 def _four(values: Sequence[float], name: str) -> tuple[float, ...]:
     if len(values) != 4:
-        raise ValueError(f'{name} must have 4 values, got {values}')
+        raise InvalidValueError(f'{name} must have 4 values, got {values}', key=name)
     return tuple(values)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox.boxes import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
+from mmkit.errors import InvalidValueError
 from mmkit.registry import BBOX_CODERS
 
 
@@ -49,7 +50,7 @@ class TBLRBBoxCoder:
 
     def __init__(self, normalizer: float | Sequence[float] = 4.0, clip_border: bool = True) -> None:
         if isinstance(normalizer, Sequence) and len(normalizer) != 4:
-            raise ValueError(f'normalizer must be a number or 4 numbers, got {normalizer}')
+            raise InvalidValueError(f'normalizer must be a number or 4 numbers, got {normalizer}', key='normalizer')
         self.normalizer = normalizer
         self.clip_border = clip_border
 

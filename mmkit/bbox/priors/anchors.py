@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox.priors.grid import Device, cell_grid, check_levels, pairs_of, valid_cells
+from mmkit.errors import InvalidValueError
 from mmkit.registry import PRIOR_GENERATORS
 
 
@@ -45,11 +46,15 @@ class AnchorGenerator:
         self.strides = pairs_of(strides)
         self.base_sizes = list(base_sizes) if base_sizes is not None else [min(stride) for stride in self.strides]
         if len(self.base_sizes) != self.num_levels:
-            raise ValueError(f'{len(self.base_sizes)} base_sizes for {self.num_levels} strides')
+            raise InvalidValueError(
+                f'{len(self.base_sizes)} base_sizes for {self.num_levels} strides', key='base_sizes'
+            )
         if not 0 <= center_offset <= 1:
-            raise ValueError(f'center_offset must be within 0 .. 1, got {center_offset}')
+            raise InvalidValueError(f'center_offset must be within 0 .. 1, got {center_offset}', key='center_offset')
         if centers is not None and (center_offset != 0 or len(centers) != self.num_levels):
-            raise ValueError(f'centers must be one (x, y) for each of {self.num_levels} levels, without center_offset')
+            raise InvalidValueError(
+                f'centers must be one (x, y) for each of {self.num_levels} levels, without center_offset', key='centers'
+            )
         self.scale_major = scale_major
         self.center_offset = center_offset
         self.centers = centers
@@ -155,9 +160,10 @@ class LegacyAnchorGenerator(AnchorGenerator):
 def _scales(scales: Sequence[float] | None, octave_base_scale: float | None, scales_per_octave: int | None) -> Tensor:
     octave = octave_base_scale is not None and scales_per_octave is not None
     if (scales is not None) == octave:
-        raise ValueError(
+        raise InvalidValueError(
             'give either scales, or octave_base_scale and scales_per_octave; got '
-            f'scales={scales}, octave_base_scale={octave_base_scale}, scales_per_octave={scales_per_octave}'
+            f'scales={scales}, octave_base_scale={octave_base_scale}, scales_per_octave={scales_per_octave}',
+            key='scales',
         )
     if scales is not None:
         return torch.tensor(list(scales), dtype=torch.float32)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkit.bbox.priors.anchors import AnchorGenerator, LegacyAnchorGenerator
 from mmkit.bbox.priors.grid import Device, check_levels, pairs_of
+from mmkit.errors import InvalidValueError
 from mmkit.registry import PRIOR_GENERATORS
 
 # Sizes of the first level in percent of the input, by (input size, lower end of the ratio range): the authors' choice.
@@ -41,14 +42,15 @@ class SSDAnchorGenerator(AnchorGenerator):
         scale_major: bool = True,
     ) -> None:
         if (min_sizes is None) != (max_sizes is None):
-            raise ValueError('min_sizes and max_sizes go together: give both or none')
+            raise InvalidValueError('min_sizes and max_sizes go together: give both or none', key='min_sizes')
         self.strides = pairs_of(strides)
         if min_sizes is None or max_sizes is None:
             min_sizes, max_sizes = _ssd_sizes(basesize_ratio_range, input_size, self.num_levels)
         if not len(min_sizes) == len(max_sizes) == len(ratios) == self.num_levels:
-            raise ValueError(
+            raise InvalidValueError(
                 f'{self.num_levels} strides, but {len(ratios)} ratios, '
-                f'{len(min_sizes)} min_sizes and {len(max_sizes)} max_sizes'
+                f'{len(min_sizes)} min_sizes and {len(max_sizes)} max_sizes',
+                key='strides',
             )
         self.input_size = input_size
         self.basesize_ratio_range = tuple(basesize_ratio_range)
@@ -119,7 +121,9 @@ class YOLOAnchorGenerator(AnchorGenerator):
     def __init__(self, strides: Sequence[int | Sequence[int]], base_sizes: Sequence[Sequence[Sequence[float]]]) -> None:
         self.strides = pairs_of(strides)
         if len(base_sizes) != self.num_levels:
-            raise ValueError(f'{len(base_sizes)} lists of base_sizes for {self.num_levels} strides')
+            raise InvalidValueError(
+                f'{len(base_sizes)} lists of base_sizes for {self.num_levels} strides', key='base_sizes'
+            )
         self.level_sizes = [[tuple(size) for size in sizes] for sizes in base_sizes]
         self.base_anchors = self.gen_base_anchors()
 
@@ -156,9 +160,10 @@ def _ssd_sizes(ratio_range: Sequence[float], input_size: int, num_levels: int) -
     low, high = ratio_range
     if (input_size, low) not in _FIRST_LEVEL:
         known = ', '.join(f'input_size {size} with {start}' for size, start in _FIRST_LEVEL)
-        raise ValueError(
+        raise InvalidValueError(
             f'basesize_ratio_range starting at {low} with input_size {input_size} has no sizes for the first level '
-            f'(known: {known}); give min_sizes and max_sizes'
+            f'(known: {known}); give min_sizes and max_sizes',
+            key='basesize_ratio_range',
         )
     first, last = int(low * 100), int(high * 100)
     step = int((last - first) / (num_levels - 2))

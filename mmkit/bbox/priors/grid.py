@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
+
 Device = torch.device | str
 
 
@@ -26,7 +28,9 @@ def cell_grid(featmap_size: Sequence[int], device: Device) -> tuple[Tensor, Tens
 
 def check_levels(featmap_sizes: Sequence[Sequence[int]], num_levels: int) -> None:
     if len(featmap_sizes) != num_levels:
-        raise ValueError(f'{len(featmap_sizes)} feature maps for a prior generator with {num_levels} strides')
+        raise InvalidValueError(
+            f'{len(featmap_sizes)} feature maps for a prior generator with {num_levels} strides', key='strides'
+        )
 
 
 def valid_cells(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmkit.bbox.samplers.base import BaseSampler, SamplingContext
+from mmkit.errors import InvalidValueError
 from mmkit.registry import BBOX_SAMPLERS
 
 
@@ -32,7 +33,9 @@ class OHEMSampler(BaseSampler):
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         if loss_key != 'loss_cls':
-            raise ValueError(f"OHEMSampler ranks by loss_key='loss_cls', {loss_key!r} is not supported")
+            raise InvalidValueError(
+                f"OHEMSampler ranks by loss_key='loss_cls', {loss_key!r} is not supported", key='loss_key'
+            )
 
     def choose_pos(self, context: SamplingContext, num: int) -> Tensor:
         return _hardest(context, context.positive, num)

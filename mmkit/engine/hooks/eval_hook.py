@@ -167,7 +167,7 @@ class EvalHook(Hook):
             return run_metrics(model, self.dataloader, self.metrics)
         outputs = self.test_fn(model, self.dataloader)
         values = compute_metrics(self.metrics, outputs) if is_main() else {}
-        return broadcast_object(values)  # type: ignore[no-any-return]
+        return broadcast_object(values)
 
     def _keep_best(self, runner: Runner, values: Mapping[str, float | str]) -> None:
         key = next(iter(values)) if self.save_best == 'auto' else self.save_best

@@ -1,4 +1,4 @@
-"""Images in, feature maps out."""
+"""Backbones: from images to feature maps."""
 
 from mmkit.models.backbones.csp_darknet import CSPDarknet
 from mmkit.models.backbones.darknet import Darknet

@@ -7,36 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from typing_extensions import TypedDict, Unpack
+from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
-from mmkit.layers import InitCfg
 from mmkit.models.backbones.residual_blocks import Bottleneck, ResidualBlock
-from mmkit.models.backbones.resnet import ResNet
-from mmkit.registry import BACKBONES, Cfg
+from mmkit.models.backbones.resnet import ResidualOptions, ResNet
+from mmkit.registry import BACKBONES
 
 ARCH_KEYS = ('w0', 'wa', 'wm', 'group_w', 'depth', 'bot_mul')
-
-
-class RegNetOptions(TypedDict, total=False):
-    """Keyword arguments that RegNet has from ResNet."""
-
-    in_channels: int
-    dilations: Sequence[int]
-    out_indices: Sequence[int]
-    style: str
-    avg_down: bool
-    frozen_stages: int
-    conv_cfg: Cfg | None
-    norm_cfg: Cfg
-    norm_eval: bool
-    dcn: Cfg | None
-    stage_with_dcn: Sequence[bool]
-    plugins: Sequence[Cfg] | None
-    with_cp: bool
-    zero_init_residual: bool
-    pretrained: str | None
-    init_cfg: InitCfg
 
 
 @BACKBONES.register_module()
@@ -69,7 +47,8 @@ class RegNet(ResNet):
         base_channels: int = 32,
         strides: Sequence[int] = (2, 2, 2, 2),
         deep_stem: bool = False,
-        **options: Unpack[RegNetOptions],
+        avg_down: bool = False,
+        **options: Unpack[ResidualOptions],
     ) -> None:
         if deep_stem:
             raise InvalidValueError('RegNet has no deep stem: deep_stem must be False', key='deep_stem')
@@ -90,6 +69,7 @@ class RegNet(ResNet):
             base_channels=base_channels,
             num_stages=len(blocks),
             strides=strides,
+            avg_down=avg_down,
             **options,
         )
 

@@ -23,7 +23,7 @@ ARCH_KEYS = ('num_blocks', 'width_factor', 'group_layer_map', 'se_cfg')
 
 def _arch(blocks: Sequence[int], widths: Sequence[float], groups: int = 1, **more: Any) -> dict[str, Any]:
     """An entry of `arch_settings`; with groups, every second block from the second to the 26th has them."""
-    group_layer_map = {index: groups for index in range(2, 27, 2)} if groups > 1 else None
+    group_layer_map = dict.fromkeys(range(2, 27, 2), groups) if groups > 1 else None
     return dict(num_blocks=blocks, width_factor=widths, group_layer_map=group_layer_map, **{'se_cfg': None, **more})
 
 

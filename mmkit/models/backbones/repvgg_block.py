@@ -183,5 +183,4 @@ class RepVGGBlock(BaseModule):
             raise InvalidValueError(
                 f'RepVGG: the branches of {prefix.rstrip(".")} are not those of this model: {report}'
             )
-        for name, tensor in block.merged().state_dict(prefix=f'{prefix}branch_reparam.').items():
-            state_dict[name] = tensor
+        state_dict.update(block.merged().state_dict(prefix=f'{prefix}branch_reparam.'))

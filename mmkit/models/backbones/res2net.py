@@ -16,12 +16,12 @@ from mmkit.registry import BACKBONES
 
 
 class Bottle2neck(Bottleneck):
-    """A bottleneck with a chain of small convolutions in the middle, each for its share of the channels.
+    """A bottleneck whose 3 x 3 convolution is a chain of small ones, each for one split of the channels.
 
-    In the first block of a stage the shares are not chained, and the last one is pooled.
+    In the first block of a stage the splits are not chained, and the last one is pooled.
 
-    Args: those of ResidualBlock, where the width counts the channels of all shares, and
-        scales: number of shares.
+    Args: those of ResidualBlock, where the width counts the channels of all splits, and
+        scales: number of splits.
     """
 
     def __init__(
@@ -31,16 +31,16 @@ class Bottle2neck(Bottleneck):
         super().__init__(in_channels, stride, downsample, settings)
 
     def build_middle(self, stride: int) -> None:
-        share = self.settings.width // self.scales
-        self.convs = nn.ModuleList([self.conv3x3(share, share, stride) for _ in range(self.scales - 1)])
-        self.bns = nn.ModuleList([build_norm_layer(self.settings.norm_cfg, share)[1] for _ in range(self.scales - 1)])
+        width = self.settings.width // self.scales
+        self.convs = nn.ModuleList([self.conv3x3(width, width, stride) for _ in range(self.scales - 1)])
+        self.bns = nn.ModuleList([build_norm_layer(self.settings.norm_cfg, width)[1] for _ in range(self.scales - 1)])
         self.pool = nn.AvgPool2d(3, stride, padding=1) if self.first and stride != 1 else nn.Identity()
 
     def middle(self, x: Tensor) -> Tensor:
-        *shares, last = x.chunk(self.scales, 1)
+        *splits, last = x.chunk(self.scales, 1)
         outs: list[Tensor] = []
-        for share, conv, norm in zip(shares, self.convs, self.bns, strict=True):
-            chained = share if self.first or not outs else outs[-1] + share
+        for split, conv, norm in zip(splits, self.convs, self.bns, strict=True):
+            chained = split if self.first or not outs else outs[-1] + split
             outs.append(self.relu(norm(conv(chained.contiguous()))))
         return torch.cat([*outs, self.pool(last)], 1)
 
@@ -50,8 +50,8 @@ class Res2Net(ResNet):
     """Residual network with several scales per block (arXiv:1904.01169).
 
     Args: those of ResNet (depth 50, 101 or 152), and
-        scales: shares of the channels in a block, at least 2.
-        base_width: channels of a share in the first stage.
+        scales: splits of the channels in a block, at least 2.
+        base_width: channels of a split in the first stage.
         avg_down: must be True; projections always stride by average pooling.
     """
 

@@ -25,14 +25,10 @@ from mmkit.registry import BACKBONES, Cfg
 BN = dict(type='BN', requires_grad=True)
 
 
-class ResNetV1dOptions(TypedDict, total=False):
-    """Keyword arguments that ResNet and all its variants have."""
+class ResidualOptions(TypedDict, total=False):
+    """Keyword arguments that all residual networks have with the same defaults."""
 
     in_channels: int
-    stem_channels: int | None
-    base_channels: int
-    num_stages: int
-    strides: Sequence[int]
     dilations: Sequence[int]
     out_indices: Sequence[int]
     style: str
@@ -47,6 +43,15 @@ class ResNetV1dOptions(TypedDict, total=False):
     zero_init_residual: bool
     pretrained: str | None
     init_cfg: InitCfg
+
+
+class ResNetV1dOptions(ResidualOptions, total=False):
+    """Keyword arguments of ResNetV1d, beside `depth`."""
+
+    stem_channels: int | None
+    base_channels: int
+    num_stages: int
+    strides: Sequence[int]
 
 
 class ResNetOptions(ResNetV1dOptions, total=False):

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.settings import known_settings
 from mmkit.ops import batched_nms, check_nms
+from mmkit.registry import located
 from mmkit.structures import ImageMeta, Instances
 
 
@@ -40,20 +42,28 @@ class PostProcessing:
         if isinstance(cfg, cls):
             return cfg
         if cfg is None:
-            raise ValueError('prediction needs a test_cfg, and this head was built without one')
-        given = dict(cfg if isinstance(cfg, Mapping) else vars(cfg))
-        old = {key: given.pop(key) for key in ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels') if key in given}
-        if old:
-            warnings.warn(f'test_cfg keys {sorted(old)} are outdated: use nms and max_per_img', stacklevel=3)
-            if old.get('nms_across_levels'):
-                raise ValueError('nms_across_levels=True is not supported: NMS runs per level')
-            if 'nms_thr' in old:
-                given.setdefault('nms', dict(type='nms', iou_threshold=old['nms_thr']))
-            if 'max_num' in old:
-                given.setdefault('max_per_img', old['max_num'])
-        settings = cls(**known_settings(given, cls, 'test_cfg'))
-        check_nms(settings.nms)
+            raise InvalidValueError('prediction needs a test_cfg, and this head was built without one', key='test_cfg')
+        given = cfg if isinstance(cfg, Mapping) else vars(cfg)
+        with located(given):
+            settings = cls(**known_settings(_current_spelling(given), cls, 'test_cfg'))
+            check_nms(settings.nms)
         return settings
+
+
+def _current_spelling(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """A `test_cfg` in which keys of mmdetection before 2.7 are replaced by those of today."""
+    current = dict(cfg)
+    outdated = ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels')
+    old = {key: current.pop(key) for key in outdated if key in current}
+    if old:
+        warnings.warn(f'test_cfg keys {sorted(old)} are outdated: use nms and max_per_img', stacklevel=4)
+    if old.get('nms_across_levels'):
+        raise InvalidValueError('nms_across_levels=True is not supported: NMS runs per level', key='nms_across_levels')
+    if 'nms_thr' in old:
+        current.setdefault('nms', dict(type='nms', iou_threshold=old['nms_thr']))
+    if 'max_num' in old:
+        current.setdefault('max_per_img', old['max_num'])
+    return current
 
 
 class LevelPredictions(NamedTuple):

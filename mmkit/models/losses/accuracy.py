@@ -8,6 +8,8 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
+
 
 @overload
 def accuracy(pred: Tensor, target: Tensor, topk: int = 1, thresh: float | None = None) -> Tensor: ...
@@ -32,7 +34,7 @@ def accuracy(
     """
     topks = (topk,) if isinstance(topk, int) else tuple(topk)
     if max(topks) > pred.shape[1]:
-        raise ValueError(f'topk {max(topks)} of {pred.shape[1]} classes')
+        raise InvalidValueError(f'topk {max(topks)} of {pred.shape[1]} classes', key='topk')
     scores, labels = pred.topk(max(topks), dim=1)
     hit = labels == target[:, None]  # (N, k)
     if thresh is not None:

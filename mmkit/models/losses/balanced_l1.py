@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss
 from mmkit.registry import LOSSES
 
@@ -33,7 +34,7 @@ class BalancedL1Loss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         if beta <= 0:
-            raise ValueError(f'beta of BalancedL1Loss must be above 0, got {beta}')
+            raise InvalidValueError(f'beta of BalancedL1Loss must be above 0, got {beta}', key='beta')
         self.alpha = alpha
         self.gamma = gamma
         self.beta = beta

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss, as_class_weight, one_hot
 from mmkit.registry import LOSSES
 
@@ -44,9 +45,9 @@ class CrossEntropyLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         if use_sigmoid and use_mask:
-            raise ValueError('use_sigmoid and use_mask exclude each other')
+            raise InvalidValueError('use_sigmoid and use_mask exclude each other', key='use_mask')
         if use_mask and ignore_index is not None:
-            raise ValueError(f'ignore_index={ignore_index} is not supported with use_mask')
+            raise InvalidValueError(f'ignore_index={ignore_index} is not supported with use_mask', key='ignore_index')
         self.use_sigmoid = use_sigmoid
         self.use_mask = use_mask
         self.class_weight = class_weight
@@ -67,7 +68,9 @@ class CrossEntropyLoss(Loss):
             if weight is None:
                 raise ValueError('with use_mask the third argument is the labels (N,)')
             if reduction != 'mean' or avg_factor is not None:
-                raise ValueError(f'with use_mask the loss is the mean; got {reduction=}, {avg_factor=}')
+                raise InvalidValueError(
+                    f'with use_mask the loss is the mean; got {reduction=}, {avg_factor=}', key='reduction'
+                )
             return self.loss_weight * _mask(pred, target, weight, class_weight)
         if self.use_sigmoid:
             loss, weight, counted = self._sigmoid(pred, target, weight, class_weight)

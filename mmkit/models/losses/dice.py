@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss
 from mmkit.registry import LOSSES
 
@@ -32,7 +33,9 @@ class DiceLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         if activate and not use_sigmoid:
-            raise ValueError('DiceLoss has no activation but the sigmoid: use_sigmoid=False needs activate=False')
+            raise InvalidValueError(
+                'DiceLoss has no activation but the sigmoid: use_sigmoid=False needs activate=False', key='use_sigmoid'
+            )
         self.activate = activate
         self.naive_dice = naive_dice
         self.eps = eps

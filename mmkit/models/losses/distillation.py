@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss
 from mmkit.registry import LOSSES
 
@@ -24,7 +25,7 @@ class KnowledgeDistillationKLDivLoss(Loss):
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0, T: int = 10) -> None:
         super().__init__(reduction, loss_weight)
         if T < 1:
-            raise ValueError(f'T of KnowledgeDistillationKLDivLoss must be at least 1, got {T}')
+            raise InvalidValueError(f'T of KnowledgeDistillationKLDivLoss must be at least 1, got {T}', key='T')
         self.T = T
 
     def forward(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox import bbox_overlaps
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss, all_zero
 from mmkit.registry import LOSSES
 
@@ -69,7 +70,7 @@ class IoULoss(_OverlapLoss):
         super().__init__(eps, reduction, loss_weight)
         self.mode = 'linear' if linear else mode
         if self.mode not in ('linear', 'square', 'log'):
-            raise ValueError(f"mode of IoULoss must be 'linear', 'square' or 'log', got {mode!r}")
+            raise InvalidValueError(f"mode of IoULoss must be 'linear', 'square' or 'log', got {mode!r}", key='mode')
 
     def of_boxes(self, pred: Tensor, target: Tensor) -> Tensor:
         ious = bbox_overlaps(pred, target, is_aligned=True).clamp(min=self.eps)

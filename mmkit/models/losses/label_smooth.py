@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss, one_hot
 from mmkit.registry import LOSSES
 
@@ -41,9 +42,12 @@ class LabelSmoothLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         if not 0 <= label_smooth_val < 1:
-            raise ValueError(f'label_smooth_val of LabelSmoothLoss is from 0 to below 1, got {label_smooth_val}')
+            raise InvalidValueError(
+                f'label_smooth_val of LabelSmoothLoss is from 0 to below 1, got {label_smooth_val}',
+                key='label_smooth_val',
+            )
         if mode not in MODES:
-            raise ValueError(f'mode of LabelSmoothLoss is one of {", ".join(MODES)}, got {mode!r}')
+            raise InvalidValueError(f'mode of LabelSmoothLoss is one of {", ".join(MODES)}, got {mode!r}', key='mode')
         self.label_smooth_val = label_smooth_val
         self.num_classes = num_classes
         self.mode = mode
@@ -67,7 +71,10 @@ class LabelSmoothLoss(Loss):
     ) -> Tensor:
         num_classes = pred.shape[1]
         if self.num_classes not in (None, num_classes):
-            raise ValueError(f'LabelSmoothLoss has num_classes={self.num_classes}, the predictions have {num_classes}')
+            raise InvalidValueError(
+                f'LabelSmoothLoss has num_classes={self.num_classes}, the predictions have {num_classes}',
+                key='num_classes',
+            )
         soft = self.soften(target, num_classes)  # (N, C)
         if self.mode == 'multi_label':
             loss = F.binary_cross_entropy_with_logits(pred, soft, reduction='none')  # (N, C)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss, one_hot, require_sigmoid
 from mmkit.registry import LOSSES
 
@@ -111,7 +112,7 @@ class VarifocalLoss(Loss):
         require_sigmoid(use_sigmoid, 'VarifocalLoss')
         self.use_sigmoid = use_sigmoid
         if alpha < 0:
-            raise ValueError(f'alpha of VarifocalLoss must not be negative, got {alpha}')
+            raise InvalidValueError(f'alpha of VarifocalLoss must not be negative, got {alpha}', key='alpha')
         self.alpha = alpha
         self.gamma = gamma
         self.iou_weighted = iou_weighted

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidValueError
+
 REDUCTIONS = ('none', 'mean', 'sum')
 _EPS = torch.finfo(torch.float32).eps
 
@@ -44,7 +46,7 @@ def weight_reduce_loss(
 
 def check_reduction(reduction: str) -> None:
     if reduction not in REDUCTIONS:
-        raise ValueError(f'reduction must be one of {", ".join(REDUCTIONS)}, got {reduction!r}')
+        raise InvalidValueError(f'reduction must be one of {", ".join(REDUCTIONS)}, got {reduction!r}', key='reduction')
 
 
 class Loss(nn.Module):
@@ -144,7 +146,7 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
 
 def require_sigmoid(use_sigmoid: bool, name: str) -> None:
     if not use_sigmoid:
-        raise ValueError(f'{name} is defined on sigmoids: use_sigmoid=False is not supported')
+        raise InvalidValueError(f'{name} is defined on sigmoids: use_sigmoid=False is not supported', key='use_sigmoid')
 
 
 def as_class_weight(values: Sequence[float] | Tensor | None, like: Tensor) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.reduction import Loss
 from mmkit.registry import LOSSES
 
@@ -44,7 +45,7 @@ class SmoothL1Loss(Loss):
     def __init__(self, beta: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction, loss_weight)
         if beta <= 0:
-            raise ValueError(f'beta of SmoothL1Loss must be above 0, got {beta}')
+            raise InvalidValueError(f'beta of SmoothL1Loss must be above 0, got {beta}', key='beta')
         self.beta = beta
 
     def forward(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.models.losses.accuracy import accuracy
 from mmkit.models.losses.reduction import Loss, one_hot
 from mmkit.registry import LOSSES
@@ -44,7 +45,9 @@ class SeesawLoss(Loss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         if use_sigmoid:
-            raise ValueError('SeesawLoss is defined on softmax: use_sigmoid=True is not supported')
+            raise InvalidValueError(
+                'SeesawLoss is defined on softmax: use_sigmoid=True is not supported', key='use_sigmoid'
+            )
         self.use_sigmoid = False
         self.p = p
         self.q = q
@@ -115,4 +118,6 @@ class SeesawLoss(Loss):
 
     def _check(self, num_classes: int) -> None:
         if num_classes != self.num_classes:
-            raise ValueError(f'num_classes of SeesawLoss is {self.num_classes}, but the head has {num_classes}')
+            raise InvalidValueError(
+                f'num_classes of SeesawLoss is {self.num_classes}, but the head has {num_classes}', key='num_classes'
+            )

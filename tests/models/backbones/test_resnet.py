@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmkit.models.backbones import ResNet, ResNetV1d, ResNeXt
+from mmkit.models.backbones import Res2Net, ResNet, ResNetV1d, ResNeXt
+from mmkit.registry import BACKBONES
 
 X = torch.rand(1, 3, 32, 32)
 
@@ -150,3 +151,21 @@ def test_resnext_groups_the_middle():
     assert [model.get_submodule(f'layer{i}.0.conv2').groups for i in (1, 4)] == [32, 32]
     assert [model.get_submodule(f'layer{i}.0.conv2').out_channels for i in (1, 4)] == [128, 1024]
     assert ResNeXt(50, base_channels=8).layer1[0].conv2.groups == 1
+
+
+@pytest.mark.parametrize('model', [ResNet(18), ResNet(50), ResNetV1d(50), Res2Net(50)], ids=lambda model: model.depth)
+def test_optional_parts_are_none_and_never_absent(model):
+    """Tools that trace a module look at all its attributes."""
+    block = model.layer1[0]
+    for module in (model, block):
+        assert all(hasattr(module, name) for name in dir(type(module)))
+    assert (block.norm3 is None) == (model.depth == 18) and (block.norm2 is None) == isinstance(model, Res2Net)
+    assert (model.norm1 is None) == model.deep_stem
+
+
+def test_variants_know_the_arguments_that_they_pass_on():
+    assert BACKBONES.build(dict(type='ResNeXt', depth=50, base_channels=8, frozen_stages=1)).frozen_stages == 1
+    with pytest.raises(TypeError, match="ResNeXt has no argument 'frozen_stage'; the nearest is 'frozen_stages'"):
+        BACKBONES.build(dict(type='ResNeXt', depth=50, frozen_stage=1))
+    with pytest.raises(TypeError, match="ResNetV1d has no argument 'deep_stem'"):
+        BACKBONES.build(dict(type='ResNetV1d', depth=50, deep_stem=False))

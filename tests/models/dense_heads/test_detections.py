@@ -31,7 +31,7 @@ def test_post_processing_understands_older_spellings():
 def test_post_processing_names_what_it_cannot_use():
     with pytest.warns(UserWarning, match='score_treshold'):
         PostProcessing.from_cfg(dict(score_treshold=0.1))
-    with pytest.warns(UserWarning), pytest.raises(ValueError, match='nms_across_levels'):
+    with pytest.warns(UserWarning, match='nms_across_levels'), pytest.raises(ValueError, match='nms_across_levels'):
         PostProcessing.from_cfg(dict(nms_across_levels=True))
     with pytest.raises(ValueError, match='test_cfg'):
         PostProcessing.from_cfg(None)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.bbox.samplers import PseudoSampler
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead, OutsT
@@ -21,7 +22,7 @@ from mmkit.models.dense_heads.training_settings import build_assigner, build_sam
 from mmkit.models.losses import is_dense, loss_by_level, uses_sigmoid
 from mmkit.models.settings import known_settings
 from mmkit.protocols import Assigner, BoxCoder, BoxSampler, PriorGenerator
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg, located
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -144,15 +145,17 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         self._init_layers()
 
     def _read_train_cfg(self, cfg: Mapping[str, Any]) -> AnchorTraining:
-        settings, head = known_settings(cfg, self.training_settings, 'train_cfg'), type(self).__name__
-        if not self.takes_sampler:
-            refuse_sampler(settings.pop('sampler', None), head)
-        settings['assigner'] = build_assigner(settings['assigner'], head, known=['num_level_bboxes'])
-        settings['sampler'] = build_sampler(settings.get('sampler'), head)
+        head = type(self).__name__
+        with located(cfg):
+            settings = known_settings(cfg, self.training_settings, 'train_cfg')
+            if not self.takes_sampler:
+                refuse_sampler(settings.pop('sampler', None), head)
+            settings['assigner'] = build_assigner(settings['assigner'], head, known=['num_level_bboxes'])
+            settings['sampler'] = build_sampler(settings.get('sampler'), head)
         if is_dense(self.loss_cls) and not settings['sampler'].takes_all:
             loss = type(self.loss_cls).__name__
             warnings.warn(f'{head}: {loss} sees all priors, the sampler in train_cfg has no effect', stacklevel=3)
-            settings['sampler'] = build_sampler(None, head)
+            settings['sampler'] = PseudoSampler()
         return self.training_settings(**settings)
 
     @abstractmethod
@@ -194,7 +197,9 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
     ) -> None:
         """Write the targets of image `index` of the batch."""
         if self.train_cfg is None:
-            raise ValueError(f'training needs a train_cfg, and this {type(self).__name__} was built without one')
+            raise InvalidValueError(
+                f'training needs a train_cfg, and this {type(self).__name__} was built without one', key='train_cfg'
+            )
         settings = self.train_cfg
         valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
         inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmkit.bbox import bbox2distance
+from mmkit.errors import InvalidValueError
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
@@ -77,7 +78,10 @@ class ATSSHead(BaseAnchorHead[ATSSOuts]):
         self.norm_cfg = norm_cfg
         super().__init__(num_classes, in_channels, **(self.defaults | kwargs))
         if not self.reg_decoded_bbox:
-            raise ValueError('ATSSHead: reg_decoded_bbox=False is not supported, centerness follows from boxes')
+            raise InvalidValueError(
+                'ATSSHead: reg_decoded_bbox=False is not supported, centerness follows from boxes',
+                key='reg_decoded_bbox',
+            )
         self.loss_centerness: nn.Module = build_from_cfg(loss_centerness, LOSSES)
 
     def _init_layers(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmkit.bbox import bbox_overlaps
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
@@ -96,18 +97,26 @@ class GFLHead(BaseAnchorHead[GFLOuts]):
         self.reg_max = reg_max
         super().__init__(num_classes, in_channels, **(self.defaults | kwargs))
         if not self.reg_decoded_bbox:
-            raise ValueError('GFLHead: reg_decoded_bbox=False is not supported, the box loss compares boxes')
+            raise InvalidValueError(
+                'GFLHead: reg_decoded_bbox=False is not supported, the box loss compares boxes', key='reg_decoded_bbox'
+            )
         if not isinstance(self.loss_cls, QualityFocalLoss):
             kind = type(self.loss_cls).__name__
-            raise TypeError(f'GFLHead: loss_cls is a QualityFocalLoss, whose targets are qualities, got {kind}')
+            raise InvalidTypeError(
+                f'GFLHead: loss_cls is a QualityFocalLoss, whose targets are qualities, got {kind}', key='loss_cls'
+            )
         self.loss_dfl: nn.Module = build_from_cfg(loss_dfl, LOSSES)
         self.integral = Integral(reg_max)
 
     def _init_layers(self) -> None:
         if self.num_base_priors != 1:
-            raise ValueError(f'GFLHead: one anchor a cell, but anchor_generator makes {self.num_base_priors}')
+            raise InvalidValueError(
+                f'GFLHead: one anchor a cell, but anchor_generator makes {self.num_base_priors}', key='anchor_generator'
+            )
         if any(width != height for width, height in self.prior_generator.strides):
-            raise ValueError(f'GFLHead: strides must be square, got {self.prior_generator.strides}')
+            raise InvalidValueError(
+                f'GFLHead: strides must be square, got {self.prior_generator.strides}', key='anchor_generator'
+            )
 
         def tower() -> nn.ModuleList:
             return conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
@@ -38,7 +39,7 @@ class RetinaSepBNHead(AnchorHead):
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         if kwargs.setdefault('init_cfg', None) is not None:
-            raise ValueError(f'RetinaSepBNHead: init_cfg must be None, got {kwargs["init_cfg"]}')
+            raise InvalidValueError(f'RetinaSepBNHead: init_cfg must be None, got {kwargs["init_cfg"]}', key='init_cfg')
         self.num_ins = num_ins
         self.stacked_convs = stacked_convs
         self.conv_cfg = conv_cfg

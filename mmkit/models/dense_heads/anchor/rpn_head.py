@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
 from mmkit.models.dense_heads.detections import PostProcessing
@@ -37,7 +38,9 @@ class RPNHead(AnchorHead):
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         if num_classes != 1:
-            raise ValueError(f'RPNHead tells object from background: num_classes must be 1, got {num_classes}')
+            raise InvalidValueError(
+                f'RPNHead tells object from background: num_classes must be 1, got {num_classes}', key='num_classes'
+            )
         self.num_convs = num_convs
         super().__init__(num_classes, in_channels, **kwargs)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts, AnchorTraining, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
@@ -101,8 +102,9 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
     def _init_layers(self) -> None:
         num_priors = self.prior_generator.num_base_priors
         if len(self.in_channels) != len(num_priors):
-            raise ValueError(
-                f'SSDHead: in_channels has {len(self.in_channels)} levels, anchor_generator has {len(num_priors)}'
+            raise InvalidValueError(
+                f'SSDHead: in_channels has {len(self.in_channels)} levels, anchor_generator has {len(num_priors)}',
+                key='in_channels',
             )
         levels = list(zip(self.in_channels, num_priors))
         self.cls_convs = nn.ModuleList(self._branch(a, n * self.cls_out_channels) for a, n in levels)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmkit.bbox.coders import YOLOBBoxCoder
 from mmkit.bbox.priors import YOLOAnchorGenerator
 from mmkit.bbox.samplers import PseudoSampler
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
@@ -20,7 +21,7 @@ from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
 from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler
 from mmkit.models.settings import known_settings
 from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg, located
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -44,9 +45,10 @@ class YOLOTraining:
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> YOLOTraining:
-        settings = known_settings(cfg, cls, 'train_cfg')
-        assigner = build_assigner(settings['assigner'], head, known=['responsible'])
-        return cls(assigner, build_sampler(settings.get('sampler'), head))
+        with located(cfg):
+            settings = known_settings(cfg, cls, 'train_cfg')
+            assigner = build_assigner(settings['assigner'], head, known=['responsible'])
+            return cls(assigner, build_sampler(settings.get('sampler'), head))
 
 
 @HEADS.register_module()
@@ -100,9 +102,10 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if not len(in_channels) == len(out_channels) == len(featmap_strides):
-            raise ValueError(
+            raise InvalidValueError(
                 f'YOLOV3Head: {len(in_channels)} in_channels, {len(out_channels)} out_channels '
-                f'and {len(featmap_strides)} featmap_strides'
+                f'and {len(featmap_strides)} featmap_strides',
+                key='featmap_strides',
             )
         self.num_classes = num_classes
         self.featmap_strides = list(featmap_strides)
@@ -110,10 +113,13 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         coder: object = build_from_cfg(bbox_coder, BBOX_CODERS)
         generator: object = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
         if not isinstance(coder, YOLOBBoxCoder):
-            raise TypeError(f'YOLOV3Head: bbox_coder must be a YOLOBBoxCoder, got {type(coder).__name__}')
+            raise InvalidTypeError(
+                f'YOLOV3Head: bbox_coder must be a YOLOBBoxCoder, got {type(coder).__name__}', key='bbox_coder'
+            )
         if not isinstance(generator, YOLOAnchorGenerator):
-            raise TypeError(
-                f'YOLOV3Head: anchor_generator must be a YOLOAnchorGenerator, got {type(generator).__name__}'
+            raise InvalidTypeError(
+                f'YOLOV3Head: anchor_generator must be a YOLOAnchorGenerator, got {type(generator).__name__}',
+                key='anchor_generator',
             )
         self.bbox_coder, self.prior_generator = coder, generator
         self.num_base_priors = generator.num_base_priors[0]
@@ -183,7 +189,9 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
     ) -> tuple[Tensor, Tensor]:
         """Targets (N, 5 + C) of the anchors of one image, and (N,) 1 for those without an object, else 0."""
         if self.train_cfg is None:
-            raise ValueError('training needs a train_cfg, and this YOLOV3Head was built without one')
+            raise InvalidValueError(
+                'training needs a train_cfg, and this YOLOV3Head was built without one', key='train_cfg'
+            )
         responsible = torch.cat(self.prior_generator.responsible_flags(sizes, gts.bboxes, anchors.device))
         assignment = self.train_cfg.assigner.assign(anchors, gts, info=PriorInfo(responsible=responsible))
         samples = self.train_cfg.sampler.sample(assignment, anchors, gts)

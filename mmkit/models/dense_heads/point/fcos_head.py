@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmkit.bbox import bbox2distance
 from mmkit.bbox.priors import MlvlPointGenerator
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, Scale
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
@@ -93,7 +94,9 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if len(regress_ranges) != len(strides):
-            raise ValueError(f'FCOSHead: {len(regress_ranges)} regress_ranges for {len(strides)} strides')
+            raise InvalidValueError(
+                f'FCOSHead: {len(regress_ranges)} regress_ranges for {len(strides)} strides', key='regress_ranges'
+            )
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.feat_channels = feat_channels

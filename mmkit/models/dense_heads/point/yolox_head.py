@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from mmkit.bbox import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.bbox.priors import MlvlPointGenerator
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, bias_init_with_prob
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, finish_predictions
@@ -182,7 +183,9 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
     def targets(self, priors: Tensor, bboxes: Tensor, probs: Tensor, gts: Instances) -> YOLOXTargets:
         """Targets of one image from its predicted boxes (N, 4) and probabilities (N, C)."""
         if self.train_cfg is None:
-            raise ValueError('training needs a train_cfg, and this YOLOXHead was built without one')
+            raise InvalidValueError(
+                'training needs a train_cfg, and this YOLOXHead was built without one', key='train_cfg'
+            )
         center_priors = torch.cat([priors[:, :2] + priors[:, 2:] * 0.5, priors[:, 2:]], dim=1)
         assignment = self.train_cfg.assigner.assign(bboxes, gts, info=PriorInfo(scores=probs, points=center_priors))
         positive = assignment.gt_inds >= 0

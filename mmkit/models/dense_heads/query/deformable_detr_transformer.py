@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, MultiScaleDeformableAttention, Sampling, xavier_init
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
@@ -174,7 +175,10 @@ class DeformableDetrTransformer(BaseModule):
             refine: each decoder layer refines the boxes of the one before.
         """
         if len(feats) != len(self.level_embeds):
-            raise ValueError(f'num_feature_levels is {len(self.level_embeds)}, the neck gives {len(feats)} levels')
+            raise InvalidValueError(
+                f'num_feature_levels is {len(self.level_embeds)}, the neck gives {len(feats)} levels',
+                key='num_feature_levels',
+            )
         shapes = [(feat.shape[-2], feat.shape[-1]) for feat in feats]
         tokens = torch.cat([feat.flatten(2) for feat in feats], dim=2).permute(2, 0, 1)  # (S, B, C)
         embeds = [p.flatten(2) + e[:, None] for p, e in zip(pos_embeds, self.level_embeds)]

@@ -42,9 +42,10 @@ class DetrTransformerDecoderLayer(BaseTransformerLayer):
             batch_first=batch_first,
         )
         if sorted(self.operation_order) != ['cross_attn', 'ffn', 'norm', 'norm', 'norm', 'self_attn']:
-            raise ValueError(
+            raise InvalidValueError(
                 f'operation_order of a decoder layer holds self_attn, cross_attn, ffn and three norm, '
-                f'got {self.operation_order}'
+                f'got {self.operation_order}',
+                key='operation_order',
             )
 
 

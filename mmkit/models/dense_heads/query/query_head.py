@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
@@ -19,7 +20,7 @@ from mmkit.models.dense_heads.training_settings import build_assigner, refuse_sa
 from mmkit.models.losses import uses_sigmoid
 from mmkit.models.settings import known_settings, warn_unknown_settings
 from mmkit.protocols import Matcher
-from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
+from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg, located
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
@@ -69,11 +70,15 @@ class QueryTraining:
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> QueryTraining:
-        settings = known_settings(cfg, cls, 'train_cfg')
-        refuse_sampler(settings.get('sampler'), head)
-        assigner = build_assigner(settings['assigner'], head, known=['cls_scores', 'img_shape'])
-        if not isinstance(assigner, Matcher):
-            raise TypeError(f'{head} needs a HungarianAssigner, {type(assigner).__name__} does not pair one to one')
+        with located(cfg):
+            settings = known_settings(cfg, cls, 'train_cfg')
+            refuse_sampler(settings.get('sampler'), head)
+            assigner = build_assigner(settings['assigner'], head, known=['cls_scores', 'img_shape'])
+            if not isinstance(assigner, Matcher):
+                raise InvalidTypeError(
+                    f'{head} needs a HungarianAssigner, {type(assigner).__name__} does not pair one to one',
+                    key='assigner',
+                )
         return cls(assigner)
 
 
@@ -121,7 +126,10 @@ def build_encoding(cfg: Mapping[str, Any], embed_dims: int) -> nn.Module:
     if isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding)):
         width = encoding.num_feats
         if width * 2 != embed_dims:
-            raise ValueError(f'positional_encoding.num_feats must be half of the embed_dims {embed_dims}, got {width}')
+            raise InvalidValueError(
+                f'positional_encoding.num_feats must be half of the embed_dims {embed_dims}, got {width}',
+                key='positional_encoding',
+            )
     return encoding
 
 
@@ -225,7 +233,9 @@ class QueryHead(BaseModule, Generic[OutsT]):
     ) -> QueryTargets:
         """Targets of logits (L, B, Q, C) and boxes (L, B, Q, 4), matched once for all images and layers."""
         if self.train_cfg is None:
-            raise ValueError(f'training needs a train_cfg, and this {type(self).__name__} was built without one')
+            raise InvalidValueError(
+                f'training needs a train_cfg, and this {type(self).__name__} was built without one', key='train_cfg'
+            )
         matched = self.train_cfg.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
         positive = matched >= 0  # (L, B, Q)
         counts = [len(each) for each in gts]

@@ -83,7 +83,7 @@ class BBoxHead(BaseModule):
                 'num_cls_convs and num_reg_convs must be 0 after shared linear layers (num_shared_fcs)',
                 key='num_shared_fcs',
             )
-        if (num_cls_convs or num_cls_fcs) and not with_cls or (num_reg_convs or num_reg_fcs) and not with_reg:
+        if ((num_cls_convs or num_cls_fcs) and not with_cls) or ((num_reg_convs or num_reg_fcs) and not with_reg):
             raise InvalidValueError('layers of a branch that with_cls or with_reg switches off')
         self.num_classes = num_classes
         self.reg_class_agnostic = reg_class_agnostic
