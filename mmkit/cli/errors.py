@@ -12,7 +12,7 @@ from mmkit.utils.logging import log_traceback
 
 @contextmanager
 def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Leave with status 2 and one line on stderr after a mistake that the user can mend; other errors go on.
+    """Leave with status 2 and one line on stderr after a mistake that the user can mend; other errors are raised again.
 
     The traceback of both is in the log file, if there is one.
     """

@@ -134,9 +134,9 @@ class TrainingRecipe:
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
         loggers, hooks: in the order of the config.
-        load_from: weights to begin with.
-        resume_from: checkpoint of a training to go on with.
-        auto_resume: go on with the newest intact checkpoint in the work directory, if there is one.
+        load_from: weights to start from.
+        resume_from: checkpoint of the training to resume.
+        auto_resume: resume from the newest intact checkpoint in the work directory, if there is one.
         find_unused_parameters, broadcast_buffers: of `DistributedDataParallel`.
     """
 
