@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show-score-thr', type=float, default=0.3, metavar='SCORE', help='lowest score that is drawn (0.3)'
     )
-    parser.add_argument('--work-dir', metavar='DIR', help='folder for the log and the metrics')
+    parser.add_argument('--work-dir', metavar='DIR', help='for the log and the metrics')
     add_config_options(parser)
     add_key_values(parser, '--eval-options', "arguments of the dataset's evaluate")
     add_key_values(
