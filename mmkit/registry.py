@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         MatchCost,
         Metric,
         PriorGenerator,
+        ProposalHead,
         RoIExtractor,
         RoIHead,
         SemanticHead,
@@ -317,6 +318,7 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+RPN_HEADS: Registry[ProposalHead[Any]] = Registry('region proposal head', HEADS, verbs=('loss', 'predict'))
 ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
 BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))

@@ -17,6 +17,7 @@ from mmkit.datasets import CocoDataset, CustomDataset, SeededDataset, build_metr
 from mmkit.dialects import Recipe
 from mmkit.engine.assemble import build_eval_dataset, build_loader, require_model, set_classes
 from mmkit.engine.checkpoint import load_with_report
+from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.predict import Visit, check_masks, collect_figures
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
         log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
     for message in recipe.unread:
         get_logger().warning(message)
+    recipe = normalize_on_device(recipe)
     dataset = build_eval_dataset(recipe.test, recipe.source('test'))
     _check_use(args, dataset)
     metrics = build_metrics(dataset, **_evaluation(args, recipe)) if args.eval else []
@@ -126,6 +128,10 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
 
 
 def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
+    """Gives each prediction to the metrics, and draws it."""
+    for metric in metrics:
+        metric.reset()
+
     def visit(meta: ImageMeta, prediction: Prediction) -> None:
         for metric in metrics:
             metric.process([meta], [prediction])

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import as_dataset
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Transform
-from mmkit.registry import DATASETS, PIPELINES
+from mmkit.registry import DATASETS, TRANSFORMS
 from mmkit.transforms.compose import Compose
+
+Choose = Callable[[SeededDataset, np.random.Generator], Any]
+
+
+@runtime_checkable
+class MixTransform(Protocol):
+    """A transform that needs more than one image: it names the others, and finds their samples in `mix_results`."""
+
+    get_indexes: Callable[..., Any]
+
+    def __call__(self, sample: dict[str, Any]) -> Any: ...
 
 
 @DATASETS.register_module()
@@ -29,41 +42,47 @@ class MultiImageMixDataset(SeededDataset):
         pipeline: transforms, configs or callables.
         dynamic_scale: None; mmdetection took this argument away, too: the model resizes its batches.
         skip_type_keys: `type` of transforms to leave out, see `update_skip_type_keys`.
-        max_refetch: how often to try until the transforms give something.
+        max_refetch: attempts until the transforms give a sample.
 
     Raises:
-        ValueError: if `dynamic_scale` is given, or a name of `skip_type_keys` is that of no transform.
+        InvalidValueError: if `dynamic_scale` is given, or a name of `skip_type_keys` is that of no transform.
     """
 
     def __init__(
         self,
         dataset: Mapping[str, Any] | SeededDataset,
         pipeline: Sequence[Mapping[str, Any] | Transform],
-        dynamic_scale: Any = None,
+        dynamic_scale: object = None,
         skip_type_keys: Sequence[str] | None = None,
         max_refetch: int = 15,
     ) -> None:
         super().__init__()
         if dynamic_scale is not None:
-            raise ValueError(f'dynamic_scale={dynamic_scale} is not supported: let the model resize its batches')
+            raise InvalidValueError(
+                f'dynamic_scale={dynamic_scale} is not supported: let the model resize its batches', key='dynamic_scale'
+            )
         self.dataset = as_dataset(dataset)
         self.CLASSES = self.dataset.CLASSES
         self.flag = self.dataset.flag
         self.max_refetch = max_refetch
         self.transforms = Compose(pipeline).transforms
         self.names = [str(step['type']) if isinstance(step, Mapping) else type(step).__name__ for step in pipeline]
+        self._choosers = [_chooser(step) if isinstance(step, MixTransform) else None for step in self.transforms]
         # shared memory, so that a change reaches workers that are already running
-        self._skipped = torch.zeros(len(self.names), dtype=torch.bool).share_memory_()
+        self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
+        self._skipped.share_memory_()
         self.update_skip_type_keys(skip_type_keys or ())
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
         """From the next epoch on leave out the transforms of these types, and only them.
 
-        Transforms that there are, but not in this pipeline, may be among them.
+        Known types that this pipeline doesn't have may be among them.
         """
-        unknown = {name for name in skip_type_keys if name not in self.names and name not in PIPELINES}
+        unknown = {name for name in skip_type_keys if name not in self.names and name not in TRANSFORMS}
         if unknown:
-            raise ValueError(f'skip_type_keys has {sorted(unknown)}, the pipeline is {self.names}')
+            raise InvalidValueError(
+                f'skip_type_keys has {sorted(unknown)}, the pipeline is {self.names}', key='skip_type_keys'
+            )
         for number, name in enumerate(self.names):
             self._skipped[number] = name in skip_type_keys
 
@@ -74,22 +93,26 @@ class MultiImageMixDataset(SeededDataset):
         return self.dataset.get_cat_ids(index)
 
     def get(self, index: int, rng: np.random.Generator) -> Any:
-        sample = self.dataset.get(index, rng)
-        for transform, skipped in zip(self.transforms, self._skipped.tolist()):
+        sample: Any = self.dataset.get(index, rng)
+        for transform, choose, skipped in zip(self.transforms, self._choosers, self._skipped.tolist()):
             if not skipped:
-                sample = self._apply(transform, sample, rng)
+                sample = self._apply(transform, choose, sample, rng)
         return sample
 
-    def _apply(self, transform: Transform, sample: dict[str, Any], rng: np.random.Generator) -> Any:
+    def _apply(
+        self, transform: Transform, choose: Choose | None, sample: dict[str, Any], rng: np.random.Generator
+    ) -> Any:
         for _ in range(self.max_refetch):
             attempt = copy.deepcopy(sample, {id(rng): rng})  # the generator goes on, it is not copied
-            if hasattr(transform, 'get_indexes'):
+            if choose is not None:
                 if not isinstance(attempt, dict):
-                    raise TypeError(
+                    raise InvalidTypeError(
                         f'{type(transform).__name__} mixes the dicts of a pipeline, got a {type(attempt).__name__}: '
                         'DefaultFormatBundle and Collect belong behind it, not into the pipeline of the dataset inside'
                     )
-                attempt['mix_results'] = self._others(transform, rng)
+                chosen = choose(self.dataset, rng)
+                indices = chosen if isinstance(chosen, Sequence) else [chosen]
+                attempt['mix_results'] = [self.dataset.get(int(index), rng) for index in indices]
             changed = transform(attempt)
             if changed is not None:
                 if isinstance(changed, dict):
@@ -97,8 +120,13 @@ class MultiImageMixDataset(SeededDataset):
                 return changed
         raise RuntimeError(f'{type(transform).__name__} gave None {self.max_refetch} times in a row')
 
-    def _others(self, transform: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
-        wants_rng = len(inspect.signature(transform.get_indexes).parameters) > 1
-        chosen = transform.get_indexes(self.dataset, rng) if wants_rng else transform.get_indexes(self.dataset)
-        indices = chosen if isinstance(chosen, Sequence) else [chosen]
-        return [self.dataset.get(int(index), rng) for index in indices]
+
+def _chooser(transform: MixTransform) -> Choose:
+    """`get_indexes` of a transform. Those written for mmdetection take the dataset alone, and draw from np.random."""
+    if len(inspect.signature(transform.get_indexes).parameters) > 1:
+        return transform.get_indexes
+    return functools.partial(_without_rng, transform.get_indexes)  # can be sent to a worker, a lambda cannot
+
+
+def _without_rng(get_indexes: Callable[..., Any], dataset: SeededDataset, rng: np.random.Generator) -> Any:
+    return get_indexes(dataset)

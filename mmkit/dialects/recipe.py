@@ -205,6 +205,7 @@ class Recipe:
         training: None if the config says nothing about one, or it was not asked for.
         evaluation: None if the config has none.
         environment: processes, random numbers, places of files.
+        device_normalize: let the model normalise images where its pipelines would do the same.
         name: of the config file, without its folder; '' if it comes from no file.
         text: the config as Python source, for logs and checkpoints; '' without a training.
         unread: messages about keys of the config that nothing reads.
@@ -218,6 +219,7 @@ class Recipe:
     training: TrainingRecipe | None = None
     evaluation: EvaluationRecipe | None = None
     environment: Environment = Environment()
+    device_normalize: bool = True
     name: str = ''
     text: str = ''
     unread: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ KNOWN_KEYS = frozenset(
     checkpoint_config log_config evaluation custom_hooks custom_imports workflow fp16 auto_scale_lr load_from
     resume_from auto_resume dist_params find_unused_parameters broadcast_buffers seed deterministic gpu_ids
     work_dir log_level cudnn_benchmark opencv_num_threads mp_start_method device
+    device_normalize
     """.split()
 )
 # Building blocks by custom.
@@ -101,6 +102,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         training=_training(cfg, train, val) if training and cfg.get('optimizer') is not None else None,
         evaluation=_evaluation(cfg),
         environment=_environment(cfg),
+        device_normalize=bool(cfg.get('device_normalize', True)),
         name=Path(cfg.filename).name if isinstance(cfg, Config) and cfg.filename else '',
         text=text,
         unread=tuple(describe_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS, DATA_KEYS)),

@@ -29,6 +29,7 @@ from mmkit.dialects.recipe import (
     TrainingRecipe,
 )
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
+from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
 from mmkit.engine.hooks.checks import NumClassCheckHook, check_num_classes
 from mmkit.engine.hooks.eval_hook import EvalHook
@@ -81,6 +82,9 @@ def assemble(
     set_up_process(recipe.environment)
     seed = init_seed(recipe.environment.seed)
     device = _device(recipe.environment.device, distributed)
+    if datasets is None and model is None:  # what a caller has built stays as it is
+        recipe = normalize_on_device(recipe)
+        training = require_training(recipe)
     if datasets is None:
         datasets = [build_phase_dataset(recipe, phase) for phase in training.workflow]
     if len(datasets) != len(training.workflow):

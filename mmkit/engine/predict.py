@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -150,18 +150,25 @@ def _predict_all(
 
 @torch.no_grad()
 def predict_views(model: nn.Module, views: Views) -> list[Prediction]:
-    """Predictions for the images of one batch, or of several views of the same images; on the CPU."""
-    detector: Any = unwrap(model)
-    device = next(detector.parameters()).device
+    """Predictions for the images of one batch, or of several views of the same images; on the CPU.
+
+    Args:
+        model: in evaluation mode.
+
+    Raises:
+        InvalidValueError: if there are several views and the detector has no NMS to merge them.
+    """
+    model = unwrap(model)
+    device = next(model.parameters()).device
     if isinstance(views, Batch):
-        return [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(views.to(device)))]
+        return [prediction.to('cpu') for prediction in model(views.to(device))]
     if len(views) == 1:
         return predict_views(model, views[0])
     per_view: list[list[Prediction]] = []
     for view in views:
-        predictions = [prediction.to('cpu') for prediction in detector.predict(detector.preprocess(view.to(device)))]
+        predictions = [prediction.to('cpu') for prediction in model(view.to(device))]
         per_view.append([flip_back(each, meta) for each, meta in zip(predictions, view.metas, strict=True)])
-    return [_merged(detector, predictions) for predictions in zip(*per_view, strict=True)]
+    return [_merged(model, predictions) for predictions in zip(*per_view, strict=True)]
 
 
 @contextmanager
@@ -175,57 +182,37 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-@dataclass
-class Merging:
-    """Arguments of the NMS that makes one list of the detections in several views.
-
-    Attributes:
-        nms: arguments of `batched_nms`.
-        max_num: detections kept per image; negative: all.
-    """
-
-    nms: Mapping[str, Any]
-    max_num: int = -1
-
-    @classmethod
-    def of(cls, detector: nn.Module) -> Merging:
-        """By the `nms` and `max_per_img` in the test_cfg of the detector's last stage.
-
-        Raises:
-            InvalidValueError: if it has no NMS.
-        """
-        for name in ('roi_head', 'bbox_head', 'mask_head', 'rpn_head'):
-            cfg = getattr(getattr(detector, name, None), 'test_cfg', None)
-            values = cfg if isinstance(cfg, Mapping) else vars(cfg) if cfg is not None else {}
-            if values.get('nms') is not None:
-                return cls(values['nms'], values.get('max_per_img', -1))
-        raise InvalidValueError(
-            f'test-time augmentation merges views by NMS, and the test_cfg of {type(detector).__name__} has no nms: '
-            'set flip=False and a single img_scale in MultiScaleFlipAug'
-        )
-
-
-def _merged(detector: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
+def _merged(model: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
     """One prediction out of those for several views of an image: by NMS, or the mean of scores of the whole image."""
     scores = [each.scores for each in predictions if isinstance(each, ClassScores)]
     if scores:
         return ClassScores(torch.stack(scores).mean(dim=0))
-    return merge_views([each for each in predictions if isinstance(each, Instances)], Merging.of(detector))
+    settings = model.nms_settings if isinstance(model, Detector) else None
+    if settings is None or not settings.nms:
+        raise InvalidValueError(
+            f'test-time augmentation merges views by NMS, and the test_cfg of {type(model).__name__} has no nms: '
+            'set flip=False and a single img_scale in MultiScaleFlipAug'
+        )
+    views = [each for each in predictions if isinstance(each, Instances)]
+    return merge_views(views, settings.nms, settings.max_per_img)
 
 
-def merge_views(views: Sequence[Instances], merging: Merging) -> Instances:
+def merge_views(views: Sequence[Instances], nms: Mapping[str, Any], max_per_img: int = -1) -> Instances:
     """One list of detections out of those in several views: NMS over all of them.
 
     Args:
         views: of one image, in pixels of the original image, not flipped.
+        nms: arguments of `batched_nms`.
+        max_per_img: detections kept; negative: all.
     """
     together = Instances.cat(views)
     if not len(together):
         return together
-    assert together.scores is not None and together.labels is not None
-    detections, keep = batched_nms(together.bboxes, together.scores, together.labels, merging.nms)
-    if merging.max_num > 0:
-        detections, keep = detections[: merging.max_num], keep[: merging.max_num]
+    assert together.scores is not None
+    labels = torch.zeros(len(together), dtype=torch.long) if together.labels is None else together.labels
+    detections, keep = batched_nms(together.bboxes, together.scores, labels, nms)
+    if max_per_img > 0:
+        detections, keep = detections[:max_per_img], keep[:max_per_img]
     return replace(together[keep], bboxes=detections[:, :4], scores=detections[:, 4])
 
 

@@ -85,7 +85,7 @@ class Batch:
         return len(self.metas)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        def move(value: Any) -> Any:
+        def move(value: object) -> Any:
             if isinstance(value, list):
                 return [move(item) for item in value]
             return value.to(device, non_blocking=non_blocking) if isinstance(value, (Tensor, Instances)) else value
@@ -95,7 +95,7 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Called by DataLoader when it pins."""
 
-        def pin(value: Any) -> Any:
+        def pin(value: object) -> Any:
             if isinstance(value, list):
                 return [pin(item) for item in value]
             if isinstance(value, Instances):

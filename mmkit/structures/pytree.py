@@ -32,7 +32,10 @@ class Constants:
         return {name: _essence(value) for name, value in self.values.items()}
 
 
-def _essence(value: Any) -> Any:
+Context = tuple[tuple[str, ...], Constants]  # names of the children, and the other fields
+
+
+def _essence(value: object) -> Any:
     if isinstance(value, list):
         return [_essence(item) for item in value]
     if isinstance(value, ImageMeta):
@@ -48,7 +51,7 @@ def register_node(cls: type[Batch] | type[Instances]) -> None:
     """
     names = [field.name for field in fields(cls)]
 
-    def flatten(node: Any) -> tuple[list[Any], tuple[tuple[str, ...], Constants]]:
+    def flatten(node: Batch | Instances) -> tuple[list[Any], Context]:
         values = {name: getattr(node, name) for name in names}
         children = {name: value for name, value in values.items() if _has_tensors(value)}
         return list(children.values()), (
@@ -56,11 +59,11 @@ def register_node(cls: type[Batch] | type[Instances]) -> None:
             Constants({k: v for k, v in values.items() if k not in children}),
         )
 
-    def flatten_with_keys(node: Any) -> tuple[list[tuple[pytree.KeyEntry, Any]], tuple[tuple[str, ...], Constants]]:
+    def flatten_with_keys(node: Batch | Instances) -> tuple[list[tuple[pytree.KeyEntry, Any]], Context]:
         children, context = flatten(node)
         return [(pytree.GetAttrKey(name), child) for name, child in zip(context[0], children)], context
 
-    def unflatten(children: Iterable[Any], context: tuple[tuple[str, ...], Constants]) -> Any:
+    def unflatten(children: Iterable[Any], context: Context) -> Any:
         node = object.__new__(cls)  # unchecked: torch puts other things than tensors there, too
         vars(node).update(zip(context[0], children), **context[1].values)
         return node
@@ -68,7 +71,7 @@ def register_node(cls: type[Batch] | type[Instances]) -> None:
     pytree.register_pytree_node(cls, flatten, unflatten, flatten_with_keys_fn=flatten_with_keys)
 
 
-def _has_tensors(value: Any) -> bool:
+def _has_tensors(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(_has_tensors(item) for item in value)
     return isinstance(value, Tensor | Instances)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects, record_size
+from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects
 from mmkit.transforms.checks import Size
 from mmkit.transforms.coordinates import clip_bboxes, is_recognisable, overlaps_image, warp_bboxes, warp_keypoints
 
@@ -49,6 +49,8 @@ class RandomAffine(FieldTransform[Affine]):
         bbox_clip_border: clip boxes to the image.
         skip_filter: keep all boxes that overlap with the image.
     """
+
+    changes_size = True
 
     def __init__(
         self,
@@ -103,7 +105,6 @@ class RandomAffine(FieldTransform[Affine]):
     def apply(self, sample: dict[str, Any], params: Affine) -> dict[str, Any] | None:
         before = {key: sample[key] for key in bbox_fields(sample)}
         super().apply(sample, params)
-        record_size(sample)
         for key, bboxes in before.items():
             keep = overlaps_image(sample[key], params.size)
             if not self.skip_filter:

@@ -21,8 +21,13 @@ class FieldTransform(Generic[Params]):
 
     The image is `img`; `bbox_fields`, `mask_fields`, `seg_fields` and `keypoint_fields` of a sample list the names of
     its other fields. A subclass overrides `draw`, and one method for each kind of field that it can transform; a sample
-    with any other kind is refused. What else happens to a sample belongs into an override of `apply`.
+    with any other kind is refused. Anything else that happens to a sample belongs into an override of `apply`.
+
+    Attributes:
+        changes_size: the image has another size afterwards, which is to be noted.
     """
+
+    changes_size = False
 
     def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Params | None:
         """The parameters for this sample; None leaves it as it is."""
@@ -59,6 +64,8 @@ class FieldTransform(Generic[Params]):
             sample[key] = self.apply_semantic(sample[key], params)
         for key in sample.get('keypoint_fields', ()):
             sample[key] = self.apply_keypoints(sample[key], params)
+        if self.changes_size:
+            sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
         return sample
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:
@@ -87,8 +94,3 @@ def keep_objects(sample: dict[str, Any], key: str, keep: np.ndarray) -> None:
     for name in (key, *PER_OBJECT.get(key, ())):
         if name in sample:
             sample[name] = sample[name][keep]
-
-
-def record_size(sample: dict[str, Any]) -> None:
-    """Note the size of an image that has been resized or cut."""
-    sample['img_shape'] = sample['pad_shape'] = sample['img'].shape

@@ -10,27 +10,15 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, record_size
+from mmkit.transforms.base import FieldTransform
 from mmkit.transforms.checks import as_size, check_choice
 from mmkit.transforms.cropping import Window
 from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, resize_image
 
 
-class ImageWindow(FieldTransform[Window]):
-    """Cuts out a window of an image of one class; a sample with objects is refused."""
-
-    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
-        super().apply(sample, params)
-        record_size(sample)
-        return sample
-
-    def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
-        return params.cut(img)
-
-
 @TRANSFORMS.register_module()
-class RandomResizedCrop(ImageWindow):
-    """Resizes a drawn window of the image to a fixed size. arXiv:1409.4842
+class RandomResizedCrop(FieldTransform[Window]):
+    """Resizes a drawn window of an image without objects to a fixed size. arXiv:1409.4842
 
     Args:
         size: (height, width), or an edge for a square.
@@ -42,6 +30,8 @@ class RandomResizedCrop(ImageWindow):
         interpolation: nearest, bilinear, bicubic, area, lanczos.
         backend: 'cv2' or 'pillow'.
     """
+
+    changes_size = True
 
     def __init__(
         self,
@@ -91,14 +81,16 @@ class RandomResizedCrop(ImageWindow):
 
 
 @TRANSFORMS.register_module()
-class CenterCrop(ImageWindow):
-    """Cuts out the middle; of a smaller image, all there is.
+class CenterCrop(FieldTransform[Window]):
+    """Cuts out the middle of an image without objects; of a smaller image, all there is.
 
     Args:
         crop_size: (height, width) of the window, or an edge for a square.
         efficientnet_style, crop_padding, interpolation, backend: EfficientNet's way, which also resizes, is not
             supported.
     """
+
+    changes_size = True
 
     def __init__(
         self,
@@ -120,3 +112,6 @@ class CenterCrop(ImageWindow):
         img_height, img_width = sample['img'].shape[:2]
         height, width = min(self.crop_size[0], img_height), min(self.crop_size[1], img_width)
         return Window(round((img_width - width) / 2), round((img_height - height) / 2), width, height)
+
+    def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
+        return params.cut(img)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects, record_size
+from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes
 from mmkit.transforms.images import BORDERS, surround
@@ -37,12 +37,8 @@ class Window:
 class WindowCrop(FieldTransform[Window]):
     """Cuts fields to a window. No box is dropped; some may be empty afterwards."""
 
+    changes_size = True
     bbox_clip_border = True
-
-    def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
-        super().apply(sample, params)
-        record_size(sample)
-        return sample
 
     def apply_image(self, img: np.ndarray, params: Window) -> np.ndarray:
         return params.cut(img)
@@ -151,10 +147,10 @@ class RandomCrop(WindowCrop):
         return sample
 
     def _pad(self, img: np.ndarray) -> np.ndarray:
-        img = surround(img, *self.padding, self.pad_val, self.padding_mode)
+        img = surround(img, self.padding, self.pad_val, self.padding_mode)
         if self.pad_if_needed:
             lack_h, lack_w = (max(int(size) - edge, 0) for size, edge in zip(self.crop_size, img.shape))
-            img = surround(img, lack_w, lack_h, lack_w, lack_h, self.pad_val, self.padding_mode)
+            img = surround(img, (lack_w, lack_h, lack_w, lack_h), self.pad_val, self.padding_mode)
         return img
 
     def _draw_size(self, height: int, width: int, rng: np.random.Generator) -> Size:

@@ -51,7 +51,7 @@ class NotDeferrableError(Exception):
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a pipeline does to the values of its images."""
+    """Normalisation and padding of the images of a pipeline."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -90,7 +90,7 @@ def defer_normalize(datasets: Sequence[Any]) -> tuple[list[Any], dict[str, Any] 
     return edited, None if first is None else first.preprocessor()
 
 
-def _edit_dataset(cfg: Any, normalizations: list[Normalization | None], is_mixed: bool = False) -> Any:
+def _edit_dataset(cfg: object, normalizations: list[Normalization | None], is_mixed: bool = False) -> Any:
     """A dataset's config with edited pipelines, whose normalisations are appended to the list.
 
     Args:
@@ -171,7 +171,7 @@ def _normalization(step: Mapping[str, Any], pad_value: float) -> Normalization:
     return Normalization(mean, std, normalize.to_rgb, pad_value)
 
 
-def _kind(step: Any) -> object:
+def _kind(step: object) -> object:
     """The class that a step is built from; None for an object or a class of no registered name."""
     kind = step.get('type') if isinstance(step, Mapping) else None
     if isinstance(kind, str):
@@ -179,11 +179,11 @@ def _kind(step: Any) -> object:
     return kind
 
 
-def _name(step: Any) -> str:
+def _name(step: object) -> str:
     return str(step['type']) if isinstance(step, Mapping) else type(step).__name__
 
 
-def _mentions_normalize(value: Any) -> bool:
+def _mentions_normalize(value: object) -> bool:
     """Also inside of steps that hold other steps."""
     if isinstance(value, Mapping):
         return _kind(value) is Normalize or any(_mentions_normalize(item) for item in value.values())

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, Masks, record_size
+from mmkit.transforms.base import FieldTransform, Masks
 from mmkit.transforms.checks import Size
 from mmkit.transforms.coordinates import shift_bboxes
 
@@ -35,6 +35,8 @@ class Expand(FieldTransform[Canvas]):
         seg_ignore_label: what the semantic map is filled with, needed if there is one.
         prob: probability of it.
     """
+
+    changes_size = True
 
     def __init__(
         self,
@@ -61,11 +63,6 @@ class Expand(FieldTransform[Canvas]):
         new_h, new_w = int(height * ratio), int(width * ratio)
         top, left = int(rng.uniform(0, new_h - height)), int(rng.uniform(0, new_w - width))
         return Canvas((new_h, new_w), left, top)
-
-    def apply(self, sample: dict[str, Any], params: Canvas) -> dict[str, Any] | None:
-        super().apply(sample, params)
-        record_size(sample)
-        return sample
 
     def apply_image(self, img: np.ndarray, params: Canvas) -> np.ndarray:
         return _paste(img, np.full((*params.size, img.shape[2]), self.mean, dtype=img.dtype), params)

@@ -38,7 +38,7 @@ SAMPLE_KEYS = (
 )
 
 
-def to_tensor(value: Any) -> Tensor:
+def to_tensor(value: object) -> Tensor:
     """Arrays, sequences and numbers; a tensor stays itself."""
     if isinstance(value, np.ndarray):
         value = np.ascontiguousarray(value)

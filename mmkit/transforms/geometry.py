@@ -12,7 +12,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
 from mmkit.structures.masks import DIRECTIONS
-from mmkit.transforms.base import FieldTransform, Masks, record_size
+from mmkit.transforms.base import FieldTransform, Masks
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes
 from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, pad_image, resize_image
@@ -20,7 +20,7 @@ from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, pad_image, resize_
 Scale = tuple[int, int]
 
 
-def as_scales(img_scale: Any) -> list[Scale]:
+def as_scales(img_scale: object) -> list[Scale]:
     """One (long, short) or a list of them, as a list; JSON and YAML have lists where Python has tuples."""
     if isinstance(img_scale, (list, tuple)) and img_scale and not isinstance(img_scale[0], (list, tuple)):
         img_scale = [img_scale]
@@ -69,9 +69,11 @@ class Resize(FieldTransform[Resizing]):
         adaptive_side: 'short', 'long', 'height' or 'width'; the ratio of the edges stays.
     """
 
+    changes_size = True
+
     def __init__(
         self,
-        img_scale: Any = None,
+        img_scale: Sequence[int] | Sequence[Sequence[int]] | None = None,
         multiscale_mode: str = 'range',
         ratio_range: Sequence[float] | None = None,
         keep_ratio: bool = True,
@@ -121,7 +123,6 @@ class Resize(FieldTransform[Resizing]):
 
     def apply(self, sample: dict[str, Any], params: Resizing) -> dict[str, Any] | None:
         super().apply(sample, params)
-        record_size(sample)
         sample.update(scale=params.scale, scale_factor=params.factor, keep_ratio=self.keep_ratio)
         return sample
 

@@ -107,19 +107,21 @@ def pad_image(img: np.ndarray, height: int, width: int, value: float | Sequence[
         raise InvalidValueError(f'cannot pad an image of (height, width) {img.shape[:2]} to {height, width}')
     if not down and not right:
         return img
-    return surround(img, 0, 0, right, down, value)
+    return surround(img, (0, 0, right, down), value)
 
 
 def surround(
     img: np.ndarray,
-    left: int,
-    top: int,
-    right: int,
-    bottom: int,
+    sides: tuple[int, int, int, int],
     value: float | Sequence[float] = 0,
     mode: str = 'constant',
 ) -> np.ndarray:
-    """Add pixels at every side: `value`, a number or one a channel, or as `mode` of `BORDERS` continues the image.
+    """Add pixels at every side.
+
+    Args:
+        sides: pixels at the left, top, right and bottom.
+        value: of the new pixels, a number or one a channel.
+        mode: of `BORDERS`: 'constant' for `value`, or a way to continue the image.
 
     Raises:
         InvalidValueError: if there are more or fewer values than channels.
@@ -128,4 +130,5 @@ def surround(
     fill = [float(value)] * channels if isinstance(value, (int, float)) else [float(v) for v in value]
     if len(fill) != channels:
         raise InvalidValueError(f'{len(fill)} padding values for {channels} channels')
+    left, top, right, bottom = sides
     return cv2.copyMakeBorder(img, top, bottom, left, right, BORDERS[mode], value=fill)

@@ -209,7 +209,7 @@ def _usable(polygons: Sequence[Sequence[float]]) -> list[np.ndarray]:
     return [polygon for polygon in arrays if len(polygon) >= 6 and len(polygon) % 2 == 0]
 
 
-def _to_bitmap(mask: Any, height: int, width: int) -> np.ndarray:
+def _to_bitmap(mask: Mapping[str, Any] | Sequence[Sequence[float]], height: int, width: int) -> np.ndarray:
     if isinstance(mask, Mapping):
         bitmap: np.ndarray = EncodedMasks([mask], height, width).to_ndarray()[0]
         return bitmap

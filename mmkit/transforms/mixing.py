@@ -11,7 +11,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects, record_size
+from mmkit.transforms.base import FieldTransform, bbox_fields, keep_objects
 from mmkit.transforms.checks import Size, check_probability
 from mmkit.transforms.coordinates import (
     clip_bboxes,
@@ -114,7 +114,7 @@ class Mosaic(FieldTransform[list[Tile]]):
         for part, tile in zip(parts, params):
             super().apply(part, [tile])
         sample['img'] = params[0].canvas
-        record_size(sample)
+        sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
         _merge_objects(sample, parts)
         size = sample['img'].shape[:2]
         for key in bbox_fields(sample):
@@ -238,7 +238,7 @@ class MixUp(FieldTransform[Overlay]):
             keep_objects(moved, key, keep)
         own, patch = sample['img'].astype(np.float32), moved['img'].astype(np.float32)
         sample['img'] = cv2.addWeighted(own, 0.5, patch, 0.5, 0).astype(np.uint8)
-        record_size(sample)
+        sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
         _merge_objects(sample, [sample, moved])
         return sample
 

@@ -32,7 +32,7 @@ class MultiScaleFlipAug:
     def __init__(
         self,
         transforms: Sequence[Mapping[str, Any] | Transform],
-        img_scale: Any = None,
+        img_scale: Sequence[int] | Sequence[Sequence[int]] | None = None,
         scale_factor: float | Sequence[float] | None = None,
         flip: bool = False,
         flip_direction: str | Sequence[str] = 'horizontal',

@@ -15,6 +15,7 @@ from mmkit.cli.test import main
 from mmkit.config import Config
 from mmkit.engine.checkpoint import save_checkpoint
 from mmkit.models import build_detector
+from mmkit.registry import METRICS
 from mmkit.utils.logging import get_logger
 from tests.tiny import CLASSES, save_weights
 
@@ -198,6 +199,33 @@ def test_several_datasets_are_all_asked_before_the_test(files, capsys):
     cfg.data.test = [cfg.data.test, cfg.data.test]
     cfg.dump(files[0])
     assert "unknown metric 'bbx'" in fails(capsys, [*files, '--eval', 'bbx'])
+
+
+class CountMetric:
+    """The number of images, by the three methods alone."""
+
+    def reset(self):
+        self.images = 0
+
+    def process(self, metas, predictions):
+        self.images += len(metas)
+
+    def evaluate(self):
+        return {'images': self.images}
+
+
+def test_metrics_of_a_user_count_beside_those_of_the_dataset(files, capsys, monkeypatch):
+    monkeypatch.setitem(METRICS._entries, 'CountMetric', CountMetric)
+    assert main([*files, '--eval', 'bbox', 'CountMetric', '--device', 'cpu']) == 0
+    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert values['images'] == 3 and 'bbox_mAP' in values
+    cfg = Config.fromfile(files[0])
+    cfg.evaluation = dict(metric='bbox', metrics=[dict(type='CocoMetric', iou_thrs=[50])])
+    cfg.dump(files[0])
+    message = fails(capsys, [*files, '--eval', 'CountMetric'])
+    assert (
+        'iou_thrs is [50], expected numbers from 0 to 1' in message and '[evaluation.metrics.0.iou_thrs at' in message
+    )
 
 
 def test_other_classes_are_mentioned(files, tiny, tmp_path, caplog):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +145,8 @@ def test_mix_hands_over_more_images():
     assert sample['last'] == 9 and 'mix_results' not in sample
     assert dataset[3]['others'] == sample['others'] != dataset[4]['others']
     assert len(dataset) == 10 and dataset.get_cat_ids(0) == [0]
+    sent = pickle.loads(ForkingPickler.dumps(dataset))  # as to a worker that is spawned
+    assert sent[3]['others'] == sample['others']
 
 
 def test_mix_wants_samples_that_are_not_finished():

@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmkit.engine import predict
-from mmkit.structures import Batch, EncodedMasks, ImageMeta, Instances
+from mmkit.models.detectors.base import Detector
+from mmkit.structures import Batch, ClassScores, EncodedMasks, ImageMeta, Instances
 from mmkit.utils import dist
 
 
@@ -27,18 +28,25 @@ def make_batch(indices, flip=None):
     return Batch(imgs=torch.zeros(len(indices), 3, 40, 100), metas=[make_meta(index, flip) for index in indices])
 
 
-class Detector(nn.Module):
+NMS = {'type': 'nms', 'iou_threshold': 0.5}
+
+
+class ToyDetector(Detector):
     """Finds, in image n, one box of class n with its left edge at n, as it looks in the view."""
 
     def __init__(self, nms=True):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.bbox_head = SimpleNamespace(test_cfg={'nms': {'type': 'nms', 'iou_threshold': 0.5}, 'max_per_img': 2})
-        if not nms:
-            self.bbox_head.test_cfg = {'max_per_img': 100}
+        super().__init__(nn.Linear(1, 1))
+        self.nms = nms
 
-    def preprocess(self, batch):
-        return batch
+    @property
+    def nms_settings(self):
+        return SimpleNamespace(score_thr=0.0, nms=NMS, max_per_img=2) if self.nms else None
+
+    def loss(self, batch):
+        raise AssertionError('a test learns nothing')
+
+    def decode(self, batch):
+        raise AssertionError('a test exports nothing')
 
     def predict(self, batch, rescale=True):
         assert not self.training
@@ -61,7 +69,7 @@ def make_loader(number=5, sampler=None, collate=make_batch):
 
 
 def test_detections_come_in_order_and_the_mode_is_restored(capsys):
-    model = Detector().train()
+    model = ToyDetector().train()
     visited = []
     found = predict.single_gpu_test(model, make_loader(), lambda meta, each: visited.append((meta.img_id, each)))
     assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
@@ -71,7 +79,7 @@ def test_detections_come_in_order_and_the_mode_is_restored(capsys):
 
 
 def test_the_mode_is_restored_after_an_error():
-    model = Detector().train()
+    model = ToyDetector().train()
 
     def fail(meta, found):
         raise KeyError
@@ -82,14 +90,14 @@ def test_the_mode_is_restored_after_an_error():
 
 
 def test_a_parallel_model():
-    found = predict.single_gpu_test(nn.DataParallel(Detector()), make_loader())
+    found = predict.single_gpu_test(nn.DataParallel(ToyDetector()), make_loader())
     assert len(found) == 5
 
 
 class TestViews:
     def test_a_flipped_view_agrees_and_its_score_wins(self):
         loader = make_loader(collate=lambda indices: [make_batch(indices), make_batch(indices, 'horizontal')])
-        found = predict.single_gpu_test(Detector(), loader)
+        found = predict.single_gpu_test(ToyDetector(), loader)
         assert [len(each) for each in found] == [1] * 5
         assert [each.bboxes[0, 0].item() for each in found] == [0, 1, 2, 3, 4]
         assert {each.scores.item() for each in found} == {0.75}
@@ -97,11 +105,11 @@ class TestViews:
 
     def test_a_single_view_needs_no_nms(self):
         loader = make_loader(collate=lambda indices: [make_batch(indices)])
-        assert len(predict.single_gpu_test(Detector(nms=False), loader)) == 5
+        assert len(predict.single_gpu_test(ToyDetector(nms=False), loader)) == 5
 
     def test_without_nms_views_cannot_be_merged(self):
-        with pytest.raises(ValueError, match='the test_cfg of Detector has no nms'):
-            predict.predict_views(Detector(nms=False).eval(), [make_batch([0]), make_batch([0])])
+        with pytest.raises(ValueError, match='the test_cfg of ToyDetector has no nms'):
+            predict.predict_views(ToyDetector(nms=False).eval(), [make_batch([0]), make_batch([0])])
 
     @pytest.mark.parametrize(
         ('direction', 'box'),
@@ -119,14 +127,28 @@ class TestViews:
             Instances(boxes[:2], torch.tensor([0, 0]), torch.tensor([0.3, 0.4])),
             Instances(boxes[2:], torch.tensor([1, 0]), torch.tensor([0.9, 0.2])),
         ]
-        merged = predict.merge_views(views, predict.Merging({'type': 'nms', 'iou_threshold': 0.5}))
+        merged = predict.merge_views(views, NMS)
         assert merged.labels.tolist() == [1, 0, 0]
         assert merged.scores.tolist() == pytest.approx([0.9, 0.4, 0.2])
         assert merged.bboxes[1].tolist() == [0, 0, 10, 9]
-        assert len(predict.merge_views(views, predict.Merging({'type': 'nms', 'iou_threshold': 0.5}, 2))) == 2
+        assert len(predict.merge_views(views, NMS, 2)) == 2
+
+    def test_proposals_of_no_class_are_merged_too(self):
+        views = [Instances(torch.tensor([[0.0, 0, 10, 10]]), scores=torch.tensor([score])) for score in (0.3, 0.4)]
+        assert predict.merge_views(views, NMS).scores.tolist() == pytest.approx([0.4])
+
+    def test_scores_of_whole_images_are_averaged(self):
+        class Classifier(nn.Linear):
+            def forward(self, batch):
+                scores = [0.2, 0.8] if batch.metas[0].flip else [0.6, 0.4]
+                return [ClassScores(torch.tensor(scores)) for _ in batch.metas]
+
+        views = [make_batch([0, 1]), make_batch([0, 1], 'horizontal')]
+        merged = predict.predict_views(Classifier(1, 1).eval(), views)
+        assert [each.scores.tolist() for each in merged] == [pytest.approx([0.4, 0.6])] * 2
 
     def test_merging_nothing(self):
-        assert len(predict.merge_views([Instances.empty(), Instances.empty()], predict.Merging({'type': 'nms'}))) == 0
+        assert len(predict.merge_views([Instances.empty(), Instances.empty()], NMS)) == 0
 
 
 def interleaved(rank, number=5):
@@ -136,24 +158,24 @@ def interleaved(rank, number=5):
 
 def test_the_parts_of_all_processes_are_put_in_order(monkeypatch):
     def gather(own):
-        other = predict.single_gpu_test(Detector(), make_loader(sampler=interleaved(1)))
+        other = predict.single_gpu_test(ToyDetector(), make_loader(sampler=interleaved(1)))
         return [own, (interleaved(1), other)]
 
     monkeypatch.setattr(dist, 'all_gather_object', gather)
-    found = predict.multi_gpu_test(Detector(), make_loader(sampler=interleaved(0)))
+    found = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(0)))
     assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
 
 
 def test_an_image_that_nobody_predicted():
     with pytest.raises(RuntimeError, match='no process predicted image 1 of 5'):
-        predict.multi_gpu_test(Detector(), make_loader(sampler=[0, 2, 3, 4]))
+        predict.multi_gpu_test(ToyDetector(), make_loader(sampler=[0, 2, 3, 4]))
 
 
 def _worker(rank, port, answers):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='localhost')
     os.environ['MASTER_PORT'] = str(port)
     dist.init_dist('pytorch', backend='gloo')
-    found = predict.multi_gpu_test(Detector(), make_loader(sampler=interleaved(rank)))
+    found = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(rank)))
     answers.put([each.labels.item() for each in found])
     dist.leave()
 

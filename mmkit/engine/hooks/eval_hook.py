@@ -12,10 +12,11 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader
 
 from mmkit.datasets import build_metrics
-from mmkit.engine.hook import Hook, Record
+from mmkit.dialects.v2 import EVAL_HOOK_KEYS
+from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import check_masks, run_metrics
-from mmkit.engine.runner import Runner
+from mmkit.engine.state import Best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.metrics import DatasetMetric, compute_metrics
 from mmkit.metrics.base import as_dataset_metric
@@ -23,19 +24,12 @@ from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
 from mmkit.structures import Prediction
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
-from mmkit.utils.logging import warn_once
 from mmkit.utils.names import nearest
 from mmkit.utils.weights import read_weights
 
 # Parts of metric names; those of losses come first, as 'loss_AP' would still be a loss.
 _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
-_UNUSED = ('tmpdir', 'gpu_collect')  # of mmdetection, accepted with a warning
-# Keys of `evaluation` in a config that are for the hook itself.
-OPTIONS = (
-    *('start', 'interval', 'by_epoch', 'save_best', 'rule', 'test_fn', 'greater_keys', 'less_keys', 'out_dir'),
-    *('dynamic_intervals', 'file_client_args', 'broadcast_bn_buffer', *_UNUSED),
-)
 
 
 @HOOKS.register_module()
@@ -117,31 +111,22 @@ class EvalHook(Hook):
         if len(known) == len(self.metrics) and all(known) and self.save_best not in (None, 'auto', *names):
             raise _unknown_figure(str(self.save_best), names)
 
-    @classmethod
-    def from_config(cls, dataloader: DataLoader[Any], evaluation: Mapping[str, Any]) -> EvalHook:
-        """A hook from `evaluation=dict(interval=1, metric='bbox')`: the metrics take what the hook does not know."""
-        for key in _UNUSED:
-            if evaluation.get(key):
-                warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-        mine = {key: value for key, value in evaluation.items() if key in OPTIONS and key not in _UNUSED}
-        return cls(dataloader, eval_args=metric_options(evaluation), **mine)
-
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         check_masks(runner.module, self.metrics)
         if runner.iter and self.save_best is not None:
             self._find_best(runner)
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Trainer) -> None:
         first, self._has_begun = not self._has_begun, True
         done = runner.epoch if self.by_epoch else runner.iter
         if first and self.start is not None and done >= self.start:
             self._evaluate(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         if self.by_epoch and self._is_due(runner.epoch):
             self._evaluate(runner)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         if not self.by_epoch and self._is_due(runner.iter):
             self._evaluate(runner)
 
@@ -151,7 +136,7 @@ class EvalHook(Hook):
             return done % interval == 0
         return done >= self.start and (done - self.start) % interval == 0
 
-    def _evaluate(self, runner: Runner) -> None:
+    def _evaluate(self, runner: Trainer) -> None:
         with runner.evaluation_mode() as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
@@ -169,7 +154,7 @@ class EvalHook(Hook):
         values = compute_metrics(self.metrics, outputs) if is_main() else {}
         return broadcast_object(values)
 
-    def _keep_best(self, runner: Runner, values: Mapping[str, float | str]) -> None:
+    def _keep_best(self, runner: Trainer, values: Mapping[str, float | str]) -> None:
         key = next(iter(values)) if self.save_best == 'auto' else self.save_best
         assert key is not None
         if key not in values:
@@ -195,16 +180,17 @@ class EvalHook(Hook):
                 return rule
         raise ConfigError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'")
 
-    def _find_best(self, runner: Runner) -> None:
+    def _find_best(self, runner: Trainer) -> None:
         """The best of the epochs until the resumed one: the last checkpoint was written before its evaluation."""
         for path in output_directory(runner, self.out_dir).glob('best_*.pth'):
             try:
-                best = read_weights(path)['runner']['best']
+                best: Best = read_weights(path)['runner']['best']
             except (ValueError, KeyError):
                 runner.logger.warning('%s is broken and is not compared with', path)
                 continue
             if runner.best.get('iter', 0) < best['iter'] <= runner.iter:
-                runner.best = {**best, 'path': str(path)}
+                best['path'] = str(path)  # it may have been moved
+                runner.best = best
 
 
 @HOOKS.register_module()
@@ -212,16 +198,12 @@ class DistEvalHook(EvalHook):
     """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
 
 
-def metric_options(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of `evaluation` in a config that are for metrics."""
-    return {key: value for key, value in evaluation.items() if key not in OPTIONS}
-
-
 def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric]:
+    """`build_metrics`, with a hint where an unknown argument looks like one of the hook."""
     try:
         return build_metrics(dataset, **arguments)
     except InvalidTypeError as error:
-        near = get_close_matches(str(error.key), OPTIONS, 1, cutoff=0.8) if error.key in arguments else []
+        near = get_close_matches(str(error.key), EVAL_HOOK_KEYS, 1, cutoff=0.8) if error.key in arguments else []
         if near:
             raise InvalidTypeError(f'evaluation has no {error.key!r}, did you mean {near[0]!r}?', error.key) from error
         raise

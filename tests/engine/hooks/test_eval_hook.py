@@ -10,9 +10,11 @@ from mmkit.config import ConfigError
 from mmkit.datasets import build_dataloader
 from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.optim import build_optimizer
+from mmkit.engine.predict import check_masks
 from mmkit.engine.runner import EpochBasedRunner
+from mmkit.models.detectors.base import Detector
 from mmkit.registry import DATASETS
-from tests.engine.toys import ToyDataset, toy_config, toy_model
+from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
 
 SCORES = [0.1, 0.3, 0.2, 0.4]
 
@@ -92,16 +94,16 @@ def test_the_best_survives_a_restart(tmp_path):
 
 def test_wrong_arguments_are_found_before_the_training():
     loader = build_dataloader(ToyDataset(2), 1, 0)
-    for evaluation, error, message in [
+    for arguments, error, message in [
         ({'interval': 0}, ValueError, 'interval'),
         ({'rule': 'more'}, ValueError, "'more'"),
         ({'start': -1}, ValueError, 'start'),
-        ({'metrics': 'bbox'}, TypeError, "metrics is a list of dicts with `type`, got 'bbox'; names such as 'bbox' go"),
-        ({'metrik': 'bbox'}, TypeError, "ToyDataset.evaluate has no argument 'metrik'; the nearest is 'metric'"),
-        ({'save_bset': 'auto'}, TypeError, "did you mean 'save_best'"),
+        ({'eval_args': {'metrics': 'bbox'}}, TypeError, "metrics is a list of dicts with `type`, got 'bbox'; names"),
+        ({'eval_args': {'metrik': 'bbox'}}, TypeError, "ToyDataset.evaluate has no argument 'metrik'; the nearest is"),
+        ({'eval_args': {'save_bset': 'auto'}}, TypeError, "evaluation has no 'save_bset', did you mean 'save_best'"),
     ]:
         with pytest.raises(error, match=message):
-            EvalHook.from_config(loader, evaluation)
+            EvalHook(loader, **arguments)
 
 
 def test_metrics_that_are_not_there_or_not_known(tmp_path):
@@ -109,6 +111,16 @@ def test_metrics_that_are_not_there_or_not_known(tmp_path):
         train(tmp_path, SCORES, save_best='bbox_map')
     with pytest.raises(ValueError, match=r'is more or less .size. better.*evaluation\.rule'):
         train(tmp_path, SCORES, save_best='size')
+
+
+def test_masks_of_a_model_that_makes_none(tmp_path):
+    class Boxes(ToyDetector, Detector):
+        """Makes no masks."""
+
+    hook = EvalHook(build_dataloader(ToyDataset(2), 1, 0), eval_args={'metric': 'segm'})
+    with pytest.raises(ConfigError, match='this detector makes boxes only'):
+        check_masks(object.__new__(Boxes), hook.metrics)
+    check_masks(toy_model(), hook.metrics)  # it may be any model
 
 
 def test_test_fn_replaces_the_test_loop(tmp_path):
