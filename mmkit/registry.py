@@ -189,26 +189,21 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """The object; a constructor's complaint about its arguments becomes a UserError."""
     try:
         return target(**arguments)
-    except UserError as error:
-        if not error.is_located and error.key in arguments:
-            _refuse_texts(target, {error.key: arguments[error.key]}, error)
-        raise
     except (ValueError, TypeError) as error:
-        _refuse_texts(target, arguments, error)
+        if isinstance(error, UserError) and error.is_located:  # of a part that it builds
+            raise
+        for key, value in arguments.items():
+            number = spelled_number(value)
+            if number is not None:
+                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
+                raise InvalidTypeError(message, key) from error
+        if isinstance(error, UserError):
+            raise
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
             raise InvalidTypeError(f'{_name(target)}: {error}') from error
         raise
-
-
-def _refuse_texts(target: Callable[..., Any], arguments: Mapping[str, Any], cause: Exception) -> None:
-    """Raise an error about the first argument that is the text of a number, as YAML's `1e-4` is."""
-    for key, value in arguments.items():
-        number = spelled_number(value)
-        if number is not None:
-            message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
-            raise InvalidTypeError(message, key) from cause
 
 
 @contextmanager
