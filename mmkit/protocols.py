@@ -51,6 +51,13 @@ class TracksProgress(Protocol):
 
 
 @runtime_checkable
+class FreezesNorms(Protocol):
+    """A backbone that can keep its batch norms in evaluation mode while training."""
+
+    norm_eval: bool
+
+
+@runtime_checkable
 class HasExtraLosses(Protocol):
     """A model with losses for the last epochs only."""
 
@@ -110,6 +117,14 @@ class DenseHead(Protocol[OutsT]):
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, in pixels of the original image with `rescale`."""
+        ...
+
+
+class ProposalHead(DenseHead[OutsT], Protocol):
+    """A dense head that proposes regions for a second stage."""
+
+    def decode_proposals(self, outs: OutsT, metas: Sequence[ImageMeta]) -> Tensor:
+        """Proposals (B, P, 4) in pixels of the network's input, where P doesn't depend on the image."""
         ...
 
 

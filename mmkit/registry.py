@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         MatchCost,
         Metric,
         PriorGenerator,
+        ProposalHead,
         RoIExtractor,
         RoIHead,
         SemanticHead,
@@ -188,14 +189,16 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """The object; a constructor's complaint about its arguments becomes a UserError."""
     try:
         return target(**arguments)
-    except UserError:
-        raise
     except (ValueError, TypeError) as error:
+        if isinstance(error, UserError) and error.is_located:  # of a part that it builds
+            raise
         for key, value in arguments.items():
             number = spelled_number(value)
             if number is not None:
                 message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
                 raise InvalidTypeError(message, key) from error
+        if isinstance(error, UserError):
+            raise
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
@@ -315,6 +318,7 @@ DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
+RPN_HEADS: Registry[ProposalHead[Any]] = Registry('region proposal head', HEADS, verbs=('loss', 'predict'))
 ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
 BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))

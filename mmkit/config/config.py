@@ -1,4 +1,4 @@
-"""A whole config: read from a file, changed, explained, written."""
+"""A whole config: reading, changing, explaining and writing it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Config(ConfigDict):
         import_custom_modules(loaded.values, trust)
         return cls(loaded.values, None, text)
 
-    # ------------------------------------------------------------------ what it came from
+    # ------------------------------------------------------------------ source
 
     @property
     def filename(self) -> str | None:
@@ -85,7 +85,7 @@ class Config(ConfigDict):
 
         Args:
             options: a value for each dotted key; dicts merge into dicts.
-            source: what later messages name as the origin of these values.
+            source: the origin of these values, for later messages.
 
         Raises:
             InvalidIndexError: an index outside a list.

@@ -57,7 +57,7 @@ def to_python(cfg: ConfigDict) -> str:
 
 @dataclass
 class _Group:
-    """Source in brackets, an item a line where one line is too short."""
+    """A bracketed expression, laid out with one item a line where it does not fit on one line."""
 
     opening: str
     items: list[tuple[str, str | _Group]]  # the text before an item (`key=`), and the item

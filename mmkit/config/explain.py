@@ -22,7 +22,7 @@ class Leaf:
 
 
 def leaves(value: Any, path: str = '', origin: Origin | None = None) -> Iterator[Leaf]:
-    """Every leaf of a config in its order; the items of a list of dicts are walked into, other lists are leaves."""
+    """Every leaf of a config, in order; a list that holds dicts is no leaf, its items are."""
     prefix = f'{path}.' if path else ''
     if isinstance(value, ConfigDict) and value:
         for key, item in value.items():
@@ -35,7 +35,7 @@ def leaves(value: Any, path: str = '', origin: Origin | None = None) -> Iterator
 
 
 def texts_for_numbers(value: ConfigDict) -> Iterator[Leaf]:
-    """The leaves that are texts and look like numbers: YAML reads `1e-4` as text, and `1.0e-4` as a number."""
+    """The leaves that are texts spelling a number: YAML reads `1e-4` as text, `1.0e-4` as a number."""
     return (leaf for leaf in leaves(value, value._path) if spelled_number(leaf.value) is not None)
 
 

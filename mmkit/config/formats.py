@@ -1,4 +1,4 @@
-"""YAML, JSON and trusted Python configs, with the line of each key."""
+"""Readers of YAML, JSON and trusted Python configs, with the line of each key."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def run_python(
 
 
 def annotate(value: Any, node: ast.expr, file: str, offset: int = 0) -> None:
-    """Give the keys of `value` their lines, as far as `node` writes them out."""
+    """Set the line of each key of `value` that is written out in the syntax tree `node`."""
     pairs: list[tuple[Any, int, ast.expr]] = []
     if isinstance(value, ConfigDict) and isinstance(node, ast.Dict):
         pairs = [

@@ -17,7 +17,7 @@ from mmkit.errors import ConfigError, MissingFileError, UnsafeConfigError
 from mmkit.utils.names import nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
-WORK_OF_A_FILE = 1000  # so that a chain has 500 files at most
+WORK_OF_A_FILE = 1000  # a chain has 500 files at most
 _BASE_REF = re.compile(r'\{\{\s*_base_\.([\w.]+)\s*\}\}')
 _FILE_VARIABLE = re.compile(r'\{\{\s*(fileDirname|fileBasename|fileBasenameNoExtension|fileExtname)\s*\}\}')
 
@@ -31,7 +31,7 @@ class Loaded:
 
 
 def shown(path: str) -> str:
-    """A path as messages show it: relative to the working directory if it lies below."""
+    """A path for messages: relative to the working directory if it lies below."""
     relative = os.path.relpath(path)
     return path if relative.startswith(os.pardir) else relative
 
@@ -52,7 +52,7 @@ def load(filename: str, trust: bool = False, text: str | None = None) -> Loaded:
 
 
 class _File:
-    """One file of the chain."""
+    """One file of a chain of bases."""
 
     def __init__(self, path: str, trust: bool, chain: Sequence[str], budget: Budget) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Finding and setting values of a config by dotted keys."""
+"""Looking up and setting values of a config by dotted keys."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.utils import env
 from mmkit.utils.files import atomic_write
 from mmkit.utils.logging import get_logger
-from mmkit.utils.state_dict import LoadReport, cpu_state_dict, load_state_dict
+from mmkit.utils.state_dict import COMPILED, LoadReport, cpu_state_dict, load_state_dict
 from mmkit.utils.weights import read_weights, resolve
 from mmkit.version import __version__
 
@@ -42,16 +42,16 @@ ReviseKeys = Sequence[tuple[str, str]]
 def load_checkpoint(
     model: nn.Module,
     filename: str | os.PathLike[str],
-    map_location: Any = 'cpu',
+    map_location: str | torch.device = 'cpu',
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> dict[str, Any]:
     """Load weights into a model and log what fitted.
 
     Args:
-        model: a detector or any module; a DistributedDataParallel is looked into.
+        model: a detector or any module; a DistributedDataParallel or a compiled model is looked into.
         filename: a path, URL or scheme, see `mmkit.utils.weights.resolve`.
-        map_location: device of the tensors that are returned, as in `torch.load`.
+        map_location: device of the tensors that are returned.
         strict: everything must fit.
         revise_keys: pairs of a regular expression and its replacement for the names in the file.
 
@@ -69,7 +69,7 @@ def load_checkpoint(
 def load_with_report(
     model: nn.Module,
     filename: str | os.PathLike[str],
-    map_location: Any = 'cpu',
+    map_location: str | torch.device = 'cpu',
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> tuple[dict[str, Any], LoadReport]:
@@ -99,7 +99,7 @@ def save_checkpoint(
 
     Args:
         path: the file appears there complete, or what was there stays.
-        model: its weights are the `state_dict`; a DistributedDataParallel is looked into.
+        model: its weights are the `state_dict`; a DistributedDataParallel or a compiled model is looked into.
         optimizer: its state, or an already made state dict, is `optimizer`.
         meta: epoch, iter, CLASSES, config, ... of plain Python values; version, environment and time are added.
         extra: further top-level entries (loss scaler, random state), of plain values and tensors.
@@ -124,7 +124,7 @@ def save_checkpoint(
 
 
 def is_intact(path: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint in torch's zip format is complete; every byte is checked, nothing is unpickled."""
+    """True if a checkpoint in torch's zip format is complete; every byte is checked, nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith('/data.pkl') for name in archive.namelist()) and archive.testzip() is None
@@ -149,14 +149,14 @@ def find_latest(work_dir: str | os.PathLike[str]) -> Path | None:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside of a DistributedDataParallel or DataParallel."""
+    """The model inside of DistributedDataParallel, DataParallel and `torch.compile`, however they are nested."""
     wrappers = (nn.parallel.DistributedDataParallel, nn.DataParallel)
-    inner = model.module if isinstance(model, wrappers) else model
+    inner = model.module if isinstance(model, wrappers) else dict(model.named_children()).get(COMPILED, model)
     assert isinstance(inner, nn.Module)
-    return inner
+    return inner if inner is model else unwrap(inner)
 
 
-def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str, Any]:
+def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str, Tensor]:
     """The dict of tensors: under `state_dict`, under `model` as other projects have it, or the file itself."""
     for name in ('state_dict', 'model'):
         if isinstance(checkpoint.get(name), Mapping):
@@ -169,7 +169,7 @@ def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str,
     return checkpoint
 
 
-def _require_match(model: nn.Module, report: LoadReport, filename: object, state_dict: Mapping[str, Any]) -> None:
+def _require_match(model: nn.Module, report: LoadReport, filename: object, state_dict: Mapping[str, Tensor]) -> None:
     """Weights that don't belong to the model are a mistake that must not go unnoticed."""
     matched, wanted = report.under('backbone.')
     part = 'backbone'
@@ -189,7 +189,7 @@ def _environment() -> str:
     return env.format_env(env.collect_env())
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: object, where: str) -> Any:
     """The value of plain Python types, numpy numbers and subclasses of dict and list turned into them."""
     if value is None or isinstance(value, (bool, bytes, Tensor)):
         return value

@@ -1,12 +1,26 @@
-"""What a hook is: it is told where a training is, and never is the step itself."""
+"""Hooks: objects that are told where a training is. They observe it, and are never the training step itself."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from mmkit.engine.runner import Runner
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mmkit.engine.ema import ModelEma
+from mmkit.engine.loading import Loader
+from mmkit.engine.meters import Meters
+from mmkit.engine.state import Best
+from mmkit.errors import InvalidValueError
+from mmkit.schedules import Clock
+from mmkit.structures import Batch
 
 PRIORITIES = {
     'HIGHEST': 0,
@@ -25,18 +39,20 @@ def priority_value(priority: int | str) -> int:
     """A priority as a number: 0 is called first, 100 last.
 
     Raises:
-        ValueError: for a number outside 0..100 or an unknown word.
+        InvalidValueError: for a number outside 0..100 or an unknown word.
     """
     if isinstance(priority, str) and priority.upper() in PRIORITIES:
         return PRIORITIES[priority.upper()]
     if isinstance(priority, int) and 0 <= priority <= 100:
         return priority
-    raise ValueError(f'priority {priority!r} is unknown, expected 0 to 100 or one of {", ".join(PRIORITIES)}')
+    raise InvalidValueError(
+        f'priority {priority!r} is unknown, expected 0 to 100 or one of {", ".join(PRIORITIES)}', key='priority'
+    )
 
 
 @dataclass(frozen=True)
 class Record:
-    """What loggers write: averages over some training iterations, or the figures of an evaluation.
+    """Figures for loggers: averages over some training iterations, or the results of an evaluation.
 
     Attributes:
         mode: 'train' or 'val'.
@@ -51,6 +67,88 @@ class Record:
     values: dict[str, float | str] = field(default_factory=dict)
 
 
+class Trainer(Protocol):
+    """A training as its hooks see it; `mmkit.engine.runner.Runner` is one.
+
+    Attributes:
+        model: the detector, or its DistributedDataParallel; `module` is the detector in any case.
+        meta: what checkpoints and logs say about the training: config, seed, CLASSES, ...
+        timestamp: in the names of log files.
+        epoch, iter, inner_iter: complete epochs, iterations, and iterations of the current epoch.
+        mode: 'train' or 'val'.
+        loader: of the current pass; `train_loader` of the training.
+        batch: the current one.
+        meters: averages of times, and of losses as far as `read_losses` has read them.
+        best: the best evaluation so far; empty before the first one.
+        ema: averaged weights, if a hook keeps them.
+        restored_average: averaged weights of a resumed checkpoint, for that hook.
+    """
+
+    model: nn.Module
+    module: nn.Module
+    optimizer: Optimizer
+    work_dir: Path
+    logger: logging.Logger
+    meta: dict[str, Any]
+    device: torch.device
+    timestamp: str
+    epoch: int
+    iter: int
+    inner_iter: int
+    max_epochs: int
+    max_iters: int
+    mode: str
+    batch: Batch | None
+    meters: Meters
+    best: Best
+    ema: ModelEma | None
+    restored_average: dict[str, Tensor]
+
+    @property
+    def loader(self) -> Loader: ...
+
+    @property
+    def train_loader(self) -> Loader: ...
+
+    @property
+    def iters_per_epoch(self) -> int: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The optimizer's."""
+        ...
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Losses of the latest step in this process; reading them waits for the device."""
+        ...
+
+    def read_losses(self) -> None:
+        """Bring the losses of the latest steps from the device into `meters`; all processes must call it.
+
+        Raises:
+            NonFiniteError: one of the steps was not finite; the message names its images.
+        """
+
+    def publish(self, record: Record) -> None:
+        """Hand figures to all loggers."""
+
+    def evaluation_mode(self) -> AbstractContextManager[nn.Module]:
+        """The model for evaluation, with averaged weights if there are any; the training doesn't notice."""
+        ...
+
+    def save(
+        self, path: str | PathLike[str], save_optimizer: bool = True, meta: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write a checkpoint; all processes must call it."""
+
+    def resume(self, path: str | PathLike[str]) -> None:
+        """Go on from a checkpoint."""
+
+
 class Hook:
     """Base class: every method does nothing, or calls the one that isn't specific to training or validation.
 
@@ -60,61 +158,61 @@ class Hook:
 
     priority: int | str = 'NORMAL'
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         """Before the first epoch; the state of a resumed training is loaded."""
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         """At the end, whatever happened."""
 
-    def before_epoch(self, runner: Runner) -> None: ...
+    def before_epoch(self, runner: Trainer) -> None: ...
 
-    def after_epoch(self, runner: Runner) -> None: ...
+    def after_epoch(self, runner: Trainer) -> None: ...
 
-    def before_iter(self, runner: Runner) -> None: ...
+    def before_iter(self, runner: Trainer) -> None: ...
 
-    def after_iter(self, runner: Runner) -> None: ...
+    def after_iter(self, runner: Trainer) -> None: ...
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Trainer) -> None:
         self.before_epoch(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         self.after_epoch(runner)
 
-    def before_train_iter(self, runner: Runner) -> None:
+    def before_train_iter(self, runner: Trainer) -> None:
         self.before_iter(runner)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         self.after_iter(runner)
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def before_val_epoch(self, runner: Trainer) -> None:
         self.before_epoch(runner)
 
-    def after_val_epoch(self, runner: Runner) -> None:
+    def after_val_epoch(self, runner: Trainer) -> None:
         self.after_epoch(runner)
 
-    def before_val_iter(self, runner: Runner) -> None:
+    def before_val_iter(self, runner: Trainer) -> None:
         self.before_iter(runner)
 
-    def after_val_iter(self, runner: Runner) -> None:
+    def after_val_iter(self, runner: Trainer) -> None:
         self.after_iter(runner)
 
-    def on_record(self, runner: Runner, record: Record) -> None:
-        """Somebody published figures, see `Runner.publish`."""
+    def on_record(self, runner: Trainer, record: Record) -> None:
+        """Figures were published, see `Trainer.publish`."""
 
-    def every_n_epochs(self, runner: Runner, n: int) -> bool:
+    def every_n_epochs(self, runner: Trainer, n: int) -> bool:
         return n > 0 and runner.epoch % n == 0
 
-    def every_n_iters(self, runner: Runner, n: int) -> bool:
+    def every_n_iters(self, runner: Trainer, n: int) -> bool:
         return n > 0 and runner.iter % n == 0
 
-    def every_n_inner_iters(self, runner: Runner, n: int) -> bool:
+    def every_n_inner_iters(self, runner: Trainer, n: int) -> bool:
         return n > 0 and runner.inner_iter % n == 0
 
-    def end_of_epoch(self, runner: Runner) -> bool:
+    def end_of_epoch(self, runner: Trainer) -> bool:
         return runner.inner_iter == runner.iters_per_epoch
 
-    def is_last_epoch(self, runner: Runner) -> bool:
+    def is_last_epoch(self, runner: Trainer) -> bool:
         return runner.epoch == runner.max_epochs
 
-    def is_last_iter(self, runner: Runner) -> bool:
+    def is_last_iter(self, runner: Trainer) -> bool:
         return runner.iter == runner.max_iters

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
+
+
+class MeterState(TypedDict):
+    """Of `Meters`, in a checkpoint: pairs of value and weight by name."""
+
+    window: int
+    values: dict[str, list[tuple[float, int]]]
 
 
 class Meters:
@@ -40,10 +47,10 @@ class Meters:
     def clear(self) -> None:
         self._values.clear()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> MeterState:
         return {'window': self.window, 'values': {name: list(values) for name, values in self._values.items()}}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: MeterState) -> None:
         self.window = max(self.window, state['window'])
         self._values = {
             name: deque(((value, weight) for value, weight in values), self.window)

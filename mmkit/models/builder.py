@@ -1,4 +1,4 @@
-"""From a config to a model."""
+"""Models and their parts, built from configs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mmkit.errors import InvalidValueError
 from mmkit.registry import BACKBONES, CLASSIFIERS, DATA_PREPROCESSORS, DETECTORS, HEADS, LOSSES, NECKS, build_from_cfg
 
 
@@ -21,32 +22,32 @@ def build_detector(
         train_cfg, test_cfg: where configs before mmdetection 2.9 keep these two, outside of `model`.
 
     Raises:
-        ValueError: if one of the two is given inside and outside of `cfg`.
+        InvalidValueError: if one of the two is given inside and outside of `cfg`.
     """
     outer = {k: v for k, v in dict(train_cfg=train_cfg, test_cfg=test_cfg).items() if v is not None}
     twice = [key for key in outer if cfg.get(key) is not None]
     if twice:
-        raise ValueError(f'{" and ".join(twice)} given both inside and outside of model')
+        raise InvalidValueError(f'{" and ".join(twice)} given both inside and outside of model', key=twice[0])
     arguments: Any = copy.copy(cfg)
     arguments.update(outer)
     preprocessor = arguments.pop('data_preprocessor', None)  # of any detector: no constructor has to hand it on
-    model = build_from_cfg(arguments, CLASSIFIERS if cfg.get('type') in CLASSIFIERS else DETECTORS)
+    model: nn.Module = build_from_cfg(arguments, CLASSIFIERS if cfg.get('type') in CLASSIFIERS else DETECTORS)
     if preprocessor is not None:
         model.data_preprocessor = DATA_PREPROCESSORS.build(preprocessor)
     return model
 
 
 def build_backbone(cfg: Mapping[str, Any]) -> nn.Module:
-    return build_from_cfg(cfg, BACKBONES)
+    return BACKBONES.build(cfg)
 
 
 def build_neck(cfg: Mapping[str, Any]) -> nn.Module:
-    return build_from_cfg(cfg, NECKS)
+    return NECKS.build(cfg)
 
 
 def build_head(cfg: Mapping[str, Any]) -> nn.Module:
-    return build_from_cfg(cfg, HEADS)
+    return HEADS.build(cfg)
 
 
 def build_loss(cfg: Mapping[str, Any]) -> nn.Module:
-    return build_from_cfg(cfg, LOSSES)
+    return LOSSES.build(cfg)

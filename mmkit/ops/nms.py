@@ -177,7 +177,8 @@ def batched_nms(
     if len(boxes) < split_thr:
         dets, keep = suppress(apart, scores, **cfg)
         return torch.cat([boxes[keep], dets[:, 4:]], 1), keep
-    return _nms_by_group(boxes, apart, scores, torch.zeros_like(idxs) if class_agnostic else idxs, suppress, cfg)
+    groups = torch.zeros_like(idxs) if class_agnostic else idxs
+    return _nms_by_group(boxes, apart, scores, groups, suppress=suppress, cfg=cfg)
 
 
 def _nms_by_group(

@@ -191,11 +191,11 @@ class BitmapMasks(Masks):
 
     def pad(self, out_shape: Sequence[int], pad_val: int = 0) -> Self:
         """Pad to a larger canvas (height, width) at the right and at the bottom."""
-        return self._on_canvas(int(out_shape[0]), int(out_shape[1]), 0, 0, pad_val)
+        return self._on_canvas(int(out_shape[0]), int(out_shape[1]), value=pad_val)
 
     def expand(self, expanded_h: int, expanded_w: int, top: int, left: int) -> Self:
         """Place the canvas at (top, left) of a larger one."""
-        return self._on_canvas(expanded_h, expanded_w, top, left, 0)
+        return self._on_canvas(expanded_h, expanded_w, top=top, left=left)
 
     def crop(self, bbox: np.ndarray | Sequence[float]) -> Self:
         """Crop to one box (x1, y1, x2, y2) of whole pixels, clipped to the canvas."""
@@ -236,7 +236,7 @@ class BitmapMasks(Masks):
                 row[:] = xs[0], ys[0], xs[-1] + 1, ys[-1] + 1
         return bboxes
 
-    def _on_canvas(self, height: int, width: int, top: int, left: int, value: int) -> Self:
+    def _on_canvas(self, height: int, width: int, top: int = 0, left: int = 0, value: int = 0) -> Self:
         if top + self.height > height or left + self.width > width:
             raise ValueError(f'{self} at (top, left) {top, left} does not fit into {height, width}')
         canvas = np.full((len(self), height, width), value, dtype=np.uint8)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from mmkit.errors import UserError
 
 Shape = tuple[int, ...]
+COMPILED = '_orig_mod'
+"""Name under which `torch.compile` keeps the module that it wraps."""
 
 
 class WeightsError(UserError, RuntimeError):
@@ -56,7 +58,7 @@ class LoadReport:
 
 
 def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bool = False) -> LoadReport:
-    """Load the tensors that match by name and shape.
+    """Load the tensors that match by name and shape; parts of the module, and of the one saved, may be compiled.
 
     Args:
         module: receives the tensors; its hooks see the names first, and may rename older ones.
@@ -71,14 +73,15 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
     fitting: OrderedDict[str, Tensor] = OrderedDict()
     mismatched: list[tuple[str, Shape, Shape]] = []
     unexpected = []
-    for name, value in state_dict.items():
+    for name, value in _renamed(state_dict, {plain_name(name): name for name in module.state_dict()}).items():
         if not isinstance(value, Tensor):
             unexpected.append(name)
         elif name in own and own[name].shape != value.shape:
             mismatched.append((name, tuple(own[name].shape), tuple(value.shape)))
         else:
             fitting[name] = value
-    fitting._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]
+    modules = {plain_name(name): name for name, _ in module.named_modules()}
+    fitting._metadata = _renamed(getattr(state_dict, '_metadata', {}), modules)  # type: ignore[attr-defined]
     outcome = module.load_state_dict(fitting, strict=False)
 
     other_shape = {name for name, _, _ in mismatched}
@@ -91,11 +94,25 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
 
 
 def cpu_state_dict(module: nn.Module) -> OrderedDict[str, Tensor]:
-    """The tensors of a module on the CPU, each with a storage of its own size, for saving."""
+    """The tensors of a module on the CPU, each with a storage of its own size, ready to be saved.
+
+    Their names don't tell which parts of the module are compiled.
+    """
     state_dict = module.state_dict()
-    moved = OrderedDict((name, _compact(value)) for name, value in state_dict.items())
-    moved._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]
+    moved = OrderedDict((plain_name(name), _compact(value)) for name, value in state_dict.items())
+    moved._metadata = _renamed(getattr(state_dict, '_metadata', {}), {})  # type: ignore[attr-defined]
     return moved
+
+
+def plain_name(name: str) -> str:
+    """The name of a tensor or a module as it is without `torch.compile`."""
+    return '.'.join(part for part in name.split('.') if part != COMPILED)
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> OrderedDict[str, Any]:
+    """`values` under plain names, or under what `names` has for these."""
+    plain = ((plain_name(name), value) for name, value in values.items())
+    return OrderedDict((names.get(name, name), value) for name, value in plain)
 
 
 def _compact(value: Tensor) -> Tensor:

@@ -139,3 +139,56 @@ def test_a_file_that_is_no_checkpoint_is_not_intact(tmp_path):
     (tmp_path / 'a.pth').write_bytes(b'no')
     assert not is_intact(tmp_path / 'a.pth')
     assert not is_intact(tmp_path / 'b.pth')
+
+
+class Wrapped(nn.parallel.DistributedDataParallel):
+    """A DistributedDataParallel without processes."""
+
+    def __init__(self, module):
+        nn.Module.__init__(self)
+        self.module = module
+
+
+def partly_compiled(model):
+    model.neck = torch.compile(model.neck, backend='eager')
+    return model
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda model: torch.compile(model, backend='eager'),
+        partly_compiled,
+        lambda model: Wrapped(torch.compile(partly_compiled(model), backend='eager')),
+        lambda model: torch.compile(Wrapped(model), backend='eager'),
+    ],
+    ids=['compiled', 'a part compiled', 'compiled inside of DDP', 'DDP compiled'],
+)
+def test_compiled_models_have_plain_names(tmp_path, wrap):
+    torch.manual_seed(0)
+    plain, saved = small_model(), wrap(small_model())
+    save_checkpoint(tmp_path / 'a.pth', saved)
+    checkpoint = torch.load(tmp_path / 'a.pth')
+    assert checkpoint['state_dict'].keys() == plain.state_dict().keys()
+    assert checkpoint['state_dict']._metadata.keys() == plain.state_dict()._metadata.keys()
+    load_checkpoint(plain, tmp_path / 'a.pth', strict=True)
+    loaded = wrap(small_model())
+    load_checkpoint(loaded, tmp_path / 'a.pth', strict=True)
+    for model in (plain, loaded):
+        for ours, theirs in zip(model.state_dict().values(), saved.state_dict().values(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_names_of_a_compiled_model_in_a_file_are_read(tmp_path):
+    """As a script writes them that saves the state dict itself."""
+    saved, loaded = torch.compile(small_model(), backend='eager'), small_model()
+    torch.save(saved.state_dict(), tmp_path / 'a.pth')
+    load_checkpoint(loaded, tmp_path / 'a.pth', strict=True)
+    assert torch.equal(loaded.neck.weight, saved.neck.weight)
+
+
+def small_model():
+    model = nn.Module()
+    model.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    model.neck = nn.Linear(4, 2)
+    return model

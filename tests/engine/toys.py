@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmkit.datasets import build_dataloader
 from mmkit.datasets.seeded import SeededDataset
+from mmkit.engine.optim import build_optimizer
+from mmkit.engine.runner import EpochBasedRunner
 from mmkit.registry import DATASETS
 from mmkit.structures import Batch, ImageMeta, Instances, Sample
 
@@ -40,6 +43,11 @@ class ToyDataset(SeededDataset):
         return {f'{metric}_mAP': next(self.scores, float(len(outputs)))}
 
 
+class ToyHead(nn.Linear):
+    compares_classes = True
+    num_classes = 2
+
+
 class ToyDetector(nn.Module):
     """A convolution, a norm and dropout, so that weights, buffers and random numbers all matter."""
 
@@ -47,8 +55,7 @@ class ToyDetector(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
         self.bn = nn.BatchNorm2d(4)
-        self.bbox_head = nn.Linear(4, 1)
-        self.bbox_head.num_classes = 2
+        self.bbox_head = ToyHead(4, 1)
         self.drop = nn.Dropout(0.3)
 
     def outs(self, imgs: Tensor) -> Tensor:
@@ -94,3 +101,12 @@ def toy_config(work_dir: Any, **changes: Any) -> dict[str, Any]:
         'device': 'cpu',
         **changes,
     }
+
+
+def loaders_of(*lengths: int, batch: int = 2):
+    return [build_dataloader(ToyDataset(length), batch, 0, seed=0, shuffle=False) for length in lengths]
+
+
+def runner_of(kind=EpochBasedRunner, **arguments):
+    model = arguments.pop('model', None) or toy_model()
+    return kind(model, build_optimizer(model, {'type': 'SGD', 'lr': 0.1}), **arguments)

@@ -29,7 +29,7 @@ def test_outer_settings_are_those_of_the_model():
     outer = build_detector(cfg, train_cfg=TRAIN, test_cfg=TEST)
     inner = build_detector(dict(MODEL, train_cfg=TRAIN, test_cfg=TEST))
     for model in (outer, inner):
-        assert model.bbox_head.pos_weight == 3 and model.bbox_head.test_cfg.score_thr == 0.25
+        assert model.bbox_head.train_cfg.pos_weight == 3 and model.bbox_head.test_cfg.score_thr == 0.25
     assert cfg == MODEL
 
 

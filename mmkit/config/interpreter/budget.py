@@ -10,11 +10,11 @@ MAX_DEPTH = 100  # of nested containers
 
 
 class Refused(Exception):
-    """Something that reading a config does not do: most often more work than any real config needs."""
+    """An operation that a config may not do, most often because it takes more work than any real config needs."""
 
 
 class Budget:
-    """Counts work down to nothing: whatever takes time or memory is paid for before it is done."""
+    """The work that is left: whatever takes time or memory is paid for before it is done."""
 
     def __init__(self, work: int = MAX_WORK) -> None:
         self.left = work
@@ -25,7 +25,7 @@ class Budget:
             raise Refused('this takes more work than any config needs')
 
     def spend_on(self, value: Any) -> None:
-        """Pay for a walk through the whole of `value`, shared parts counted each time they are met."""
+        """Pay for visiting all of `value`; a part that occurs several times is paid for each time."""
         if isinstance(value, (bool, int, float)) or value is None:
             return
         stack: list[tuple[Any, int]] = [(value, 0)]
@@ -43,12 +43,12 @@ class Budget:
 
 
 def _length(value: Any) -> int:
-    """len() that a range too long for it survives."""
+    """The length, also of a range that is too long for len()."""
     return max(0, (value.stop - value.start) // value.step + 1) if isinstance(value, range) else len(value)
 
 
 def checked_int(value: Any) -> Any:
-    """`value`, unless it is an integer beyond the limit."""
+    """`value`; an integer beyond the limit is refused."""
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise Refused(f'an integer of more than {MAX_BITS} bits')
     return value

@@ -1,4 +1,4 @@
-"""Evaluates the expressions of a `.py` config from their syntax trees."""
+"""Evaluation of the expressions of a `.py` config."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CONVERSIONS = {115: 's', 114: 'r', 97: 'a'}
 class Expressions:
     """The values of syntax trees, and the names they are given.
 
-    Each kind of node has its method, `value_BinOp` for ast.BinOp; a node without one is refused.
+    Each kind of node has its method, `value_BinOp` for ast.BinOp; a kind without one is refused.
 
     Args:
         source: the file.
         load_bases: called with the value and line of `_base_ = ...` as soon as it is read.
         base_value: gives the value of a dotted key of the bases.
-        budget: what pays for the work.
+        budget: the work that this config and its bases may cause.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Expressions:
         return made
 
     def loop(self, generators: Sequence[ast.comprehension]) -> Iterator[None]:
-        """Once for each round of the `for` and `if` of a comprehension, its names set."""
+        """One pass for each round of the `for` and `if` of a comprehension, with its names set."""
         if not generators:
             yield
             return

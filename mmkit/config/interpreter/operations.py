@@ -1,4 +1,4 @@
-"""Operators, functions and methods that a `.py` config may use, each paid for before it runs."""
+"""The operators, functions and methods of `.py` configs, each paid for before it runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ METHODS: dict[type, frozenset[str]] = {
         'replace rfind rpartition rsplit rstrip split splitlines startswith strip title upper'.split()
     ),
 }
-_WALKING = frozenset('count index remove sort'.split())  # methods that compare whole values
-_QUICK = frozenset('add append get pop popitem setdefault'.split())  # methods whose cost doesn't grow
+_COMPARING = frozenset('count index remove sort'.split())  # methods that compare whole values
+_CONSTANT = frozenset('add append get pop popitem setdefault'.split())  # methods whose cost doesn't grow
 SIMPLE = (str, int, float, bool, type(None))
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -73,7 +73,7 @@ def _united(left: ConfigDict, right: Any) -> ConfigDict:
 
 
 class Operations:
-    """What expressions of a config compute with. Every method takes and returns plain values."""
+    """The arithmetic of config expressions. Every method takes and returns plain values."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -141,7 +141,7 @@ class Operations:
     # ------------------------------------------------------------------ containers
 
     def items(self, *values: Any) -> list[Any]:
-        """list(): the items of something to iterate over, paid for one by one."""
+        """list(): the items of an iterable, paid for one by one."""
         return list(self._optional(values))
 
     def _optional(self, values: tuple[Any, ...]) -> Any:
@@ -229,9 +229,9 @@ class Operations:
                 self.budget.spend(sum(len(part) + len(value) for part in args[0]))
             elif name == 'replace' and len(args) > 1:
                 self.budget.spend((len(value) + 1) * len(args[1]))
-        elif name in _WALKING:
+        elif name in _COMPARING:
             self.budget.spend_on(value)
-        elif name not in _QUICK:
+        elif name not in _CONSTANT:
             self.budget.spend(len(value))
         self.budget.spend_on(args)
         outcome = getattr(value, name)(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Runs the statements of a `.py` config from its syntax tree: nothing that is not named here can happen."""
+"""Execution of the statements of a `.py` config: no kind of statement but those named here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class _Continue(Exception):
 
 
 class Interpreter(Expressions):
-    """Runs the statements of one config file; each kind has its method, `run_For` for ast.For, others are refused.
+    """Runs the statements of one config file.
+
+    Each kind has its method, `run_For` for ast.For; a kind without one is refused.
 
     Raises:
         UnsafeConfigError: for whatever a config may not do.
@@ -29,7 +31,7 @@ class Interpreter(Expressions):
     """
 
     def run(self, body: Sequence[ast.stmt]) -> ConfigDict:
-        """The names that the statements leave, with the line of each key."""
+        """The variables that the statements leave, with the line of each key."""
         try:
             self.execute(body)
             self.budget.spend_on(self.names)

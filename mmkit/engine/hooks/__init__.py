@@ -1,6 +1,6 @@
 """Hooks: objects that are told where a training is."""
 
-from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks import (
     checkpoint,
     checks,

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import distributed
 
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import get_world_size, is_main
 
@@ -54,7 +54,7 @@ class CheckpointHook(Hook):
         require_disk(file_client_args, 'checkpoint_config')
         for key, value in (('interval', interval), ('max_keep_ckpts', max_keep_ckpts)):
             if not isinstance(value, int):
-                raise ValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number')
+                raise InvalidValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number', key=key)
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
@@ -65,17 +65,17 @@ class CheckpointHook(Hook):
         self.meta = meta
         self.create_symlink = create_symlink
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         due = self.every_n_epochs(runner, self.interval) or (self.save_last and self.is_last_epoch(runner))
         if self.by_epoch and due:
             self._save(runner, 'epoch', runner.epoch)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         due = self.every_n_iters(runner, self.interval) or (self.save_last and self.is_last_iter(runner))
         if not self.by_epoch and due:
             self._save(runner, 'iter', runner.iter)
 
-    def _save(self, runner: Runner, kind: str, number: int) -> None:
+    def _save(self, runner: Trainer, kind: str, number: int) -> None:
         if self.sync_buffer:
             average_buffers(runner)
         directory = output_directory(runner, self.out_dir)
@@ -97,26 +97,32 @@ class CheckpointHook(Hook):
     def _remove_old(self, directory: Path, kind: str, number: int) -> None:
         if self.max_keep_ckpts < 0:
             return
-        found = []
+        numbered = []
         for path in directory.glob(f'{kind}_*.pth'):
             match = re.fullmatch(rf'{kind}_(\d+)', path.stem)
             if match and int(match[1]) <= number:
-                found.append((int(match[1]), path))
-        for _, path in sorted(found, reverse=True)[max(self.max_keep_ckpts, 1) :]:
+                numbered.append((int(match[1]), path))
+        for _, path in sorted(numbered, reverse=True)[max(self.max_keep_ckpts, 1) :]:
             path.unlink()
 
 
-def output_directory(runner: Runner, out_dir: str | None) -> Path:
+def output_directory(runner: Trainer, out_dir: str | None) -> Path:
     """The work directory, or the directory of its name in `out_dir`."""
     return runner.work_dir if out_dir is None else Path(out_dir) / runner.work_dir.resolve().name
 
 
 def require_disk(file_client_args: Mapping[str, Any] | None, key: str) -> None:
+    """Refuse another backend than files.
+
+    Args:
+        key: of the hook in the config, for the message.
+    """
     if file_client_args is not None and file_client_args.get('backend', 'disk') != 'disk':
-        raise ValueError(f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported')
+        message = f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported'
+        raise InvalidValueError(message, key='file_client_args')
 
 
-def average_buffers(runner: Runner) -> None:
+def average_buffers(runner: Trainer) -> None:
     """Make the buffers of all processes equal: the mean over them."""
     if get_world_size() > 1:
         for buffer in runner.module.buffers():

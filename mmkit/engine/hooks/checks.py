@@ -2,71 +2,75 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from mmkit.config import ConfigError
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
+from mmkit.engine.loading import HasClasses, dataset_of
+from mmkit.errors import ConfigError
 from mmkit.registry import HOOKS
 from mmkit.utils.logging import get_logger
+
+
+@runtime_checkable
+class TellsClassesApart(Protocol):
+    """A module of which `num_classes` must be the number of classes in the dataset, if it compares classes."""
+
+    num_classes: int
+    compares_classes: bool
 
 
 @HOOKS.register_module()
 class NumClassCheckHook(Hook):
     """Compares `num_classes` of the heads with the classes of the dataset.
 
-    Heads that tell objects from background only (RPN) and backbones are left out.
+    Heads say by `compares_classes` that they want it; one that tells objects from background only (RPN) doesn't.
 
     Raises:
         ConfigError: naming the key to change.
     """
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Trainer) -> None:
         self._check(runner)
 
-    def before_val_epoch(self, runner: Runner) -> None:
+    def before_val_epoch(self, runner: Trainer) -> None:
         self._check(runner)
 
-    def _check(self, runner: Runner) -> None:
-        dataset = runner.loader.dataset
-        if getattr(dataset, 'CLASSES', None) is None:
+    def _check(self, runner: Trainer) -> None:
+        dataset = dataset_of(runner.loader)
+        if not isinstance(dataset, HasClasses) or dataset.CLASSES is None:
             runner.logger.warning('%s has no CLASSES to compare with the heads', type(dataset).__name__)
         check_num_classes(runner.module, dataset)
 
 
-def check_num_classes(model: nn.Module, dataset: Any, spare: bool = False) -> None:
-    """Raises a ConfigError if a head of `model` tells more or fewer classes apart than `dataset` has in CLASSES.
+def check_num_classes(model: nn.Module, dataset: object, spare: bool = False) -> None:
+    """Compare the classes of the heads in a model with those of a dataset.
 
     Args:
-        spare: of more there is a warning only.
+        dataset: with names in CLASSES; without them nothing is compared.
+        spare: heads with more classes are allowed, with a warning.
+
+    Raises:
+        ConfigError: naming the key to change.
     """
-    classes = getattr(dataset, 'CLASSES', None)
+    classes = dataset.CLASSES if isinstance(dataset, HasClasses) else None
     if classes is None:
         return
+    kind = type(dataset).__name__
     if isinstance(classes, str):
-        raise ConfigError(f'CLASSES of {type(dataset).__name__} is the string {classes!r}: write ({classes!r},)')
-    for name, module in model.named_modules():
-        number = getattr(module, 'num_classes', None)
-        if number is None or number == len(classes) or not _is_compared(name, module):
+        raise ConfigError(f'CLASSES of {kind} is the string {classes!r}: write ({classes!r},)')
+    for name, head in model.named_modules():
+        if not isinstance(head, TellsClassesApart) or not head.compares_classes or head.num_classes == len(classes):
             continue
         shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
         message = (
-            f'model.{name}.num_classes is {number}, but {type(dataset).__name__} has {len(classes)} classes '
+            f'model.{name}.num_classes is {head.num_classes}, but {kind} has {len(classes)} classes '
             f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
         )
-        if not spare or number < len(classes):
-            raise ConfigError(message)
+        if not spare or head.num_classes < len(classes):
+            raise ConfigError(message, key=f'model.{name}.num_classes')
         get_logger().warning(message)
-
-
-def _is_compared(name: str, module: Any) -> bool:
-    parts = name.split('.')
-    kind = type(module).__name__
-    if 'backbone' in parts or 'rpn_head' in parts or 'semantic_head' in parts or 'RPN' in kind or 'Loss' in kind:
-        return False
-    return any(part.endswith('head') or part.startswith('head') for part in parts)
 
 
 @HOOKS.register_module()
@@ -79,6 +83,6 @@ class CheckInvalidLossHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         self.interval = interval
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         if self.every_n_iters(runner, self.interval):
             runner.read_losses()

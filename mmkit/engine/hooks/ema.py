@@ -1,12 +1,12 @@
-"""Averaged weights."""
+"""Hooks that keep averaged weights."""
 
 from __future__ import annotations
 
 import math
 
 from mmkit.engine.ema import ModelEma
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 
 
@@ -22,9 +22,11 @@ class _EmaHook(Hook):
 
     def __init__(self, momentum: float, interval: int, skip_buffers: bool, resume_from: str | None) -> None:
         if not 0 < momentum < 1:
-            raise ValueError(f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1')
+            message = f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1'
+            raise InvalidValueError(message, key='momentum')
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval of the averaged weights is {interval!r}, expected a positive whole number')
+            message = f'interval of the averaged weights is {interval!r}, expected a positive whole number'
+            raise InvalidValueError(message, key='interval')
         self.momentum = momentum
         self.interval = interval
         self.skip_buffers = skip_buffers
@@ -34,19 +36,19 @@ class _EmaHook(Hook):
         """The momentum after an iteration, counted from 0."""
         raise NotImplementedError
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         if self.resume_from is not None:
             runner.resume(self.resume_from)
         runner.ema = ModelEma(runner.module, self.skip_buffers)
         runner.ema.load(runner.restored_average)
         runner.restored_average = {}
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         assert runner.ema is not None
         if self.every_n_iters(runner, self.interval):
             runner.ema.update(runner.module, self.momentum_at(runner.iter - 1))
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         if runner.ema is not None and not runner.ema.applied:
             runner.ema.swap(runner.module)
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets import build_metrics
 from mmkit.dialects.v2 import EVAL_HOOK_KEYS
-from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import output_directory, require_disk
 from mmkit.engine.predict import check_masks, run_metrics
-from mmkit.engine.runner import Runner
+from mmkit.engine.state import Best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.metrics import DatasetMetric, compute_metrics
 from mmkit.metrics.base import as_dataset_metric
@@ -111,22 +111,22 @@ class EvalHook(Hook):
         if len(known) == len(self.metrics) and all(known) and self.save_best not in (None, 'auto', *names):
             raise _unknown_figure(str(self.save_best), names)
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         check_masks(runner.module, self.metrics)
         if runner.iter and self.save_best is not None:
             self._find_best(runner)
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Trainer) -> None:
         first, self._has_begun = not self._has_begun, True
         done = runner.epoch if self.by_epoch else runner.iter
         if first and self.start is not None and done >= self.start:
             self._evaluate(runner)
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         if self.by_epoch and self._is_due(runner.epoch):
             self._evaluate(runner)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         if not self.by_epoch and self._is_due(runner.iter):
             self._evaluate(runner)
 
@@ -136,7 +136,7 @@ class EvalHook(Hook):
             return done % interval == 0
         return done >= self.start and (done - self.start) % interval == 0
 
-    def _evaluate(self, runner: Runner) -> None:
+    def _evaluate(self, runner: Trainer) -> None:
         with runner.evaluation_mode() as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
@@ -154,7 +154,7 @@ class EvalHook(Hook):
         values = compute_metrics(self.metrics, outputs) if is_main() else {}
         return broadcast_object(values)
 
-    def _keep_best(self, runner: Runner, values: Mapping[str, float | str]) -> None:
+    def _keep_best(self, runner: Trainer, values: Mapping[str, float | str]) -> None:
         key = next(iter(values)) if self.save_best == 'auto' else self.save_best
         assert key is not None
         if key not in values:
@@ -180,16 +180,17 @@ class EvalHook(Hook):
                 return rule
         raise ConfigError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'")
 
-    def _find_best(self, runner: Runner) -> None:
+    def _find_best(self, runner: Trainer) -> None:
         """The best of the epochs until the resumed one: the last checkpoint was written before its evaluation."""
         for path in output_directory(runner, self.out_dir).glob('best_*.pth'):
             try:
-                best = read_weights(path)['runner']['best']
+                best: Best = read_weights(path)['runner']['best']
             except (ValueError, KeyError):
                 runner.logger.warning('%s is broken and is not compared with', path)
                 continue
             if runner.best.get('iter', 0) < best['iter'] <= runner.iter:
-                runner.best = {**best, 'path': str(path)}
+                best['path'] = str(path)  # it may have been moved
+                runner.best = best
 
 
 @HOOKS.register_module()

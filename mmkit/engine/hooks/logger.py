@@ -8,16 +8,20 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
-from mmkit.engine.hook import Hook, Record
+from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import require_disk
-from mmkit.engine.runner import Runner
+from mmkit.errors import InvalidValueError, MissingPackageError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import is_main
 from mmkit.utils.progress import track
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class LoggerHook(Hook):
@@ -36,16 +40,17 @@ class LoggerHook(Hook):
         self, interval: int = 10, ignore_last: bool = True, reset_flag: bool = False, by_epoch: bool = True
     ) -> None:
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'log_config.interval is {interval!r}, expected a positive whole number')
+            message = f'log_config.interval is {interval!r}, expected a positive whole number'
+            raise InvalidValueError(message, key='interval')
         self.interval = interval
         self.ignore_last = ignore_last
         self.reset_flag = reset_flag
         self.by_epoch = by_epoch
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         runner.meters.widen(self.interval)
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         count = runner.inner_iter if self.by_epoch else runner.iter
         over = count % self.interval
         if over and (self.ignore_last or not self.end_of_epoch(runner)):
@@ -56,17 +61,16 @@ class LoggerHook(Hook):
         if self.reset_flag:
             runner.meters.clear()
 
-    def on_record(self, runner: Runner, record: Record) -> None:
+    def on_record(self, runner: Trainer, record: Record) -> None:
         self.write(runner, record)
 
-    def write(self, runner: Runner, record: Record) -> None:
+    def write(self, runner: Trainer, record: Record) -> None:
         raise NotImplementedError
 
 
-def learning_rate(runner: Runner) -> float:
+def learning_rate(runner: Trainer) -> float:
     """Of the first parameter group."""
-    assert runner.optimizer is not None
-    return float(runner.optimizer.param_groups[0]['lr'])
+    return float(runner.param_groups[0]['lr'])
 
 
 @HOOKS.register_module()
@@ -106,20 +110,20 @@ class TextLoggerHook(LoggerHook):
         self._seconds = 0.0
         self._start = 0
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         super().before_run(runner)
         self._start, self._seconds = runner.iter, 0.0
         if is_main():
             runner.work_dir.mkdir(parents=True, exist_ok=True)
             self._dump(runner, {key: value for key, value in runner.meta.items() if _is_plain(value)})
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         self._seconds += runner.meters.averages(1).get('time', 0.0)
         super().after_train_iter(runner)
         if runner.meta.get('exp_name') and runner.iter % self.interval_exp_name == 0:
             runner.logger.info('Exp name: %s', runner.meta['exp_name'])
 
-    def write(self, runner: Runner, record: Record) -> None:
+    def write(self, runner: Trainer, record: Record) -> None:
         if not is_main():
             return
         values = dict(record.values)
@@ -134,7 +138,7 @@ class TextLoggerHook(LoggerHook):
         entry = {'mode': record.mode, 'epoch': record.epoch, 'iter': record.iter, 'lr': float(f'{lr:.5g}'), **ordered}
         self._dump(runner, {k: round(v, 5) if isinstance(v, float) and k != 'lr' else v for k, v in entry.items()})
 
-    def _line(self, runner: Runner, record: Record, lr: float, values: dict[str, Any]) -> str:
+    def _line(self, runner: Trainer, record: Record, lr: float, values: dict[str, float | str]) -> str:
         length = len(runner.train_loader)
         if record.mode == 'val':
             head = f'Epoch(val) [{record.epoch}][{record.iter}]' if self.by_epoch else f'Iter(val) [{record.iter}]'
@@ -152,11 +156,11 @@ class TextLoggerHook(LoggerHook):
             parts.append(f'memory: {values.pop("memory")}')
         return head + '\t' + ', '.join(parts + [f'{name}: {_shown(value)}' for name, value in values.items()])
 
-    def _dump(self, runner: Runner, entry: Mapping[str, Any]) -> None:
+    def _dump(self, runner: Trainer, entry: Mapping[str, Any]) -> None:
         with open(runner.work_dir / f'{runner.timestamp}.log.json', 'a', encoding='utf-8') as file:
             file.write(json.dumps(entry) + '\n')
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         if self.out_dir is None or not is_main():
             return
         target = Path(self.out_dir) / runner.work_dir.resolve().name
@@ -172,7 +176,7 @@ def _shown(value: float | str) -> str:
     return f'{value:.4f}' if isinstance(value, float) else str(value)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     try:
         json.dumps(value)
     except (TypeError, ValueError):
@@ -189,7 +193,7 @@ class TensorboardLoggerHook(LoggerHook):
         interval, ignore_last, reset_flag, by_epoch: as in `LoggerHook`.
 
     Raises:
-        ImportError: if tensorboard isn't installed.
+        MissingPackageError: tensorboard is not installed.
     """
 
     def __init__(
@@ -204,17 +208,18 @@ class TensorboardLoggerHook(LoggerHook):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ImportError('TensorboardLoggerHook needs tensorboard: pip install tensorboard') from error
+            message = 'TensorboardLoggerHook needs tensorboard: pip install tensorboard'
+            raise MissingPackageError(message, key='type') from error
         self._open = SummaryWriter
         self.log_dir = log_dir
-        self.writer: Any = None
+        self.writer: SummaryWriter | None = None
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         super().before_run(runner)
         if is_main():
             self.writer = self._open(self.log_dir or str(runner.work_dir / 'tf_logs'))
 
-    def write(self, runner: Runner, record: Record) -> None:
+    def write(self, runner: Trainer, record: Record) -> None:
         if self.writer is None:
             return
         for name, value in record.values.items():
@@ -224,7 +229,7 @@ class TensorboardLoggerHook(LoggerHook):
             else:
                 self.writer.add_scalar(tag, value, runner.iter)
 
-    def after_run(self, runner: Runner) -> None:
+    def after_run(self, runner: Trainer) -> None:
         if self.writer is not None:
             self.writer.close()
 
@@ -235,16 +240,18 @@ class ProgressHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self._bar: tqdm[Any] | None = None
 
-    def before_run(self, runner: Runner) -> None:
-        self.bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
+    def before_run(self, runner: Trainer) -> None:
+        self._bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
+        if self._bar is None:
+            return
         averages = runner.meters.averages(1)  # of the latest loss that has been read
-        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
-        self.bar.update()
+        self._bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
+        self._bar.update()
 
-    def after_run(self, runner: Runner) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def after_run(self, runner: Trainer) -> None:
+        if self._bar is not None:
+            self._bar.close()

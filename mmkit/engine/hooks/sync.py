@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import distributed, nn
 
-from mmkit.engine.hook import Hook
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.engine.hooks.checkpoint import average_buffers
-from mmkit.engine.loading import set_epoch
-from mmkit.engine.runner import Runner
+from mmkit.engine.loading import HasEpoch, set_epoch
+from mmkit.errors import InvalidTypeError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import get_world_size
 
@@ -17,7 +17,7 @@ from mmkit.utils.dist import get_world_size
 class DistSamplerSeedHook(Hook):
     """Tells the epoch to the sampler. The runner does so for its training loader also without this hook."""
 
-    def before_epoch(self, runner: Runner) -> None:
+    def before_epoch(self, runner: Trainer) -> None:
         set_epoch(runner.loader, runner.epoch)
 
 
@@ -32,7 +32,7 @@ class SyncBuffersHook(Hook):
     def __init__(self, distributed: bool = True) -> None:
         self.distributed = distributed
 
-    def after_epoch(self, runner: Runner) -> None:
+    def after_epoch(self, runner: Trainer) -> None:
         if self.distributed:
             average_buffers(runner)
 
@@ -41,8 +41,11 @@ class SyncBuffersHook(Hook):
 class SetEpochInfoHook(Hook):
     """Calls `model.set_epoch(epoch)` before each training epoch, for losses that depend on it."""
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        runner.module.set_epoch(runner.epoch)
+    def before_train_epoch(self, runner: Trainer) -> None:
+        model = runner.module
+        if not isinstance(model, HasEpoch):
+            raise InvalidTypeError(f'SetEpochInfoHook needs a model with set_epoch, a {type(model).__name__} has none')
+        model.set_epoch(runner.epoch)
 
 
 @HOOKS.register_module()
@@ -58,7 +61,7 @@ class SyncNormHook(Hook):
         self.num_last_epochs = num_last_epochs
         self.interval = interval
 
-    def after_train_epoch(self, runner: Runner) -> None:
+    def after_train_epoch(self, runner: Trainer) -> None:
         in_last = runner.epoch >= runner.max_epochs - self.num_last_epochs
         if in_last or self.every_n_epochs(runner, self.interval):
             average_norms(runner.module)

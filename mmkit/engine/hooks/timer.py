@@ -1,4 +1,4 @@
-"""Times and memory."""
+"""Hooks for times and memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import time
 
 import torch
 
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.registry import HOOKS
 
 
@@ -20,13 +19,13 @@ class IterTimerHook(Hook):
     def __init__(self) -> None:
         self._since = time.perf_counter()
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def before_train_epoch(self, runner: Trainer) -> None:
         self._since = time.perf_counter()
 
-    def before_train_iter(self, runner: Runner) -> None:
+    def before_train_iter(self, runner: Trainer) -> None:
         runner.meters.update({'data_time': time.perf_counter() - self._since})
 
-    def after_train_iter(self, runner: Runner) -> None:
+    def after_train_iter(self, runner: Trainer) -> None:
         now = time.perf_counter()
         runner.meters.update({'time': now - self._since})
         self._since = now
@@ -41,14 +40,14 @@ class EmptyCacheHook(Hook):
         self._after_epoch = after_epoch
         self._after_iter = after_iter
 
-    def before_epoch(self, runner: Runner) -> None:
+    def before_epoch(self, runner: Trainer) -> None:
         if self._before_epoch:
             torch.cuda.empty_cache()
 
-    def after_epoch(self, runner: Runner) -> None:
+    def after_epoch(self, runner: Trainer) -> None:
         if self._after_epoch:
             torch.cuda.empty_cache()
 
-    def after_iter(self, runner: Runner) -> None:
+    def after_iter(self, runner: Trainer) -> None:
         if self._after_iter:
             torch.cuda.empty_cache()

@@ -7,8 +7,7 @@ from functools import partial
 from typing import Any
 
 from mmkit.dialects.lr_config import LR_POLICIES, MOMENTUM_POLICIES, read_lr_config, read_momentum_config
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
 from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS, Registry
 from mmkit.schedules import Curve, Schedule, Track
@@ -20,10 +19,10 @@ class _UpdaterHook(Hook):
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def before_run(self, runner: Runner) -> None:
+    def before_run(self, runner: Trainer) -> None:
         self._track = Track(self.schedule, [self.base(group) for group in runner.param_groups])
 
-    def before_train_iter(self, runner: Runner) -> None:
+    def before_train_iter(self, runner: Trainer) -> None:
         for group, value in zip(runner.param_groups, self._track.values(runner.clock)):
             self.put(group, value)
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from mmkit.engine.hook import Hook
-from mmkit.engine.runner import Runner
+from mmkit.engine.hook import Hook, Trainer
+from mmkit.engine.loading import dataset_of, restart_workers
 from mmkit.errors import InvalidTypeError
 from mmkit.protocols import HasExtraLosses
 from mmkit.registry import HOOKS
+
+
+@runtime_checkable
+class SkipsTypes(Protocol):
+    """A dataset that can leave out steps of its pipeline, such as MultiImageMixDataset."""
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
+        """Leave out steps of these types from the next sample on."""
 
 
 @HOOKS.register_module()
@@ -27,19 +36,18 @@ class YOLOXModeSwitchHook(Hook):
         self.skip_type_keys = tuple(skip_type_keys)
         self._switched = False
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        if not hasattr(runner.loader.dataset, 'update_skip_type_keys'):  # found out now, not in the last epochs
-            kind = type(runner.loader.dataset).__name__
-            raise TypeError(f'YOLOXModeSwitchHook needs a MultiImageMixDataset to train on, not a {kind}')
-        if not isinstance(runner.module, HasExtraLosses):
-            raise InvalidTypeError(
-                f'YOLOXModeSwitchHook needs a model with extra losses, as YOLOX, not a {type(runner.module).__name__}'
-            )
+    def before_train_epoch(self, runner: Trainer) -> None:
+        dataset, model = dataset_of(runner.loader), runner.module
+        if not isinstance(dataset, SkipsTypes):  # found out now, not in the last epochs
+            kind = type(dataset).__name__
+            raise InvalidTypeError(f'YOLOXModeSwitchHook needs a MultiImageMixDataset to train on, not a {kind}')
+        if not isinstance(model, HasExtraLosses):
+            kind = type(model).__name__
+            raise InvalidTypeError(f'YOLOXModeSwitchHook needs a model with extra losses, as YOLOX, not a {kind}')
         if self._switched or runner.epoch + 1 < runner.max_epochs - self.num_last_epochs:
             return
         self._switched = True
         runner.logger.info('from now on without %s, with the L1 loss', ', '.join(self.skip_type_keys))
-        runner.loader.dataset.update_skip_type_keys(self.skip_type_keys)
-        if getattr(runner.loader, 'persistent_workers', False):
-            runner.loader._iterator = None  # workers have copies of the dataset: start new ones
-        runner.module.use_extra_losses()
+        dataset.update_skip_type_keys(self.skip_type_keys)
+        restart_workers(runner.loader)
+        model.use_extra_losses()

@@ -29,7 +29,7 @@ STAGE_KEYS = ('num_modules', 'num_branches', 'block', 'num_blocks', 'num_channel
 
 
 def _conv_norm(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, settings: BlockSettings
+    settings: BlockSettings, in_channels: int, out_channels: int, *, kernel_size: int, stride: int = 1
 ) -> list[nn.Module]:
     return [
         build_conv_layer(
@@ -50,7 +50,7 @@ def _downsample(channels: Sequence[int], settings: BlockSettings, last_relu: boo
     steps = []
     for index, (source, target) in enumerate(zip(channels, channels[1:]), 1):
         relu = [nn.ReLU(inplace=True)] if last_relu or index < len(channels) - 1 else []
-        steps.append(Sequential(*_conv_norm(source, target, 3, 2, settings), *relu))
+        steps.append(Sequential(*_conv_norm(settings, source, target, kernel_size=3, stride=2), *relu))
     return Sequential(*steps)
 
 
@@ -97,7 +97,7 @@ class HRModule(BaseModule):
             return None
         if source > target:
             upsample = nn.Upsample(scale_factor=2 ** (source - target), mode='nearest')
-            return Sequential(*_conv_norm(channels[source], channels[target], 1, 1, settings), upsample)
+            return Sequential(*_conv_norm(settings, channels[source], channels[target], kernel_size=1), upsample)
         return _downsample([channels[source]] * (target - source) + [channels[target]], settings, last_relu=False)
 
     def forward(self, x: Sequence[Tensor]) -> list[Tensor]:
@@ -180,7 +180,9 @@ class HRNet(BaseModule):
             block = BLOCKS[stage['block']]
             wanted = [width * block.expansion for width in stage['num_channels']]
             self.add_module(f'transition{index}', _transition(channels, wanted, settings))
-            self.add_module(name, _stage(stage, block, wanted, multiscale_output or name != 'stage4', settings))
+            self.add_module(
+                name, _stage(stage, block, wanted, all_out=multiscale_output or name != 'stage4', settings=settings)
+            )
             channels = wanted
 
     @property
@@ -221,7 +223,9 @@ def _transition(before: Sequence[int], after: Sequence[int], settings: BlockSett
         elif before[index] == target:
             layers.append(None)
         else:
-            layers.append(Sequential(*_conv_norm(before[index], target, 3, 1, settings), nn.ReLU(inplace=True)))
+            layers.append(
+                Sequential(*_conv_norm(settings, before[index], target, kernel_size=3), nn.ReLU(inplace=True))
+            )
     return ModuleList(layers)
 
 

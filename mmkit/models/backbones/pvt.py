@@ -73,7 +73,7 @@ class SpatialReductionAttention(nn.Module):
 class MixFFN(nn.Module):
     """Feed-forward network of two 1 x 1 convolutions, with a depthwise 3 x 3 between them if `use_conv`."""
 
-    def __init__(self, dims: int, hidden: int, act_cfg: Cfg, drop_rate: float, use_conv: bool) -> None:
+    def __init__(self, dims: int, hidden: int, *, act_cfg: Cfg, drop_rate: float, use_conv: bool) -> None:
         super().__init__()
         between = [nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)] if use_conv else []
         self.layers = nn.Sequential(
@@ -97,6 +97,7 @@ class PVTBlock(nn.Module):
         dims: int,
         attn: SpatialReductionAttention,
         ffn: MixFFN,
+        *,
         drop_path: float,
         norm_cfg: Cfg,
     ) -> None:
@@ -221,8 +222,10 @@ class PyramidVisionTransformer(BaseModule):
                     proj_drop=drop_rate,
                     norm_cfg=norm_cfg,
                 )
-                ffn = MixFFN(dims, mlp_ratios[stage] * dims, act_cfg, drop_rate, use_conv_ffn)
-                blocks.append(PVTBlock(dims, attn, ffn, next(rates), norm_cfg))
+                ffn = MixFFN(
+                    dims, mlp_ratios[stage] * dims, act_cfg=act_cfg, drop_rate=drop_rate, use_conv=use_conv_ffn
+                )
+                blocks.append(PVTBlock(dims, attn, ffn, drop_path=next(rates), norm_cfg=norm_cfg))
             embed = PatchEmbed(
                 in_channels,
                 dims,

@@ -141,11 +141,11 @@ class ResNet(BaseModule):
         channels = self.stem_channels
         for stage in range(num_stages):
             settings = self.settings(stage)
-            self.res_layers.append(f'layer{stage + 1}')
-            self.add_module(
-                self.res_layers[-1],
-                build_stage(self.block_factory(), channels, self.stage_blocks[stage], self.strides[stage], settings),
+            layer = build_stage(
+                self.block_factory(), channels, self.stage_blocks[stage], stride=self.strides[stage], settings=settings
             )
+            self.res_layers.append(f'layer{stage + 1}')
+            self.add_module(self.res_layers[-1], layer)
             channels = settings.out_channels
         self.feat_dim = channels
         self._freeze_stages()

@@ -1,4 +1,4 @@
-"""One class for a whole image."""
+"""Classifiers of whole images, and their heads."""
 
 from mmkit.models.classifiers.image_classifier import ImageClassifier
 from mmkit.models.classifiers.linear_cls_head import LinearClsHead

@@ -1,17 +1,18 @@
-"""Backbone, pooling, classes."""
+"""Classifiers of whole images."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.registry import BACKBONES, CLASSIFIERS, HEADS, NECKS, build_from_cfg
+from mmkit.protocols import ClassificationHead, FreezesNorms, Progress
+from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS
 from mmkit.structures import Batch, ClassScores
 
 Cfg = Mapping[str, Any]
@@ -19,21 +20,21 @@ Cfg = Mapping[str, Any]
 
 @CLASSIFIERS.register_module()
 class ImageClassifier(BaseModule):
-    """One class for a whole image, with mmclassification's vocabulary and parameter names.
+    """A backbone, perhaps a neck, and a head, with mmclassification's vocabulary and parameter names.
 
-    A backbone that doesn't say `norm_eval` trains its batch norms here, as in mmclassification; in a detector it
-    doesn't.
+    Batch norms of the backbone are trained unless its config says `norm_eval=True`, as in mmclassification. In a
+    detector, those of a ResNet are frozen by default.
 
     Args:
-        backbone: of which the last output counts.
-        neck: of `GlobalAveragePooling`'s kind.
-        head: of `LinearClsHead`'s kind.
+        backbone: a config; the head reads the last output.
+        neck: a config, such as that of a `GlobalAveragePooling`.
+        head: a config, such as that of a `LinearClsHead`.
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)`, for the whole classifier.
         train_cfg: only None; `augments` (Mixup, CutMix) are not supported.
         init_cfg: how the weights start.
 
     Raises:
-        ValueError: without a head, with `train_cfg`, or with both `pretrained` and `init_cfg`.
+        InvalidValueError: without a head, with `train_cfg`, or with both `pretrained` and `init_cfg`.
     """
 
     def __init__(
@@ -46,16 +47,25 @@ class ImageClassifier(BaseModule):
         init_cfg: InitCfg = None,
     ) -> None:
         if head is None:
-            raise ValueError('ImageClassifier needs a head')
+            raise InvalidValueError('ImageClassifier needs a head')
         if train_cfg:
-            raise ValueError(f'ImageClassifier: train_cfg={dict(train_cfg)}: mixing images (augments) is not supported')
+            raise InvalidValueError(
+                f'ImageClassifier: train_cfg={dict(train_cfg)}: mixing images (augments) is not supported', 'train_cfg'
+            )
         if pretrained and init_cfg:
-            raise ValueError('ImageClassifier: pretrained and init_cfg both say how the weights start')
+            raise InvalidValueError(
+                'ImageClassifier: pretrained and init_cfg both say how the weights start', 'pretrained'
+            )
         super().__init__(dict(type='Pretrained', checkpoint=pretrained) if pretrained else init_cfg)
         self.data_preprocessor = DataPreprocessor()
-        self.backbone = build_from_cfg(backbone, BACKBONES, _defaults(backbone))
-        self.neck = None if neck is None else build_from_cfg(neck, NECKS)
-        self.head = build_from_cfg(head, HEADS)
+        self.backbone = BACKBONES.build(backbone)
+        if isinstance(self.backbone, FreezesNorms) and 'norm_eval' not in backbone:
+            self.backbone.norm_eval = False
+        self.neck = None if neck is None else NECKS.build(neck)
+        self.head: ClassificationHead = CLS_HEADS.build(head)
+
+    def set_progress(self, progress: Progress) -> None:
+        """Called before every training iteration; a classifier whose training depends on it overrides this."""
 
     def preprocess(self, batch: Batch) -> Batch:
         """The batch with normalised float images, on the device of the model; a second time changes nothing."""
@@ -68,7 +78,7 @@ class ImageClassifier(BaseModule):
         return tuple(feats if self.neck is None else self.neck(feats))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """`loss`, and what else the head has to log."""
+        """Losses by name; those with "loss" in the name are summed, the others are only logged."""
         return self.head.loss(self.head(self.extract_feat(batch.imgs)), batch)
 
     def predict(self, batch: Batch) -> list[ClassScores]:
@@ -78,10 +88,3 @@ class ImageClassifier(BaseModule):
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[ClassScores]:
         batch = self.preprocess(batch)
         return self.loss(batch) if self.training else self.predict(batch)
-
-
-def _defaults(backbone: Cfg) -> dict[str, Any]:
-    """Where mmclassification has another default than mmdetection."""
-    kind = backbone.get('type') if isinstance(backbone, Mapping) else None
-    target = BACKBONES.get(kind) if isinstance(kind, str) else kind
-    return {'norm_eval': False} if target and 'norm_eval' in inspect.signature(target).parameters else {}

@@ -1,4 +1,4 @@
-"""One linear layer from features to classes."""
+"""The linear head of classifiers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.registry import HEADS, LOSSES
 from mmkit.structures import Batch, ClassScores, ImageMeta
 
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', loss_weight=1.0)
@@ -26,12 +27,14 @@ class LinearClsHead(BaseModule):
         in_channels: of the features.
         init_cfg: how the weights start.
         loss: config of a loss of logits (B, C) and labels (B,).
-        topk: with `cal_acc`, for which k the share of images with their class among the k best is logged.
-        cal_acc: log `top-1`, ... of every batch, in percent.
+        topk: the k of the accuracies that `cal_acc` logs.
+        cal_acc: log `top-k` of every batch: images with their class among the k best, in percent.
 
     Raises:
-        ValueError: if there is no class, or fewer classes than a k.
+        InvalidValueError: if there is no class, or fewer classes than a k.
     """
+
+    compares_classes = True  # num_classes must be the number of classes in the dataset
 
     def __init__(
         self,
@@ -44,43 +47,47 @@ class LinearClsHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if num_classes < 1:
-            raise ValueError(f'LinearClsHead: num_classes is {num_classes}, expected at least 1')
+            raise InvalidValueError(f'LinearClsHead: num_classes is {num_classes}, expected at least 1', 'num_classes')
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
         if cal_acc and not 1 <= min(self.topk) <= max(self.topk) <= num_classes:
-            raise ValueError(f'LinearClsHead: topk={self.topk} of {num_classes} classes')
+            raise InvalidValueError(f'LinearClsHead: topk={self.topk} of {num_classes} classes', 'topk')
         self.cal_acc = cal_acc
-        self.compute_loss = build_from_cfg(loss, LOSSES)
+        self.compute_loss = LOSSES.build(loss)
         self.fc = nn.Linear(in_channels, num_classes)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """(B, in_channels) of every level -> logits (B, C).
+        """(B, in_channels) of every level -> logits (B, C) from the last.
 
         Raises:
-            ValueError: if the last level is something else.
+            InvalidValueError: if the last level has another shape.
         """
         last = feats[-1]
         if last.ndim != 2 or last.shape[1] != self.in_channels:
             hint = " Is neck=dict(type='GlobalAveragePooling') missing?" if last.ndim > 2 else ''
-            raise ValueError(f'LinearClsHead takes (B, in_channels={self.in_channels}), got {tuple(last.shape)}.{hint}')
-        return self.fc(last)
+            raise InvalidValueError(
+                f'LinearClsHead takes (B, in_channels={self.in_channels}), got {tuple(last.shape)}.{hint}',
+                'in_channels',
+            )
+        logits: Tensor = self.fc(last)
+        return logits
 
     def loss(self, outs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """`loss`, and `top-1`, ... with `cal_acc`.
 
         Raises:
-            ValueError: if the batch has no labels.
+            InvalidValueError: if the batch has no labels.
         """
         if batch.gt_labels is None:
-            raise ValueError("the batch has no labels: Collect needs keys=['img', 'gt_label']")
+            raise InvalidValueError("the batch has no labels: Collect needs keys=['img', 'gt_label']")
         losses = {'loss': self.compute_loss(outs.float(), batch.gt_labels, avg_factor=len(outs))}
         if self.cal_acc:
-            found = accuracy(outs, batch.gt_labels, self.topk)
-            losses |= {f'top-{k}': value for k, value in zip(self.topk, found)}
+            shares = accuracy(outs, batch.gt_labels, self.topk)
+            losses |= {f'top-{k}': share for k, share in zip(self.topk, shares, strict=True)}
         return losses
 
     def predict(self, outs: Tensor, metas: Sequence[ImageMeta]) -> list[ClassScores]:
-        """Logits (B, C) -> the scores of each image."""
+        """Logits (B, C) -> the probabilities of each image."""
         scores = outs.float().softmax(dim=1)  # (B, C)
         return [ClassScores(row.clone()) for row in scores]  # a view would take the whole batch along into a pickle

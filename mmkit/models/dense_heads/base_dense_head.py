@@ -25,6 +25,7 @@ class BaseDenseHead(Generic[OutsT]):
         test_cfg: settings of `predict`; None if the head was built without them.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
     test_cfg: PostProcessing | None
 
     if TYPE_CHECKING:  # that of nn.Module promises nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
@@ -21,8 +21,16 @@ from mmkit.structures import Batch, Instances
 _SOURCES = {'gt_masks': 'LoadAnnotations(with_mask=True)', 'gt_semantic_seg': 'LoadAnnotations(with_seg=True)'}
 
 
+class DetectorArgs(TypedDict, total=False):
+    """Arguments that every detector takes besides those of its own; see `Detector`."""
+
+    neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    pretrained: str | None
+    init_cfg: InitCfg
+
+
 class Detector(BaseModule):
-    """A backbone, perhaps a neck, and heads.
+    """Base of detectors: a backbone, perhaps a neck, and heads.
 
     Args:
         neck: one, or several that follow each other.
@@ -76,7 +84,7 @@ class Detector(BaseModule):
         return None
 
     def set_progress(self, progress: Progress) -> None:
-        """Told before every training iteration how far the training is; most detectors don't care."""
+        """Called before every training iteration; a detector whose training depends on it overrides this."""
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
@@ -90,6 +98,9 @@ class Detector(BaseModule):
     @abstractmethod
     def decode(self, batch: Batch) -> tuple[Tensor, ...]:
         """Scored boxes with shapes that don't depend on the image, for export: no thresholds, no NMS.
+
+        Args:
+            batch: as a loader gives it; `preprocess` is a part of this.
 
         Returns:
             Boxes (B, N, 4) in pixels of the network's input, scores (B, N, C); with `with_mask` the probabilities

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import Unpack
 
-from mmkit.layers.init import InitCfg
-from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.models.settings import warn_unknown_settings
-from mmkit.protocols import DenseHead, NMSSettings
-from mmkit.registry import DENSE_HEADS, DETECTORS
+from mmkit.protocols import NMSSettings, ProposalHead
+from mmkit.registry import DETECTORS, RPN_HEADS
 from mmkit.structures import Batch, Instances
+
+TRAIN_KEYS = ('rpn', 'rpn_proposal', 'rcnn')
+TEST_KEYS = ('rpn', 'rcnn')
 
 
 @DETECTORS.register_module()
@@ -21,7 +24,9 @@ class RPN(Detector):
     """Backbone, neck and region proposal network; its detections are proposals, all of class 0.
 
     Args:
-        train_cfg, test_cfg: `rpn`, and what a two-stage detector reads besides.
+        train_cfg, test_cfg: `rpn`, the settings of the head; those of a two-stage detector besides it have no effect.
+
+    Others as in `Detector`.
     """
 
     needs = ('gt_bboxes',)
@@ -29,19 +34,16 @@ class RPN(Detector):
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        *,
         rpn_head: Mapping[str, Any],
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
+        **kwargs: Unpack[DetectorArgs],
     ) -> None:
-        super().__init__(backbone, neck, pretrained, init_cfg)
+        super().__init__(backbone, **kwargs)
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
-        warn_unknown_settings(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
-        warn_unknown_settings(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
-        self.rpn_head: DenseHead[Any] = DENSE_HEADS.build(
+        warn_unknown_settings(train_cfg, TRAIN_KEYS, 'train_cfg')
+        warn_unknown_settings(test_cfg, TEST_KEYS, 'test_cfg')
+        self.rpn_head: ProposalHead[Any] = RPN_HEADS.build(
             rpn_head, train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn')
         )
 
@@ -59,6 +61,7 @@ class RPN(Detector):
         return self.rpn_head.loss(self._outs(batch), regions)
 
     def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        batch = self.preprocess(batch)
         return self.rpn_head.decode(self._outs(batch), batch.metas)
 
     def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from typing_extensions import Unpack
 
-from mmkit.layers.init import InitCfg
-from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.protocols import DenseHead, NMSSettings
 from mmkit.registry import DENSE_HEADS, DETECTORS
 from mmkit.structures import Batch, Instances
 
 
+class SingleStageArgs(DetectorArgs, total=False):
+    """Arguments that every detector with one dense head takes besides those of its own; see `SingleStageDetector`."""
+
+    train_cfg: Mapping[str, Any] | None
+    test_cfg: Mapping[str, Any] | None
+
+
 @DETECTORS.register_module(['SingleStageDetector', 'ATSS', 'FCOS', 'GFL', 'RetinaNet', 'YOLOV3'])
 class SingleStageDetector(Detector):
-    """Backbone, neck, dense head: ATSS, FCOS, GFL, RetinaNet, YOLOv3, ...; the papers are named by their heads.
+    """Backbone, neck and dense head. ATSS, FCOS, GFL, RetinaNet and YOLOv3 differ in the head only.
 
     Args:
-        bbox_head: config of a dense head, which is given `train_cfg` and `test_cfg`.
+        bbox_head: config of a dense head.
+        train_cfg, test_cfg: the settings of that head.
+
+    Others as in `Detector`.
     """
 
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        *,
         bbox_head: Mapping[str, Any],
         train_cfg: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
+        **kwargs: Unpack[DetectorArgs],
     ) -> None:
-        super().__init__(backbone, neck, pretrained, init_cfg)
+        super().__init__(backbone, **kwargs)
         self.bbox_head: DenseHead[Any] = DENSE_HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg)
 
     @property
@@ -48,6 +55,7 @@ class SingleStageDetector(Detector):
         return self.bbox_head.loss(self._outs(batch), batch)
 
     def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        batch = self.preprocess(batch)
         return self.bbox_head.decode(self._outs(batch), batch.metas)
 
     def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
-from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.detections import PostProcessing
-from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.base import Detector, DetectorArgs
+from mmkit.models.detectors.rpn import TEST_KEYS, TRAIN_KEYS
 from mmkit.models.settings import warn_unknown_settings
-from mmkit.protocols import DenseHead, NMSSettings, RoIHead
-from mmkit.registry import DENSE_HEADS, DETECTORS, ROI_HEADS
+from mmkit.protocols import NMSSettings, ProposalHead, RoIHead
+from mmkit.registry import DETECTORS, ROI_HEADS, RPN_HEADS
 from mmkit.structures import Batch, Instances
-
-Cfg = Mapping[str, Any]
 
 
 @DETECTORS.register_module(
@@ -32,27 +32,26 @@ class TwoStageDetector(Detector):
         rpn_head: without one, the batch must bring `proposals`.
         train_cfg: `rpn`, `rpn_proposal` (proposals during training; default: those of testing), `rcnn`.
         test_cfg: `rpn`, `rcnn`.
+
+    Others as in `Detector`.
     """
 
     def __init__(
         self,
-        backbone: Cfg,
-        neck: Cfg | Sequence[Cfg] | None = None,
-        rpn_head: Cfg | None = None,
-        *,
-        roi_head: Cfg,
-        train_cfg: Cfg | None = None,
-        test_cfg: Cfg | None = None,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
+        backbone: Mapping[str, Any],
+        roi_head: Mapping[str, Any],
+        rpn_head: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        **kwargs: Unpack[DetectorArgs],
     ) -> None:
-        super().__init__(backbone, neck, pretrained, init_cfg)
+        super().__init__(backbone, **kwargs)
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
-        warn_unknown_settings(train_cfg, ('rpn', 'rpn_proposal', 'rcnn'), 'train_cfg')
-        warn_unknown_settings(test_cfg, ('rpn', 'rcnn'), 'test_cfg')
-        self.rpn_head: DenseHead[Any] | None = None
+        warn_unknown_settings(train_cfg, TRAIN_KEYS, 'train_cfg')
+        warn_unknown_settings(test_cfg, TEST_KEYS, 'test_cfg')
+        self.rpn_head: ProposalHead[Any] | None = None
         if rpn_head is not None:
-            self.rpn_head = DENSE_HEADS.build(rpn_head, train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn'))
+            self.rpn_head = RPN_HEADS.build(rpn_head, train_cfg=train_cfg.get('rpn'), test_cfg=test_cfg.get('rpn'))
         proposal_cfg = train_cfg.get('rpn_proposal', test_cfg.get('rpn'))
         self.train_proposals = PostProcessing.from_cfg(proposal_cfg) if proposal_cfg else None
         self.roi_head: RoIHead = ROI_HEADS.build(
@@ -72,6 +71,15 @@ class TwoStageDetector(Detector):
         losses = self.rpn_head.loss(outs, batch)
         proposals = self.rpn_head.predict(outs, batch.metas, self.train_proposals, rescale=False)
         return {**losses, **self.roi_head.loss(feats, proposals, batch)}
+
+    def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        batch = self.preprocess(batch)
+        feats = self.extract_feat(batch.imgs)
+        if self.rpn_head is None:
+            proposals = torch.stack([each.bboxes for each in given_proposals(batch)])  # as many on each image
+        else:
+            proposals = self.rpn_head.decode_proposals(self.rpn_head(feats), batch.metas)
+        return self.roi_head.decode(feats, proposals, batch.metas)
 
     def predict(self, batch: Batch, rescale: bool = True) -> list[Instances]:
         feats = self.extract_feat(batch.imgs)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import Unpack
 
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
-from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads import YOLOXHead
-from mmkit.models.detectors.single_stage import SingleStageDetector
+from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
 from mmkit.protocols import Progress
 from mmkit.registry import DETECTORS
 from mmkit.structures import Batch
@@ -31,6 +31,8 @@ class YOLOX(SingleStageDetector):
         random_size_range: (low, high), both included: training heights in units of `size_multiplier`.
         random_size_interval: iterations after which another size is drawn; the first have `input_size`.
 
+    Others as in `SingleStageDetector`.
+
     Attributes:
         iteration: training iterations so far. The size depends on it and on the seed, in all processes alike.
 
@@ -41,27 +43,14 @@ class YOLOX(SingleStageDetector):
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        *,
         bbox_head: Mapping[str, Any],
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        pretrained: str | None = None,
         input_size: Sequence[int] = (640, 640),
         size_multiplier: int = 32,
         random_size_range: Sequence[int] = (15, 25),
         random_size_interval: int = 10,
-        init_cfg: InitCfg = None,
+        **kwargs: Unpack[SingleStageArgs],
     ) -> None:
-        super().__init__(
-            backbone,
-            neck,
-            bbox_head=bbox_head,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            pretrained=pretrained,
-            init_cfg=init_cfg,
-        )
+        super().__init__(backbone, bbox_head, **kwargs)
         if random_size_interval < 1:
             raise InvalidValueError(
                 f'YOLOX: random_size_interval must be at least 1, got {random_size_interval}',

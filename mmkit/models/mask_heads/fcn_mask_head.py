@@ -36,6 +36,8 @@ class FCNMaskHead(BaseModule):
         InvalidValueError: for another type of upsampling.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
+
     def __init__(
         self,
         num_convs: int = 4,
@@ -86,7 +88,8 @@ class FCNMaskHead(BaseModule):
             hidden = self.upsample(hidden)
             if self.upsample_kind == 'deconv':
                 hidden = hidden.relu()
-        return self.conv_logits(hidden)
+        logits: Tensor = self.conv_logits(hidden)
+        return logits
 
     def forward(self, feats: Tensor) -> Tensor:
         """(R, in_channels, h, w) -> mask logits (R, C or 1, h', w')."""

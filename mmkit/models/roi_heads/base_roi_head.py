@@ -103,7 +103,7 @@ class BaseRoIHead(BaseModule):
             for each, meta in zip(detections, metas, strict=True)
         ]  # in pixels of the network's input
         counts = [len(each) for each in detections]
-        stages = [logits.split(counts) for logits in self._mask_logits(feats, bboxes_to_rois(bboxes))]
+        stages = [torch.split(logits, counts) for logits in self._mask_logits(feats, bboxes_to_rois(bboxes))]
         threshold = settings.mask_thr_binary
         return [
             replace(each, masks=mask_head.predict([stage[i] for stage in stages], each, metas[i], threshold, rescale))
@@ -138,13 +138,13 @@ class BaseRoIHead(BaseModule):
                 for image, meta in zip(_per_image(outs, counts), metas, strict=True)
             ]
         )  # (B, P, 4 or 4C)
-        scores = outs.scores[:, :-1].unflatten(0, (num_images, num_regions))  # (B, P, C)
+        scores = outs.scores.reshape(num_images, num_regions, -1)[..., :-1]  # (B, P, C)
         boxes, scores, labels = best_pairs(boxes, scores)
         if self.final_mask_head is None:
             return boxes, scores
         stages = self._mask_logits(feats, bboxes_to_rois(boxes.unbind()))
         masks = self.final_mask_head.decode(stages, labels.flatten())
-        return boxes, scores, masks.unflatten(0, (num_images, num_regions))
+        return boxes, scores, masks.reshape(num_images, num_regions, *masks.shape[1:])
 
 
 def best_pairs(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,14 +160,13 @@ def best_pairs(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     num_regions, num_classes = scores.shape[1:]
     values, pairs = scores.flatten(1).topk(num_regions)  # (B, P)
     labels = pairs % num_classes
-    boxes = boxes.unflatten(-1, (-1, 4)).expand(-1, -1, num_classes, -1).flatten(1, 2)  # (B, P * C, 4)
+    boxes = boxes.reshape(*boxes.shape[:2], -1, 4).expand(-1, -1, num_classes, -1).flatten(1, 2)  # (B, P * C, 4)
     boxes = boxes.gather(1, pairs[..., None].expand(-1, -1, 4))
     return boxes, torch.zeros_like(scores).scatter(2, labels[..., None], values[..., None]), labels
 
 
 def _per_image(outs: RegionOutputs, counts: Sequence[int]) -> list[RegionOutputs]:
     sizes = list(counts)
-    deltas = [None] * len(sizes) if outs.bbox_pred is None else outs.bbox_pred.split(sizes)
-    return [
-        RegionOutputs(*parts) for parts in zip(outs.rois.split(sizes), outs.scores.split(sizes), deltas, strict=True)
-    ]
+    deltas = [None] * len(sizes) if outs.bbox_pred is None else torch.split(outs.bbox_pred, sizes)
+    parts = zip(torch.split(outs.rois, sizes), torch.split(outs.scores, sizes), deltas, strict=True)
+    return [RegionOutputs(*each) for each in parts]

@@ -178,9 +178,8 @@ class CascadeRoIHead(BaseRoIHead):
             labels = torch.where(labels == head.num_classes, cls_score[:, : head.num_classes].argmax(1), labels)
         counts = [len(each.bboxes) for each in samples]
         refined = []
-        for each, deltas, image_labels, meta in zip(
-            samples, bbox_pred.split(counts), labels.split(counts), batch.metas, strict=True
-        ):
+        parts = zip(samples, torch.split(bbox_pred, counts), torch.split(labels, counts), batch.metas, strict=True)
+        for each, deltas, image_labels, meta in parts:
             bboxes = head.regress_by_class(each.bboxes, image_labels, deltas, meta)
             keep = torch.ones(len(bboxes), dtype=torch.bool, device=bboxes.device)
             keep[: len(each.pos_is_gt)] = ~each.pos_is_gt.bool()
@@ -199,10 +198,9 @@ class CascadeRoIHead(BaseRoIHead):
             stage_scores.append(cls_score.float())
             if stage < self.num_stages - 1:
                 labels = cls_score[:, : head.num_classes].argmax(1)
-                parts = zip(rois.split(sizes), labels.split(sizes), bbox_pred.split(sizes), metas, strict=True)
-                rois = bboxes_to_rois(
-                    [head.regress_by_class(regions[:, 1:], best, deltas, meta) for regions, best, deltas, meta in parts]
-                )
+                columns = (torch.split(each, sizes) for each in (rois[:, 1:], labels, bbox_pred))
+                parts = zip(*columns, metas, strict=True)
+                rois = bboxes_to_rois([head.regress_by_class(*part) for part in parts])
         scores = self.final_bbox_head.probabilities(torch.stack(stage_scores).mean(dim=0))
         return RegionOutputs(rois, scores, bbox_pred)
 

@@ -96,7 +96,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
             return pooled
         semantic = self.semantic_roi_extractor([feats[-1]], rois)
         if semantic.shape[-2:] != pooled.shape[-2:]:
-            semantic = functional.adaptive_avg_pool2d(semantic, pooled.shape[-2:])
+            semantic = functional.adaptive_avg_pool2d(semantic, (pooled.shape[-2], pooled.shape[-1]))
         return pooled + semantic
 
     def _box_feats(self, stage: int, feats: Sequence[Tensor], rois: Tensor) -> Tensor:

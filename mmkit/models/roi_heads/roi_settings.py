@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.settings import warn_unknown_settings
+from mmkit.models.settings import known_settings
 from mmkit.ops import check_nms
 from mmkit.protocols import Assigner, BoxSampler
 from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, located
@@ -41,7 +41,7 @@ class RoITrainSettings:
             InvalidValueError: if `assigner` or `sampler` is missing.
         """
         with located(cfg):
-            given = _known_settings(cfg, cls, 'train_cfg.rcnn')
+            given = known_settings(cfg, cls, 'train_cfg.rcnn')
             given['assigner'] = BBOX_ASSIGNERS.build(given['assigner'])
             given['sampler'] = BBOX_SAMPLERS.build(given['sampler'])
             return cls(**given)
@@ -71,7 +71,7 @@ class RoITestSettings:
             InvalidValueError: if `score_thr`, `nms` or `max_per_img` is missing, or `mask_thr_binary` is negative.
         """
         with located(cfg):
-            given = _known_settings(cfg, cls, 'test_cfg.rcnn')
+            given = known_settings(cfg, cls, 'test_cfg.rcnn')
             check_nms(given['nms'])
             settings = cls(**given)
             if settings.mask_thr_binary < 0:
@@ -80,18 +80,6 @@ class RoITestSettings:
                     key='mask_thr_binary',
                 )
             return settings
-
-
-def _known_settings(
-    cfg: Mapping[str, Any], settings: type[RoITrainSettings | RoITestSettings], name: str
-) -> dict[str, Any]:
-    """The values of `cfg` for the fields of `settings`; other keys are warned of."""
-    known = {field.name: field.default for field in fields(settings)}
-    warn_unknown_settings(cfg, known, name)
-    missing = [key for key, default in known.items() if default is MISSING and key not in cfg]
-    if missing:
-        raise InvalidValueError(f'{name} needs {", ".join(missing)}; it has {", ".join(cfg) or "nothing"}')
-    return {key: value for key, value in cfg.items() if key in known}
 
 
 def required(settings: Settings | None, name: str) -> Settings:

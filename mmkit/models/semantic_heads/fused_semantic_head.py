@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -50,15 +52,11 @@ class FusedSemanticHead(BaseModule):
             warnings.warn(f'FusedSemanticHead: give {sorted(old)} inside of loss_seg', stacklevel=2)
             loss_seg = {**loss_seg, **old}
         self.fusion_level = fusion_level
-        cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-        self.lateral_convs = nn.ModuleList(
-            ConvModule(in_channels, in_channels, 1, **cfgs, inplace=False) for _ in range(num_ins)
-        )
+        conv = partial(ConvModule, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        self.lateral_convs = nn.ModuleList(conv(in_channels, in_channels, 1, inplace=False) for _ in range(num_ins))
         widths = [in_channels, *[conv_out_channels] * num_convs]
-        self.convs = nn.ModuleList(
-            ConvModule(a, b, 3, padding=1, **cfgs) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.conv_embedding = ConvModule(widths[-1], conv_out_channels, 1, **cfgs)
+        self.convs = nn.ModuleList(conv(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.conv_embedding = conv(widths[-1], conv_out_channels, 1)
         self.conv_logits = nn.Conv2d(conv_out_channels, num_classes, 1)
         self.loss_seg = LOSSES.build(loss_seg)
 

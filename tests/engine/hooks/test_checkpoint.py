@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmkit.apis import train_detector
-from mmkit.engine import runner as runner_module
+from mmkit.engine import base_runner
 from mmkit.engine.hooks.checkpoint import CheckpointHook
 from tests.engine.toys import ToyDataset, toy_config, toy_model
 
@@ -65,7 +65,7 @@ def test_out_dir_gets_a_directory_of_the_same_name(tmp_path):
 
 @pytest.mark.parametrize('wrapped', [False, True])
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, caplog, wrapped):
-    save = runner_module.save_checkpoint
+    save = base_runner.save_checkpoint
 
     def full_in_epoch_2(path, *args):
         if '_2.' not in str(path):
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, caplog
                 raise RuntimeError('unexpected pos') from None
             raise
 
-    monkeypatch.setattr(runner_module, 'save_checkpoint', full_in_epoch_2)
+    monkeypatch.setattr(base_runner, 'save_checkpoint', full_in_epoch_2)
     train(tmp_path, {'interval': 2, 'max_keep_ckpts': 1}, runner={'type': 'EpochBasedRunner', 'max_epochs': 3})
     (error,) = [record.getMessage() for record in caplog.records if record.levelname == 'ERROR']
     assert 'epoch_2.pth could not be written' in error and 'No space left' in error
@@ -88,7 +88,7 @@ def test_other_errors_are_not_swallowed(tmp_path, monkeypatch):
     def broken(*args):
         raise RuntimeError('a mistake')
 
-    monkeypatch.setattr(runner_module, 'save_checkpoint', broken)
+    monkeypatch.setattr(base_runner, 'save_checkpoint', broken)
     with pytest.raises(RuntimeError, match='a mistake'):
         train(tmp_path, {'interval': 1})
 

@@ -17,8 +17,9 @@ from mmkit.engine.hooks.ema import EMAHook, ExpMomentumEMAHook, LinearMomentumEM
 from mmkit.engine.hooks.logger import LoggerHook, ProgressHook
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
+from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
 from mmkit.registry import HOOKS
-from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
+from tests.engine.toys import ToyDataset, ToyDetector, ToyHead, toy_config, toy_model
 
 
 def run(*hooks, epochs=1, length=8, model=None, **loader):
@@ -137,10 +138,26 @@ def test_number_of_classes_is_compared():
     wrong.bbox_head.num_classes = 80
     with pytest.raises(ValueError, match=r'model\.bbox_head\.num_classes is 80.*2 classes \(cat, dog\).*=2'):
         run(check, model=wrong)
-    proposals = toy_model()
-    proposals.rpn_head = torch.nn.Identity()
-    proposals.rpn_head.num_classes = 1
-    run(check, model=proposals)
+
+
+def test_a_head_says_itself_that_its_classes_are_compared():
+    class MyRPN(RPNHead):
+        """Tells objects from background, as its base class does, whatever it and its part of the model are called."""
+
+    class Mine(ToyHead):
+        num_classes = 3
+
+    model = toy_model()
+    model.head = MyRPN(
+        in_channels=1,
+        anchor_generator=dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=[4]),
+    )
+    model.extra = torch.nn.Identity()  # neither does a part that says nothing
+    model.extra.num_classes = 7
+    run(HOOKS.build({'type': 'NumClassCheckHook'}), model=model)
+    model.classify = Mine(4, 1)
+    with pytest.raises(ConfigError, match=r'model\.classify\.num_classes is 3'):
+        run(HOOKS.build({'type': 'NumClassCheckHook'}), model=model)
 
 
 def test_without_its_hook_a_head_may_have_classes_to_spare(tmp_path, caplog):

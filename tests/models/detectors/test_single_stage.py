@@ -66,6 +66,21 @@ def test_kinds_are_single_stage_detectors(kind):
     assert issubclass(DETECTORS.get(kind), DETECTORS.get('SingleStageDetector'))
 
 
+def test_settings_by_which_views_are_merged_are_those_of_the_head():
+    detector = model()
+    assert detector.nms_settings.max_per_img == 5 and detector.nms_settings.nms['iou_threshold'] == 0.5
+    assert model(test_cfg=None).nms_settings is None
+
+
+@torch.no_grad()
+def test_decoded_boxes_are_all_of_the_heads():
+    detector, batch = model().eval(), batch_of(truth(), truth(), height=64, width=64)
+    boxes, scores = detector.decode(batch)
+    assert boxes.shape == (2, 8 * 8 + 4 * 4, 4) and scores.shape == (2, 80, 2)
+    best = detector(batch)[0]
+    assert best.scores[0] == scores[0].max()
+
+
 def test_pretrained_is_the_older_spelling():
     with pytest.warns(UserWarning, match='pretrained'):
         detector = model(pretrained='torchvision://resnet18')

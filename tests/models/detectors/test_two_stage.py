@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmkit.errors import ConfigError
 from mmkit.models import build_detector
+from mmkit.models.roi_heads import StandardRoIHead
 from tests.models.roi_heads.parts import BBOX, EXTRACTOR, MASK, TEST, TRAIN, regions
 from tests.models.scenes import batch_of, truth
 
@@ -118,6 +120,47 @@ def test_a_pipeline_that_leaves_something_out(kind, lacking, message):
         setattr(each, lacking, None)
     with pytest.raises(ValueError, match=message):
         model(kind, roi_head=roi_head)(batch)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'roi_head', 'needs'),
+    [
+        ('FasterRCNN', {}, ('gt_bboxes', 'gt_labels')),
+        ('MaskRCNN', dict(mask_roi_extractor=EXTRACTOR, mask_head=MASK), ('gt_bboxes', 'gt_labels', 'gt_masks')),
+    ],
+)
+def test_a_detector_says_what_it_learns_from(kind, roi_head, needs):
+    detector = model(kind, roi_head=ROI_HEAD | roi_head)
+    assert detector.needs == needs
+    assert detector.with_mask == ('gt_masks' in needs) and not detector.with_semantic
+    assert detector.nms_settings == detector.roi_head.test_cfg and detector.nms_settings.max_per_img == 6
+    assert model('RPN', without=['roi_head']).needs == ('gt_bboxes',)
+
+
+def test_a_head_of_ones_own_says_what_it_needs():
+    """And so does one that only inherits from a head that needs it."""
+
+    class WithHeatmaps(StandardRoIHead):
+        needs = ('gt_keypoints',)
+
+    detector, batch = model(roi_head=ROI_HEAD | dict(type=WithHeatmaps)), scene()
+    assert detector.needs == ('gt_bboxes', 'gt_labels', 'gt_keypoints')
+    with pytest.raises(ConfigError, match="learns from gt_keypoints, .* 'gt_keypoints' among the keys of Collect"):
+        detector(batch)
+
+
+@torch.no_grad()
+def test_proposals_of_a_fixed_number_begin_with_those_of_prediction():
+    """NMS leaves fewer than `max_per_img` here, and the best of what it suppressed fill up."""
+    few = dict(RPN_TEST, max_per_img=60, nms=dict(type='nms', iou_threshold=0.3), min_bbox_size=2)
+    head, batch = model(test_cfg=dict(rpn=few, rcnn=TEST)).eval().rpn_head, scene()
+    torch.manual_seed(0)
+    outs = head([torch.randn(2, 4, size, size) for size in (16, 8)])
+    proposals = head.decode_proposals(outs, batch.metas)
+    assert proposals.shape == (2, 60, 4)
+    for fixed, predicted in zip(proposals, head.predict(outs, batch.metas, rescale=False), strict=True):
+        assert 0 < len(predicted) < 60
+        torch.testing.assert_close(fixed[: len(predicted)], predicted.bboxes)
 
 
 def test_proposals_need_no_labels():

@@ -11,8 +11,9 @@ from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
-from mmkit.models.dense_heads.detections import PostProcessing
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
+from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.ops import batched_nms
 from mmkit.registry import HEADS
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -29,6 +30,8 @@ class RPNHead(AnchorHead):
 
     Others as in `BaseAnchorHead`.
     """
+
+    compares_classes = False  # tells objects from background only
 
     def __init__(
         self,
@@ -73,19 +76,43 @@ class RPNHead(AnchorHead):
         """Proposals of each image: the best of each level, NMS within each level, the best of all levels."""
         settings = PostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
         levels = self.level_predictions(outs)
+        return [
+            finish_proposals(*self._candidates(levels, image, meta, settings), meta, settings, rescale)
+            for image, meta in enumerate(metas)
+        ]
+
+    def decode_proposals(self, outs: AnchorOuts, metas: Sequence[ImageMeta]) -> Tensor:
+        """Proposals (B, P, 4) in pixels of the network's input, where P doesn't depend on the image, for export.
+
+        They are those of `predict`, but where NMS leaves fewer than `max_per_img`, the best of the others fill up.
+        """
+        settings = PostProcessing.from_cfg(self.test_cfg)
+        levels = self.level_predictions(outs)
         proposals = []
         for image, meta in enumerate(metas):
-            bboxes, scores, level_inds = [], [], []
-            for number, level in enumerate(levels):
-                best, inds = level.scores[image, :, 0], torch.arange(len(level.priors), device=level.scores.device)
-                if 0 < settings.nms_pre < len(best):  # topk would order equal scores differently, and NMS sees it
-                    best, inds = (each[: settings.nms_pre] for each in best.sort(descending=True))
-                bboxes.append(self.decode_boxes(level.priors[inds], level.box_preds[image, inds], meta.img_shape))
-                scores.append(best)
-                level_inds.append(torch.full_like(inds, number))
-            candidates = torch.cat(bboxes), torch.cat(scores), torch.cat(level_inds)
-            proposals.append(finish_proposals(*candidates, meta=meta, cfg=settings, rescale=rescale))
-        return proposals
+            bboxes, scores, level_inds = self._candidates(levels, image, meta, settings)
+            large = ((bboxes[:, 2:] - bboxes[:, :2]) > settings.min_bbox_size).all(dim=1)
+            scores = torch.where(large, scores, scores - 1)  # below all others, whom they cannot suppress
+            _, keep = batched_nms(bboxes, scores, level_inds, settings.nms)
+            survives = torch.zeros_like(large).index_fill(0, keep, True)
+            limit = settings.max_per_img if settings.max_per_img > 0 else len(bboxes)
+            best = torch.where(survives, scores, scores - 2).topk(min(limit, len(bboxes))).indices
+            proposals.append(bboxes[best])
+        return torch.stack(proposals)
+
+    def _candidates(
+        self, levels: Sequence[LevelPredictions], image: int, meta: ImageMeta, cfg: PostProcessing
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best boxes (K, 4) of each level, their scores (K,) and levels (K,)."""
+        bboxes, scores, level_inds = [], [], []
+        for number, level in enumerate(levels):
+            best, inds = level.scores[image, :, 0], torch.arange(len(level.priors), device=level.scores.device)
+            if 0 < cfg.nms_pre < len(best):  # topk would order equal scores differently, and NMS sees it
+                best, inds = (each[: cfg.nms_pre] for each in best.sort(descending=True))
+            bboxes.append(self.decode_boxes(level.priors[inds], level.box_preds[image, inds], meta.img_shape))
+            scores.append(best)
+            level_inds.append(torch.full_like(inds, number))
+        return torch.cat(bboxes), torch.cat(scores), torch.cat(level_inds)
 
 
 def finish_proposals(

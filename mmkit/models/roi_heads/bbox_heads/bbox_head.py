@@ -46,6 +46,8 @@ class BBoxHead(BaseModule):
             linear layers.
     """
 
+    compares_classes = True  # num_classes must be the number of classes in the dataset
+
     def __init__(
         self,
         num_shared_convs: int = 0,
@@ -98,8 +100,9 @@ class BBoxHead(BaseModule):
 
         def convs(count: int, channels: int) -> nn.ModuleList:
             widths = [channels, *[conv_out_channels] * count]
-            settings = dict(kernel_size=3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
-            return nn.ModuleList(ConvModule(a, b, **settings) for a, b in pairwise(widths))
+            return nn.ModuleList(
+                ConvModule(a, b, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg) for a, b in pairwise(widths)
+            )
 
         def fcs(count: int, channels: int) -> nn.ModuleList:
             widths = [channels, *[fc_out_channels] * count]
@@ -119,8 +122,8 @@ class BBoxHead(BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.fc_cls: nn.Module | None = None
         if with_cls:
-            own = isinstance(self.loss_cls, ScoringLoss)
-            outputs = self.loss_cls.get_cls_channels(num_classes) if own else num_classes + 1
+            loss = self.loss_cls
+            outputs = loss.get_cls_channels(num_classes) if isinstance(loss, ScoringLoss) else num_classes + 1
             inputs = fc_out_channels if num_cls_fcs else cls_channels
             self.fc_cls = build_linear_layer(cls_predictor_cfg, in_features=inputs, out_features=outputs)
         self.fc_reg: nn.Module | None = None
@@ -273,7 +276,8 @@ class BBoxHead(BaseModule):
     def decode(self, rois: Tensor, bbox_pred: Tensor | None, meta: ImageMeta) -> Tensor:
         """(R, 5) regions of one image -> their boxes (R, 4 or 4C), in pixels of the network's input."""
         if bbox_pred is not None:
-            return self.bbox_coder.decode(rois[:, 1:], bbox_pred.float(), max_shape=meta.img_shape)
+            bboxes: Tensor = self.bbox_coder.decode(rois[:, 1:], bbox_pred.float(), max_shape=meta.img_shape)
+            return bboxes
         height, width = meta.img_shape[:2]
         return torch.minimum(rois[:, 1:].clamp(min=0), rois.new_tensor([width, height, width, height]))
 
@@ -295,7 +299,9 @@ class BBoxHead(BaseModule):
     @torch.no_grad()
     def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
         """(R, 4) `bboxes` moved by the deltas of their (R,) `labels`: the input of a cascade's next stage."""
-        return self.bbox_coder.decode(bboxes, self._deltas_of(bbox_pred.float(), labels), max_shape=meta.img_shape)
+        deltas = self._deltas_of(bbox_pred.float(), labels)
+        moved: Tensor = self.bbox_coder.decode(bboxes, deltas, max_shape=meta.img_shape)
+        return moved
 
 
 SHARED_2FC = dict(num_shared_fcs=2)  # the box head of FPN, arXiv:1612.03144

@@ -62,7 +62,7 @@ class GenericRoIExtractor(BaseModule):
         """Features of the levels and (R, 5) `rois` -> (R, out_channels, h, w)."""
         if roi_scale_factor is not None:
             rois = scale_rois(rois, roi_scale_factor)
-        pooled = [layer(feat, rois) for layer, feat in zip(self.roi_layers, feats, strict=True)]
+        pooled: list[Tensor] = [layer(feat, rois) for layer, feat in zip(self.roi_layers, feats, strict=True)]
         if len(pooled) == 1:
             return pooled[0]
         if self.pre_module is not None:
@@ -73,4 +73,6 @@ class GenericRoIExtractor(BaseModule):
                 f'GenericRoIExtractor: out_channels is {self.out_channels}, got {merged.shape[1]} channels',
                 key='out_channels',
             )
-        return merged if self.post_module is None else self.post_module(merged)
+        if self.post_module is not None:
+            merged = self.post_module(merged)
+        return merged

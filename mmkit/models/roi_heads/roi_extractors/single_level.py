@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from mmkit import ops
 from mmkit.errors import UnknownNameError
@@ -66,6 +67,7 @@ class SingleRoIExtractor(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.roi_layers = build_roi_layers(roi_layer, featmap_strides)
+        self.output_size = _pair(roi_layer['output_size'])
         self.out_channels = out_channels
         self.featmap_strides = list(featmap_strides)
         self.finest_scale = finest_scale
@@ -85,9 +87,9 @@ class SingleRoIExtractor(BaseModule):
         if roi_scale_factor is not None:
             rois = scale_rois(rois, roi_scale_factor)
         if self.num_inputs == 1:
-            return self.roi_layers[0](feats[0], rois)
-        size = self.roi_layers[0].output_size
-        pooled = feats[0].new_zeros(len(rois), self.out_channels, *size)
+            only: Tensor = self.roi_layers[0](feats[0], rois)
+            return only
+        pooled = feats[0].new_zeros(len(rois), self.out_channels, *self.output_size)
         for level, layer in enumerate(self.roi_layers):
             chosen = (levels == level).nonzero().squeeze(1)
             # Called without regions too, so that every level takes part in the backward pass in every process.

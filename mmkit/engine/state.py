@@ -1,0 +1,89 @@
+"""The state of a training in its checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
+
+from torch import Tensor, nn
+
+from mmkit.engine.checkpoint import load_state_dict
+from mmkit.engine.meters import MeterState
+from mmkit.engine.rng import RngState
+from mmkit.errors import UnknownNameError
+from mmkit.utils.weights import read_weights, resolve
+
+
+class Best(TypedDict, total=False):
+    """The best evaluation so far: its figure, the score, the checkpoint and the iteration."""
+
+    key: str
+    score: float
+    path: str
+    iter: int
+
+
+class ProcessRng(TypedDict):
+    """Random numbers of a process: now, and when its epoch began."""
+
+    now: RngState
+    epoch: RngState | None
+
+
+class RunnerState(TypedDict, total=False):
+    """Everything besides the weights, the optimizer and `meta` that a resumed training needs.
+
+    `rng` has one entry for each process, `trained` is there if the weights of the file are averages, `grads` if the
+    training was between two steps of the optimizer.
+    """
+
+    epoch: int
+    iter: int
+    inner_iter: int
+    meters: MeterState
+    best: Best
+    rng: list[ProcessRng]
+    scaler: dict[str, Any]
+    trained: dict[str, Tensor]
+    grads: dict[str, Tensor]
+
+
+class TrainingCheckpoint(TypedDict, total=False):
+    """A checkpoint of a training; those of mmdetection have no `runner`."""
+
+    meta: dict[str, Any]
+    state_dict: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    runner: RunnerState
+
+
+def read_training(path: str | os.PathLike[str]) -> TrainingCheckpoint:
+    """Read a checkpoint to resume.
+
+    Raises:
+        UnknownNameError: it says nothing about a training.
+    """
+    checkpoint = read_weights(resolve(path))
+    if 'meta' not in checkpoint or 'iter' not in checkpoint['meta']:
+        message = f'{path} holds weights but no state of a training: start from it with load_from instead'
+        raise UnknownNameError(message, key='resume_from')
+    return cast(TrainingCheckpoint, checkpoint)
+
+
+def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Load the `state_dict` of a checkpoint, and return averaged weights that it has besides those that are trained.
+
+    mmdetection keeps the weights that are trained in buffers `ema_*` beside the averaged ones.
+    """
+    names = {f'ema_{name.replace(".", "_")}': name for name in model.state_dict()}
+    load_state_dict(model, {name: value for name, value in weights.items() if name not in names}, strict=True)
+    trained = {names[name]: weights[name] for name in names if name in weights}
+    return replace_averages(model, trained) if trained else {}
+
+
+def replace_averages(model: nn.Module, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put trained weights in place of averaged ones, which are returned."""
+    averages = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(trained, strict=False)
+    return averages
