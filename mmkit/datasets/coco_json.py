@@ -53,7 +53,7 @@ def read_coco_json(path: str | Path) -> dict[str, Any]:
         InvalidValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except json.JSONDecodeError as error:
         raise InvalidValueError(f'{path} is not json: {error}', key='ann_file') from error
     missing = [key for key in ('images', 'categories') if not isinstance(content, dict) or key not in content]
@@ -184,7 +184,7 @@ def _has_area_inside(ann: dict[str, Any], image: dict[str, Any]) -> bool:
     x, y, w, h = ann['bbox']
     inside_w = min(x + w, image['width']) - max(x, 0)
     inside_h = min(y + h, image['height']) - max(y, 0)
-    return inside_w > 0 and inside_h > 0 and ann['area'] > 0 and w >= 1 and h >= 1
+    return bool(inside_w > 0 and inside_h > 0 and ann['area'] > 0 and w >= 1 and h >= 1)
 
 
 def _middle_format(anns: list[dict[str, Any]], labels: dict[int, int]) -> dict[str, Any]:
