@@ -46,6 +46,10 @@ class UnknownNameError(UserError, KeyError):
     """A name that nothing has: of a type, of a key, of a class of objects."""
 
 
+class MissingPackageError(UserError, ImportError):
+    """An optional package that is not installed."""
+
+
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there."""
 

@@ -193,14 +193,16 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any], positional: 
     """The object; a constructor's complaint about its arguments becomes a UserError."""
     try:
         return target(*positional, **arguments)
-    except UserError:
-        raise
     except (ValueError, TypeError) as error:
+        if isinstance(error, UserError) and error.is_located:  # of a part that it builds
+            raise
         for key, value in arguments.items():
             number = spelled_number(value)
             if number is not None:
                 message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
                 raise InvalidTypeError(message, key) from error
+        if isinstance(error, UserError):
+            raise
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else

@@ -95,7 +95,7 @@ def inference_detector(
     Raises:
         InvalidValueError: if an array isn't an image, or the model has no `cfg`.
     """
-    cfg = getattr(model, 'cfg', None)  # of a model that somebody else may have built
+    cfg = getattr(model, 'cfg', None)  # the model may be anybody's
     if cfg is None:
         raise InvalidValueError('the model has no config: make it with init_detector, or set model.cfg = cfg')
     single = isinstance(imgs, (str, os.PathLike, np.ndarray))
@@ -146,7 +146,7 @@ def show_result(
         The drawing, (H, W, 3) uint8 BGR.
     """
     image = check_image(img) if isinstance(img, np.ndarray) else read_image(os.fspath(img), 'color', 'bgr')
-    classes, palette = getattr(model, 'CLASSES', None), getattr(model, 'PALETTE', None)
+    classes, palette = getattr(model, 'CLASSES', None), getattr(model, 'PALETTE', None)  # the model may be anybody's
     colours = [tuple(reversed(colour)) for colour in palette] if palette else None
     if isinstance(result, ClassScores):
         drawn = draw_class(image, result, classes, colours)

@@ -61,7 +61,7 @@ def check_output_file(path: str | os.PathLike[str], dataset: SeededDataset) -> N
         raise InvalidValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
 
 
-def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: Any) -> None:
+def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: SeededDataset) -> None:
     """Write detections or class scores to one file.
 
     Args:
@@ -82,8 +82,9 @@ def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], d
         if suffix == '.json':
             content = {name: np.asarray(values).tolist() for name, values in content.items()}
     elif suffix != '.json':
-        content = [per_class_arrays(each, len(dataset.CLASSES)) for each in detections]
+        content = [per_class_arrays(each, len(dataset.CLASSES or ())) for each in detections]
     else:
+        assert isinstance(dataset, CocoDataset)
         content = dataset.to_coco_json(detections, any(each.masks is not None for each in detections))
     if suffix == '.json':
         with atomic_write(path, 'w') as file:

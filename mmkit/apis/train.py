@@ -50,5 +50,5 @@ def train_detector(
         recipe = replace(recipe, environment=replace(recipe.environment, device=str(device)))
     datasets = [dataset] if isinstance(dataset, SeededDataset) else list(dataset)
     runner, loaders = assemble(recipe, model, datasets, distributed, timestamp, meta)
-    runner.run(loaders, [(phase.mode, phase.times) for phase in require_training(recipe).workflow])
+    runner.run(loaders, require_training(recipe).turns)
     return runner

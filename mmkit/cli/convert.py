@@ -13,13 +13,13 @@ from mmkit.config import Config
 ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet')  # keys of mmkit.engine.converters.CONVERTERS
 
 EXAMPLES = """examples:
-  YOLOX of its authors, and does it fill our model?
+  a YOLOX checkpoint of its authors, checked against the model of a config:
     convert yolox_nano.pth nano.pth --from megvii-yolox --config configs/yolox/yolox_nano_8x8_300e_coco.py
-  an ImageNet backbone of torchvision, to be used as init_cfg=dict(type='Pretrained', checkpoint='mbv2.pth'):
+  an ImageNet backbone of torchvision, for init_cfg=dict(type='Pretrained', checkpoint='mbv2.pth'):
     convert mobilenet_v2-b0353104.pth mbv2.pth --from torchvision
   a model of detectron2 (the pickle is read without executing it):
     convert model_final.pkl d2.pth --from detectron2
-  an ImageNet backbone of RepVGG's authors, in the form of training or deployed:
+  an ImageNet backbone of RepVGG's authors, in training or deployed form:
     convert RepVGG-A0-train.pth a0.pth --from repvgg
   only the weights and classes of an mmdetection checkpoint:
     convert epoch_12.pth weights.pth --from mmdet
@@ -32,8 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('source', help='a file, URL or scheme')
     parser.add_argument('destination', help='the .pth to write')
-    parser.add_argument('--from', dest='origin', required=True, choices=ORIGINS, help='who made it')
-    parser.add_argument('--config', help='load the outcome into this model and report what fitted')
+    parser.add_argument('--from', dest='origin', required=True, choices=ORIGINS, help='project that wrote it')
+    parser.add_argument('--config', help='load the result into the model of this config and report which tensors match')
     return parser
 
 

@@ -12,13 +12,13 @@ from mmkit.utils.logging import log_traceback
 
 @contextmanager
 def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Leave with status 2 and one line on stderr after a mistake that the user can mend; other errors go on.
+    """Leave with status 2 and one line on stderr after a mistake that the user can mend; other errors are raised again.
 
     The traceback of both is in the log file, if there is one.
     """
     try:
         yield
-    except (UserError, OSError, FloatingPointError, ValueError, TypeError) as error:
+    except (UserError, OSError) as error:
         path = log_traceback(error)
         # A message of code that knows nothing of configs may be of a fault in that code.
         is_foreign = error.__cause__ is not None and str(error.__cause__) in str(error)
@@ -31,7 +31,7 @@ def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """The message; of an error in a worker of a loader, whose message is a whole traceback, the last line of that."""
-    message = ' '.join([str(error), *getattr(error, '__notes__', [])])
+    message = str(error)
     if 'Original Traceback' in message:
         message = message.strip().splitlines()[-1].partition(': ')[2]
     return message or type(error).__name__

@@ -13,7 +13,7 @@ COMMANDS = {
     'train': ('mmkit.cli.train', 'train a detector'),
     'test': ('mmkit.cli.test', 'evaluate a checkpoint, write or draw its detections'),
     'print-config': ('mmkit.cli.print_config', 'show a config with its bases merged, and where each value comes from'),
-    'convert': ('mmkit.cli.convert', 'turn checkpoints of other projects into ours'),
+    'convert': ('mmkit.cli.convert', 'convert checkpoints of other projects'),
 }
 USAGE = 'usage: mmkit COMMAND ...\n\n{}\n\nmmkit COMMAND --help says more about one; mmkit --version names the version.'
 

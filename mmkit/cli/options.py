@@ -6,7 +6,6 @@ import argparse
 
 from mmkit.config import Config
 from mmkit.config.options import DictAction
-from mmkit.errors import ConfigError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')  # as in mmkit.utils.dist, whose import takes seconds
 
@@ -33,10 +32,7 @@ def read_config(args: argparse.Namespace) -> Config:
         UserError, FileNotFoundError: if it cannot be read, or an option leads nowhere.
     """
     cfg = Config.fromfile(args.config, trust=args.trust_config)
-    try:
-        cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
-    except (IndexError, TypeError) as error:
-        raise ConfigError(str(error), origin='--cfg-options') from None
+    cfg.merge_from_dict(args.cfg_options or {}, source='--cfg-options')
     return cfg
 
 
@@ -49,5 +45,5 @@ def add_device_options(parser: argparse._ActionsContainer) -> None:
     """`--device`, `--gpu-id`, `--launcher`, and `--local_rank` as torch.distributed.launch gives it."""
     parser.add_argument('--device', metavar='DEVICE', help='cpu, cuda, cuda:1, ...; a GPU if there is one')
     parser.add_argument('--gpu-id', type=int, metavar='N', help='the same as --device cuda:N')
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='who started the processes')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='program that started the processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)

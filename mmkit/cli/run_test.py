@@ -25,7 +25,7 @@ from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_detector
 from mmkit.protocols import Metric
-from mmkit.structures import ImageMeta, Prediction
+from mmkit.structures import ImageMeta, Instances, Prediction
 from mmkit.utils import dist
 from mmkit.utils.env import resolve_device
 from mmkit.utils.files import atomic_write
@@ -142,7 +142,7 @@ def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
 
 
 def _use(
-    args: argparse.Namespace, outputs: Sequence[Prediction], dataset: Any, figures: Mapping[str, float | str]
+    args: argparse.Namespace, outputs: Sequence[Prediction], dataset: SeededDataset, figures: Mapping[str, float | str]
 ) -> None:
     """Write or format the predictions, and write their figures."""
     log = get_logger()
@@ -150,9 +150,11 @@ def _use(
         write_outputs(args.out, outputs, dataset)
         log.info('predictions for %d images written to %s', len(outputs), args.out)
     if args.format_only:
+        assert isinstance(dataset, CocoDataset)
+        detections = [each for each in outputs if isinstance(each, Instances)]
         prefix = (args.eval_options or {}).get('jsonfile_prefix', str(Path(args.work_dir or '.') / 'detections'))
-        for path in dataset.format_outputs(outputs, jsonfile_prefix=prefix).values():
-            log.info('written: %s', path)
+        for written in dataset.format_outputs(detections, jsonfile_prefix=prefix).values():
+            log.info('written: %s', written)
     if args.show_dir:
         log.info('drawings are in %s', args.show_dir)
     if args.eval:

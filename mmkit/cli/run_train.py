@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     runner, loaders = assemble(recipe, distributed=args.launcher != 'none', timestamp=timestamp, meta=meta)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        runner.run(loaders, [(phase.mode, phase.times) for phase in training.workflow])
+        runner.run(loaders, training.turns)
     except KeyboardInterrupt:
         get_logger().error('interrupted; --auto-resume goes on from the last checkpoint in %s', runner.work_dir)
         return 130

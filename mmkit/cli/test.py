@@ -1,4 +1,4 @@
-"""`test`: what a checkpoint finds or recognises on a dataset, evaluated, written or drawn."""
+"""`test`: the predictions of a checkpoint on a dataset, evaluated, written or drawn."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ EXAMPLES = """examples:
     test CONFIG CKPT --eval bbox segm --eval-options classwise=True
   a classifier:
     test configs/imagenet/resnet50_8xb32_in1k.py CKPT --metrics accuracy precision --metric-options topk=1,5
-  look at detections:
+  draw detections:
     test CONFIG CKPT --show-dir drawn --show-score-thr 0.5
-  keep them, in mmdetection's layout or in COCO's:
+  write detections in mmdetection's layout or in COCO's:
     test CONFIG CKPT --out detections.pkl
     test CONFIG CKPT --out detections.json
   files for a test server (detections.bbox.json, detections.segm.json):
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser('Run a detector or classifier on the test dataset of its config.', EXAMPLES)
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('checkpoint', help='a file, URL or scheme')
-    todo = parser.add_argument_group('what to do with the predictions (at least one)')
+    todo = parser.add_argument_group('outputs (at least one)')
     todo.add_argument(
         *('--eval', '--metrics'),
         nargs='+',
@@ -51,14 +51,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='FILE',
         help='write them to a .pkl (mmdetection) or .json (COCO) file; the scores of a classifier to either',
     )
-    todo.add_argument('--format-only', action='store_true', help='write the files that a test server wants')
+    todo.add_argument('--format-only', action='store_true', help='write result files for a test server')
     todo.add_argument('--show', action='store_true', help='show each image in a window')
     todo.add_argument('--show-dir', metavar='DIR', help='write drawings of all images')
-    parser.add_argument('--show-score-thr', type=float, default=0.3, metavar='SCORE', help='draw from here on (0.3)')
-    parser.add_argument('--work-dir', metavar='DIR', help='keep the log and the metrics there')
+    parser.add_argument(
+        '--show-score-thr', type=float, default=0.3, metavar='SCORE', help='lowest score that is drawn (0.3)'
+    )
+    parser.add_argument('--work-dir', metavar='DIR', help='for the log and the metrics')
     add_config_options(parser)
     add_key_values(parser, '--eval-options', "arguments of the dataset's evaluate")
-    add_key_values(parser, '--metric-options', 'of the metrics of a classifier: topk=1,5 thrs=0.5 average_mode=none')
+    add_key_values(
+        parser, '--metric-options', 'options of the metrics of a classifier: topk=1,5 thrs=0.5 average_mode=none'
+    )
     parser.add_argument('--fuse-conv-bn', action='store_true', help='fold batch norms into convolutions: a bit faster')
     add_device_options(parser)
     parser.add_argument('--tmpdir', help='not needed: processes exchange detections themselves, no shared disk is used')
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse what makes no sense before anything is loaded."""
+    """Refuse contradicting options before anything is loaded."""
     if not (args.eval or args.out or args.format_only or args.show or args.show_dir):
         parser.error(
             'nothing to do with the predictions: add --eval METRIC, --out FILE, --format-only, --show or --show-dir DIR'
@@ -94,10 +98,9 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error('--gpu-id is for a single process and excludes --device')
     if args.show and not _has_screen():
         parser.error('--show: there is no screen to show windows on, use --show-dir DIR')
-    for name in ('tmpdir', 'gpu_collect'):
-        if getattr(args, name):
-            flag = name.replace('_', '-')
-            get_logger().warning('--%s changes nothing: processes exchange detections themselves', flag)
+    for flag, given in (('--tmpdir', args.tmpdir), ('--gpu-collect', args.gpu_collect)):
+        if given:
+            get_logger().warning('%s changes nothing: processes exchange detections themselves', flag)
 
 
 def _has_screen() -> bool:

@@ -20,12 +20,12 @@ EXAMPLES = """examples:
     train configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py
   change the config from the command line, and scale the learning rate to the batch:
     train CONFIG --cfg-options data.samples_per_gpu=4 runner.max_epochs=24 --auto-scale-lr
-  go on after a crash, from the newest intact checkpoint, as if nothing had happened:
+  resume after a crash from the newest intact checkpoint, with the same result as an uninterrupted training:
     train CONFIG --auto-resume
-  go on from a certain checkpoint, or begin a new training with its weights:
+  resume from a given checkpoint, or start a new training from its weights:
     train CONFIG --resume-from work_dirs/x/epoch_3.pth
     train CONFIG --load-from checkpoints/coco.pth
-  the same numbers at every run:
+  reproducible numbers:
     train CONFIG --seed 0 --deterministic
   eight GPUs:
     torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
@@ -36,21 +36,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser('Train a detector or an image classifier.', EXAMPLES)
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--work-dir', metavar='DIR', help='for logs and checkpoints; work_dirs/<name of the config>')
-    start = parser.add_argument_group('where to begin')
-    start.add_argument('--resume-from', metavar='CKPT', help='go on with the training of a checkpoint')
-    start.add_argument('--auto-resume', action='store_true', help='go on from the newest intact one in the work dir')
-    start.add_argument('--load-from', metavar='CKPT', help='begin with the weights of a file, URL or scheme')
-    how = parser.add_argument_group('how')
-    add_config_options(how)
-    how.add_argument('--no-validate', action='store_true', help='do not evaluate during the training')
-    how.add_argument('--auto-scale-lr', action='store_true', help='learning rate in proportion to the batch size')
-    how.add_argument('--seed', type=int, help='of all random numbers; by default drawn and logged')
-    how.add_argument('--diff-seed', action='store_true', help='another seed in each process (seed + rank)')
-    how.add_argument('--deterministic', action='store_true', help='only algorithms that repeat their numbers; slower')
-    where = parser.add_argument_group('where')
-    add_device_options(where)
-    where.add_argument('--gpu-ids', type=int, nargs='+', metavar='N', help='older spelling of --gpu-id; one number')
-    where.add_argument('--gpus', type=int, metavar='N', help='older spelling; only 1: more need --launcher')
+    start = parser.add_argument_group('starting point')
+    start.add_argument('--resume-from', metavar='CKPT', help='resume the training of a checkpoint')
+    start.add_argument(
+        '--auto-resume', action='store_true', help='resume from the newest intact checkpoint in the work dir'
+    )
+    start.add_argument('--load-from', metavar='CKPT', help='start from the weights of a file, URL or scheme')
+    training = parser.add_argument_group('training')
+    add_config_options(training)
+    training.add_argument('--no-validate', action='store_true', help='do not evaluate during the training')
+    training.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    training.add_argument('--seed', type=int, help='seed of all random numbers; by default drawn and logged')
+    training.add_argument('--diff-seed', action='store_true', help='a different seed in each process (seed + rank)')
+    training.add_argument('--deterministic', action='store_true', help='use deterministic algorithms only; slower')
+    devices = parser.add_argument_group('devices and processes')
+    add_device_options(devices)
+    devices.add_argument('--gpu-ids', type=int, nargs='+', metavar='N', help='older spelling of --gpu-id; one number')
+    devices.add_argument('--gpus', type=int, metavar='N', help='older spelling; only 1: more need --launcher')
     return parser
 
 
@@ -94,7 +96,7 @@ def overridden_config(args: argparse.Namespace) -> Config:
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse what makes no sense before anything is loaded."""
+    """Refuse contradicting options before anything is loaded."""
     if args.resume_from and args.auto_resume:
         parser.error('--resume-from and --auto-resume exclude each other')
     if sum(value is not None for value in (args.device, args.gpu_id, args.gpu_ids, args.gpus)) > 1:

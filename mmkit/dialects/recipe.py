@@ -134,9 +134,9 @@ class TrainingRecipe:
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
         loggers, hooks: in the order of the config.
-        load_from: weights to begin with.
-        resume_from: checkpoint of a training to go on with.
-        auto_resume: go on with the newest intact checkpoint in the work directory, if there is one.
+        load_from: weights to start from.
+        resume_from: checkpoint of the training to resume.
+        auto_resume: resume from the newest intact checkpoint in the work directory, if there is one.
         find_unused_parameters, broadcast_buffers: of `DistributedDataParallel`.
     """
 
@@ -154,6 +154,11 @@ class TrainingRecipe:
     auto_resume: bool = False
     find_unused_parameters: bool = False
     broadcast_buffers: bool = False
+
+    @property
+    def turns(self) -> list[tuple[Mode, int]]:
+        """(mode, times) of each phase, as a runner takes its workflow."""
+        return [(phase.mode, phase.times) for phase in self.workflow]
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def _nearest_key(key: str, known: Collection[str]) -> str | None:
     return near[0] if near else None
 
 
-def _holds(value: Any, part: Any) -> bool:
-    """Whether `part` is `value` or somewhere in it: as an item, as items of a dict, or as the start of a path."""
+def _holds(value: object, part: object) -> bool:
+    """True if `part` is `value` or somewhere in it: as an item, as items of a dict, or as the start of a path."""
     if type(value) is type(part) and value == part:
         return True
     if isinstance(value, str) and isinstance(part, str):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def override(cfg: Config, overrides: Overrides) -> None:
     Raises:
         ConfigError: with auto_scale_lr, if the config doesn't say for which batch size its learning rate is.
     """
-    for name in ('work_dir', 'resume_from', 'load_from', 'auto_resume', 'seed', 'deterministic', 'device'):
-        value = getattr(overrides, name)
+    values = asdict(overrides)
+    del values['auto_scale_lr']
+    for name, value in values.items():
         if value is not None and value is not False:
             cfg.merge_from_dict({name: value}, source=f'--{name.replace("_", "-")}')
     if overrides.auto_scale_lr:
@@ -280,7 +282,7 @@ def _step(cfg: ConfigDict) -> StepSettings:
     )
 
 
-def _loss_scale(cfg: ConfigDict, value: Any) -> LossScale:
+def _loss_scale(cfg: ConfigDict, value: float | str | Mapping[str, Any]) -> LossScale:
     if value == 'dynamic':
         return LossScale()
     if isinstance(value, Mapping):
@@ -360,7 +362,7 @@ def _environment(cfg: ConfigDict) -> Environment:
     )
 
 
-def _device_of(gpu_ids: Any) -> str | None:
+def _device_of(gpu_ids: Iterable[int] | None) -> str | None:
     numbers = list(gpu_ids or [])
     if len(numbers) > 1:
         logger.warning('gpu_ids=%s: a process uses one GPU, so %d GPUs need as many processes', numbers, len(numbers))
@@ -400,7 +402,7 @@ def _wrong(cfg: ConfigDict, path: str, message: str, kind: type[UserError] = Inv
 
 
 def _origin(cfg: ConfigDict, path: str) -> Origin | None:
-    """Where the value at a dotted key was written; of one that is not there, what holds it."""
+    """Place where the value at a dotted key was written; of a key that is not there, that of the dict around it."""
     while path:
         try:
             owner, key = find(cfg, path)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mmkit.config import ConfigDict
 from mmkit.datasets import SeededDataset, build_dataloader, build_dataset
 from mmkit.dialects.recipe import (
+    DatasetConfig,
     Environment,
     EvaluationRecipe,
     LoaderRecipe,
@@ -30,7 +31,7 @@ from mmkit.dialects.recipe import (
 from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
-from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.hooks.checks import NumClassCheckHook, check_num_classes
 from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.timer import IterTimerHook
@@ -87,17 +88,12 @@ def assemble(
     if datasets is None:
         datasets = [build_phase_dataset(recipe, phase) for phase in training.workflow]
     if len(datasets) != len(training.workflow):
-        phases = [(phase.mode, phase.times) for phase in training.workflow]
-        raise InvalidValueError(
-            f'workflow {phases} has {len(phases)} parts, but there are {len(datasets)} datasets', 'workflow'
-        )
+        turns = training.turns
+        raise InvalidValueError(f'workflow {turns} has {len(turns)} parts, but there are {len(datasets)} datasets')
     loaders = [build_loader(dataset, recipe.train, distributed, seed, shuffle=True) for dataset in datasets]
     classes = datasets[0].CLASSES
     model = unwrap(model) if model is not None else build_model(recipe, classes)
     model.to(device)
-    # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
-    is_hooked = any(hook.config.get('type') == 'NumClassCheckHook' for hook in training.hooks)
-    check_num_classes(model, datasets[0], spare=not is_hooked)
     if training.load_from and not training.resume_from:
         _load(model, training.load_from, recipe.source('load_from'))
     runner = RUNNERS.build(
@@ -112,6 +108,9 @@ def assemble(
         timestamp=timestamp,
     )
     register_hooks(runner, training)
+    # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
+    is_checked = any(isinstance(hook, NumClassCheckHook) for hook in runner.hooks)
+    check_num_classes(model, datasets[0], spare=not is_checked)
     if recipe.evaluation is not None:
         _add_evaluation(runner, recipe, recipe.evaluation, distributed, seed, classes)
     resume_from = _checkpoint_to_resume(training, recipe.environment.work_dir)
@@ -135,7 +134,7 @@ def require_training(recipe: Recipe) -> TrainingRecipe:
 
 
 def set_up_process(environment: Environment) -> None:
-    """How workers start, how many threads OpenCV has, and cuDNN's choice of algorithms."""
+    """Set the start method of workers, the threads of OpenCV and cuDNN's choice of algorithms."""
     if environment.mp_start_method is not None and sys.platform != 'win32':
         multiprocessing.set_start_method(environment.mp_start_method, force=True)
     if environment.opencv_num_threads is not None:
@@ -214,7 +213,7 @@ def build_loader(
     )
 
 
-def _build_dataset(cfg: Any, source: Source, **arguments: Any) -> SeededDataset:
+def _build_dataset(cfg: DatasetConfig | None, source: Source, **arguments: Any) -> SeededDataset:
     if cfg is None:
         raise ConfigError(f'the config has no {source.key}')
     dataset: SeededDataset = build_dataset(cfg, arguments)

@@ -42,7 +42,7 @@ ReviseKeys = Sequence[tuple[str, str]]
 def load_checkpoint(
     model: nn.Module,
     filename: str | os.PathLike[str],
-    map_location: Any = 'cpu',
+    map_location: str | torch.device = 'cpu',
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def load_checkpoint(
     Args:
         model: a detector or any module; a DistributedDataParallel or a compiled model is looked into.
         filename: a path, URL or scheme, see `mmkit.utils.weights.resolve`.
-        map_location: device of the tensors that are returned, as in `torch.load`.
+        map_location: device of the tensors that are returned.
         strict: everything must fit.
         revise_keys: pairs of a regular expression and its replacement for the names in the file.
 
@@ -69,7 +69,7 @@ def load_checkpoint(
 def load_with_report(
     model: nn.Module,
     filename: str | os.PathLike[str],
-    map_location: Any = 'cpu',
+    map_location: str | torch.device = 'cpu',
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> tuple[dict[str, Any], LoadReport]:
@@ -124,7 +124,7 @@ def save_checkpoint(
 
 
 def is_intact(path: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint in torch's zip format is complete; every byte is checked, nothing is unpickled."""
+    """True if a checkpoint in torch's zip format is complete; every byte is checked, nothing is unpickled."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith('/data.pkl') for name in archive.namelist()) and archive.testzip() is None
@@ -156,7 +156,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     return inner if inner is model else unwrap(inner)
 
 
-def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str, Any]:
+def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str, Tensor]:
     """The dict of tensors: under `state_dict`, under `model` as other projects have it, or the file itself."""
     for name in ('state_dict', 'model'):
         if isinstance(checkpoint.get(name), Mapping):
@@ -169,7 +169,7 @@ def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str,
     return checkpoint
 
 
-def _require_match(model: nn.Module, report: LoadReport, filename: object, state_dict: Mapping[str, Any]) -> None:
+def _require_match(model: nn.Module, report: LoadReport, filename: object, state_dict: Mapping[str, Tensor]) -> None:
     """Weights that don't belong to the model are a mistake that must not go unnoticed."""
     matched, wanted = report.under('backbone.')
     part = 'backbone'
@@ -189,7 +189,7 @@ def _environment() -> str:
     return env.format_env(env.collect_env())
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: object, where: str) -> Any:
     """The value of plain Python types, numpy numbers and subclasses of dict and list turned into them."""
     if value is None or isinstance(value, (bool, bytes, Tensor)):
         return value

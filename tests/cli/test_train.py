@@ -238,7 +238,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'data.val.img_prefix=nowhere'], '[data.val.img_prefix at --cfg-options]'),
         (['--cfg-options', 'model.test_cfg.rcnn.nms.iou_thrs=0.5'], "nms has no argument 'iou_thrs'"),
         (['--no-validate', '--cfg-options', 'data.train.img_prefix=nowhere', 'data.workers_per_gpu=1'], 'nowhere/'),
-        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], 'neck.in_channels at --cfg-'),
+        (['--no-validate', '--cfg-options', 'model.neck.in_channels=[5,6,7,8]'], '[model.neck.in_channels at --cfg'),
     ],
 )
 def test_mistakes_are_explained_in_one_line(config, tmp_path, capsys, monkeypatch, flags, message):

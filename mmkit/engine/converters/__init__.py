@@ -49,12 +49,12 @@ def convert_file(source: str | os.PathLike[str], destination: str | os.PathLike[
         meta = {k: v for k, v in (content.get('meta') or {}).items() if k in ('CLASSES', 'epoch', 'iter')}
         inner = next((content[k] for k in ('state_dict', 'model') if isinstance(content.get(k), Mapping)), content)
         tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
-    found = CONVERTERS[origin](tensors)
-    if not found.state_dict:
+    conversion = CONVERTERS[origin](tensors)
+    if not conversion.state_dict:
         raise InvalidValueError(f'{path}: none of its {len(tensors)} tensors is known to --from {origin}')
     if Path(destination).suffix != '.pth':
         raise InvalidValueError(f'{destination}: a checkpoint ends in .pth')
     Path(destination).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(destination) as file:
-        torch.save({'meta': {**meta, 'converted_from': origin}, 'state_dict': found.state_dict}, file)
-    return found
+        torch.save({'meta': {**meta, 'converted_from': origin}, 'state_dict': conversion.state_dict}, file)
+    return conversion

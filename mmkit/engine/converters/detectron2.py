@@ -82,14 +82,14 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
 def convert(state_dict: Mapping[str, Tensor]) -> Conversion:
     """Rename; where Caffe2 has folded statistics into scale and bias, add means of 0 and variances of 1."""
     if 'conv1_w' in state_dict:
-        found = rename(state_dict, CAFFE2)
-        for name, tensor in list(found.state_dict.items()):
+        conversion = rename(state_dict, CAFFE2)
+        for name, tensor in list(conversion.state_dict.items()):
             if '.bn' in f'.{name}' or '.downsample.1.' in name:
                 stem, _, kind = name.rpartition('.')
                 if kind == 'weight':
-                    found.state_dict[f'{stem}.running_mean'] = torch.zeros_like(tensor)
-                    found.state_dict[f'{stem}.running_var'] = torch.ones_like(tensor)
-        return found
+                    conversion.state_dict[f'{stem}.running_mean'] = torch.zeros_like(tensor)
+                    conversion.state_dict[f'{stem}.running_var'] = torch.ones_like(tensor)
+        return conversion
     if any(name.startswith('backbone.') for name in state_dict):
         return rename(state_dict, DETECTOR, (*_BLOCKS, *_LEVELS))
     return rename(state_dict, BACKBONE, _BLOCKS)

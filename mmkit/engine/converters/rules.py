@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mmkit.errors import InvalidValueError
+
 Rules = Sequence[tuple[str, str | None]]
 """Pairs of a regular expression, matched at the start of a name, and its replacement; None leaves the tensor out."""
 
 
 @dataclass
 class Conversion:
-    """What a converter makes of a file.
+    """Tensors of a file under their new names.
 
     Attributes:
-        state_dict: the tensors under their new names.
+        state_dict: tensors by new name.
         renamed: new name to old.
         dropped: old names that have no counterpart by design, such as the classifier of a backbone.
         unknown: old names that no rule speaks of.
@@ -44,22 +46,22 @@ def rename(state_dict: Mapping[str, Tensor], rules: Rules, parts: Rules = ()) ->
         parts: then all of these are replaced, wherever they stand in the new name.
 
     Raises:
-        ValueError: if two tensors get one name.
+        InvalidValueError: two tensors get one name.
     """
-    found = Conversion()
+    conversion = Conversion()
     for name, tensor in state_dict.items():
         rule = next(((pattern, new) for pattern, new in rules if re.match(pattern, name)), None)
         if rule is None:
-            found.unknown.append(name)
+            conversion.unknown.append(name)
             continue
         if rule[1] is None:
-            found.dropped.append(name)
+            conversion.dropped.append(name)
             continue
         new = re.sub(rule[0], rule[1], name, count=1)
         for pattern, replacement in parts:
             new = re.sub(pattern, replacement or '', new)
-        if new in found.state_dict:
-            raise ValueError(f'{name} and {found.renamed[new]} would both be called {new}')
-        found.state_dict[new] = tensor
-        found.renamed[new] = name
-    return found
+        if new in conversion.state_dict:
+            raise InvalidValueError(f'{name} and {conversion.renamed[new]} would both be called {new}')
+        conversion.state_dict[new] = tensor
+        conversion.renamed[new] = name
+    return conversion

@@ -64,9 +64,9 @@ def convert(state_dict: Mapping[str, Tensor]) -> Conversion:
         InvalidValueError: if it is none of the models above.
     """
     if 'backbone.body.conv1.weight' in state_dict:
-        found = rename(state_dict, DETECTOR)
-        _move_background(found.state_dict)
-        return found
+        conversion = rename(state_dict, DETECTOR)
+        _move_background(conversion.state_dict)
+        return conversion
     if 'layer1.0.conv1.weight' in state_dict:
         return rename(state_dict, RESNET)
     if 'features.1.conv.0.0.weight' in state_dict:

@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import get_world_size, is_main
 
@@ -53,7 +54,7 @@ class CheckpointHook(Hook):
         require_disk(file_client_args, 'checkpoint_config')
         for key, value in (('interval', interval), ('max_keep_ckpts', max_keep_ckpts)):
             if not isinstance(value, int):
-                raise ValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number')
+                raise InvalidValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number', key=key)
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
@@ -96,12 +97,12 @@ class CheckpointHook(Hook):
     def _remove_old(self, directory: Path, kind: str, number: int) -> None:
         if self.max_keep_ckpts < 0:
             return
-        found = []
+        numbered = []
         for path in directory.glob(f'{kind}_*.pth'):
             match = re.fullmatch(rf'{kind}_(\d+)', path.stem)
             if match and int(match[1]) <= number:
-                found.append((int(match[1]), path))
-        for _, path in sorted(found, reverse=True)[max(self.max_keep_ckpts, 1) :]:
+                numbered.append((int(match[1]), path))
+        for _, path in sorted(numbered, reverse=True)[max(self.max_keep_ckpts, 1) :]:
             path.unlink()
 
 
@@ -111,8 +112,14 @@ def output_directory(runner: Trainer, out_dir: str | None) -> Path:
 
 
 def require_disk(file_client_args: Mapping[str, Any] | None, key: str) -> None:
+    """Refuse another backend than files.
+
+    Args:
+        key: of the hook in the config, for the message.
+    """
     if file_client_args is not None and file_client_args.get('backend', 'disk') != 'disk':
-        raise ValueError(f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported')
+        message = f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported'
+        raise InvalidValueError(message, key='file_client_args')
 
 
 def average_buffers(runner: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Averaged weights."""
+"""Hooks that keep averaged weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 from mmkit.engine.ema import ModelEma
 from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 
 
@@ -21,9 +22,11 @@ class _EmaHook(Hook):
 
     def __init__(self, momentum: float, interval: int, skip_buffers: bool, resume_from: str | None) -> None:
         if not 0 < momentum < 1:
-            raise ValueError(f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1')
+            message = f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1'
+            raise InvalidValueError(message, key='momentum')
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval of the averaged weights is {interval!r}, expected a positive whole number')
+            message = f'interval of the averaged weights is {interval!r}, expected a positive whole number'
+            raise InvalidValueError(message, key='interval')
         self.momentum = momentum
         self.interval = interval
         self.skip_buffers = skip_buffers

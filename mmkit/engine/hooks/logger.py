@@ -8,15 +8,20 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import require_disk
+from mmkit.errors import InvalidValueError, MissingPackageError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import is_main
 from mmkit.utils.progress import track
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class LoggerHook(Hook):
@@ -35,7 +40,8 @@ class LoggerHook(Hook):
         self, interval: int = 10, ignore_last: bool = True, reset_flag: bool = False, by_epoch: bool = True
     ) -> None:
         if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'log_config.interval is {interval!r}, expected a positive whole number')
+            message = f'log_config.interval is {interval!r}, expected a positive whole number'
+            raise InvalidValueError(message, key='interval')
         self.interval = interval
         self.ignore_last = ignore_last
         self.reset_flag = reset_flag
@@ -132,7 +138,7 @@ class TextLoggerHook(LoggerHook):
         entry = {'mode': record.mode, 'epoch': record.epoch, 'iter': record.iter, 'lr': float(f'{lr:.5g}'), **ordered}
         self._dump(runner, {k: round(v, 5) if isinstance(v, float) and k != 'lr' else v for k, v in entry.items()})
 
-    def _line(self, runner: Trainer, record: Record, lr: float, values: dict[str, Any]) -> str:
+    def _line(self, runner: Trainer, record: Record, lr: float, values: dict[str, float | str]) -> str:
         length = len(runner.train_loader)
         if record.mode == 'val':
             head = f'Epoch(val) [{record.epoch}][{record.iter}]' if self.by_epoch else f'Iter(val) [{record.iter}]'
@@ -170,7 +176,7 @@ def _shown(value: float | str) -> str:
     return f'{value:.4f}' if isinstance(value, float) else str(value)
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     try:
         json.dumps(value)
     except (TypeError, ValueError):
@@ -187,7 +193,7 @@ class TensorboardLoggerHook(LoggerHook):
         interval, ignore_last, reset_flag, by_epoch: as in `LoggerHook`.
 
     Raises:
-        ImportError: if tensorboard isn't installed.
+        MissingPackageError: tensorboard is not installed.
     """
 
     def __init__(
@@ -202,10 +208,11 @@ class TensorboardLoggerHook(LoggerHook):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ImportError('TensorboardLoggerHook needs tensorboard: pip install tensorboard') from error
+            message = 'TensorboardLoggerHook needs tensorboard: pip install tensorboard'
+            raise MissingPackageError(message, key='type') from error
         self._open = SummaryWriter
         self.log_dir = log_dir
-        self.writer: Any = None
+        self.writer: SummaryWriter | None = None
 
     def before_run(self, runner: Trainer) -> None:
         super().before_run(runner)
@@ -233,16 +240,18 @@ class ProgressHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self._bar: tqdm[Any] | None = None
 
     def before_run(self, runner: Trainer) -> None:
-        self.bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
+        self._bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
 
     def after_train_iter(self, runner: Trainer) -> None:
+        if self._bar is None:
+            return
         averages = runner.meters.averages(1)  # of the latest loss that has been read
-        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
-        self.bar.update()
+        self._bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
+        self._bar.update()
 
     def after_run(self, runner: Trainer) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        if self._bar is not None:
+            self._bar.close()

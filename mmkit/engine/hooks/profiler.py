@@ -1,4 +1,4 @@
-"""Where the time of a training goes."""
+"""A profile of the first iterations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import profiler
 
 from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 
 _ACTIVITIES = {'cpu': profiler.ProfilerActivity.CPU, 'cuda': profiler.ProfilerActivity.CUDA}
@@ -35,7 +36,7 @@ class ProfilerHook(Hook):
         profile_iters: int = 1,
         activities: Sequence[str] = ('cpu', 'cuda'),
         schedule: Mapping[str, int] | None = None,
-        on_trace_ready: Callable[[Any], None] | Mapping[str, Any] | None = None,
+        on_trace_ready: Callable[[profiler.profile], None] | Mapping[str, Any] | None = None,
         record_shapes: bool = False,
         profile_memory: bool = False,
         with_stack: bool = False,
@@ -44,13 +45,14 @@ class ProfilerHook(Hook):
     ) -> None:
         unknown = [name for name in activities if name not in _ACTIVITIES]
         if unknown:
-            raise ValueError(f"ProfilerHook.activities has {unknown[0]!r}, expected some of 'cpu', 'cuda'")
+            message = f"ProfilerHook.activities has {unknown[0]!r}, expected some of 'cpu', 'cuda'"
+            raise InvalidValueError(message, key='activities')
         if profile_iters < 1:
-            raise ValueError(f'ProfilerHook.profile_iters is {profile_iters}, expected a positive number')
+            message = f'ProfilerHook.profile_iters is {profile_iters}, expected a positive number'
+            raise InvalidValueError(message, key='profile_iters')
         if isinstance(on_trace_ready, Mapping) and on_trace_ready.get('type') not in ('log_trace', 'tb_trace'):
-            raise ValueError(
-                f"ProfilerHook.on_trace_ready is {on_trace_ready}, expected type 'log_trace' or 'tb_trace'"
-            )
+            message = f"ProfilerHook.on_trace_ready is {on_trace_ready}, expected type 'log_trace' or 'tb_trace'"
+            raise InvalidValueError(message, key='on_trace_ready')
         self.by_epoch = by_epoch
         self.profile_iters = profile_iters
         self.activities = [_ACTIVITIES[name] for name in activities if name == 'cpu' or torch.cuda.is_available()]
@@ -61,7 +63,7 @@ class ProfilerHook(Hook):
         self.with_stack = with_stack
         self.with_flops = with_flops
         self.json_trace_path = json_trace_path
-        self._profiler: Any = None
+        self._profiler: profiler.profile | None = None
         self._done = 0
 
     def before_run(self, runner: Trainer) -> None:
@@ -76,12 +78,12 @@ class ProfilerHook(Hook):
         )
         self._profiler.start()
 
-    def _handler(self, runner: Trainer) -> Callable[[Any], None] | None:
+    def _handler(self, runner: Trainer) -> Callable[[profiler.profile], None] | None:
         if not isinstance(self.on_trace_ready, Mapping):
             return self.on_trace_ready
         arguments = {key: value for key, value in self.on_trace_ready.items() if key != 'type'}
         if self.on_trace_ready['type'] == 'tb_trace':
-            handler: Callable[[Any], None] = profiler.tensorboard_trace_handler(
+            handler: Callable[[profiler.profile], None] = profiler.tensorboard_trace_handler(
                 arguments.pop('dir_name', str(runner.work_dir / 'tf_logs')), **arguments
             )
             return handler

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from mmkit.errors import UserError
 from mmkit.registry import HOOKS
+
+
+class RefusedHookError(UserError, NotImplementedError):
+    """A hook of mmcv or mmdetection that mmkit does not have."""
+
 
 _TRACKER = (
     'Use TensorboardLoggerHook, or read the .log.json of TextLoggerHook; '
@@ -36,8 +42,8 @@ _REFUSED = {
 
 
 def _refusal(name: str, advice: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f'{name} is not available as a hook. {advice}')
+    def refuse(**arguments: object) -> NoReturn:
+        raise RefusedHookError(f'{name} is not available as a hook. {advice}', key='type')
 
     return refuse
 

@@ -1,4 +1,4 @@
-"""Times and memory."""
+"""Hooks for times and memory."""
 
 from __future__ import annotations
 

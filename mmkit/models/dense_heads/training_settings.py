@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from typing_extensions import Self
 
 from mmkit.bbox.samplers import PseudoSampler
 from mmkit.errors import InvalidTypeError, InvalidValueError
@@ -20,7 +22,7 @@ def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = (
         known: the fields of `PriorInfo` that the head fills in.
 
     Raises:
-        TypeError: if the assigner needs others.
+        InvalidTypeError: if the assigner needs others.
     """
     assigner: Assigner = build_from_cfg(cfg, BBOX_ASSIGNERS)
     missing = set(assigner.needs) - set(known)
@@ -33,48 +35,46 @@ def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = (
     return assigner
 
 
-def build_sampler(cfg: Mapping[str, Any] | None, head: str) -> BoxSampler:
+def build_sampler(cfg: Mapping[str, Any] | None, head: str, takes_sampler: bool = True) -> BoxSampler:
     """Sampler of the head of this name; without a config, one that takes all priors.
 
+    Args:
+        takes_sampler: False if the loss of the head needs all priors.
+
     Raises:
-        ValueError: if only a second stage can serve the sampler.
+        InvalidValueError: if the head cannot serve the sampler.
     """
     sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
-    if sampler.needs_hard_losses:
-        raise InvalidValueError(
-            f'{head}: {type(sampler).__name__} ranks regions of a second stage, a dense head has none', key='sampler'
-        )
-    if sampler.add_gt_as_proposals:
-        raise InvalidValueError(
-            f'{head}: a ground truth is no prior, so the sampler of a dense head needs add_gt_as_proposals=False',
-            key='sampler',
-        )
-    return sampler
-
-
-def refuse_sampler(cfg: Mapping[str, Any] | None, head: str) -> None:
-    """Raise a ValueError if `cfg` asks the head of this name, whose loss sees all priors, for a sample."""
-    sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
-    if not sampler.takes_all:
-        raise InvalidValueError(f'{head} chooses among all priors: no sampler in train_cfg, got {cfg}', key='sampler')
+    if not takes_sampler and not sampler.takes_all:
+        message = f'{head} chooses among all priors: no sampler in train_cfg, got {cfg}'
+    elif sampler.needs_hard_losses:
+        message = f'{head}: {type(sampler).__name__} ranks regions of a second stage, a dense head has none'
+    elif sampler.add_gt_as_proposals:
+        message = f'{head}: a ground truth is no prior, so the sampler of a dense head needs add_gt_as_proposals=False'
+    else:
+        return sampler
+    raise InvalidValueError(message, key='sampler')
 
 
 @dataclass(frozen=True)
-class UnsampledTraining:
-    """`train_cfg` of a head whose loss sees all predictions.
+class DenseTraining:
+    """`train_cfg` of a dense head.
 
     Attributes:
-        assigner: matches predictions with objects.
-        sampler: may be a `PseudoSampler`, which 2.x's configs name; None otherwise.
+        assigner: matches priors with objects.
+        sampler: chooses the priors that the loss sees; by default all.
     """
 
     assigner: Assigner
-    sampler: None = None
+    sampler: BoxSampler = field(default_factory=PseudoSampler)
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any], head: str, known: Collection[str]) -> UnsampledTraining:
-        """Read a config for the head of this name, which fills in the `known` fields of `PriorInfo`."""
+    def from_cfg(
+        cls, cfg: Mapping[str, Any], head: str, known: Collection[str] = (), takes_sampler: bool = True
+    ) -> Self:
+        """Read a config for the head of this name; see `build_assigner` and `build_sampler`."""
         with located(cfg):
             settings = known_settings(cfg, cls, 'train_cfg')
-            refuse_sampler(settings.get('sampler'), head)
-            return cls(build_assigner(settings['assigner'], head, known))
+            settings['assigner'] = build_assigner(settings['assigner'], head, known)
+            settings['sampler'] = build_sampler(settings.get('sampler'), head, takes_sampler)
+        return cls(**settings)

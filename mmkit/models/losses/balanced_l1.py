@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.losses.reduction import Loss
+from mmkit.models.losses.reduction import ElementwiseLoss
 from mmkit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class BalancedL1Loss(Loss):
+class BalancedL1Loss(ElementwiseLoss):
     """Smooth L1 in which accurate boxes keep more of the gradient (Libra R-CNN, arXiv:1904.02701).
 
     Args:
@@ -39,18 +39,9 @@ class BalancedL1Loss(Loss):
         self.gamma = gamma
         self.beta = beta
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        if not target.numel():
-            return pred.sum() * 0
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         diff = (pred - target).abs()
         b = math.exp(self.gamma / self.alpha) - 1  # makes the two branches meet with the same slope
         inlier = self.alpha / b * (b * diff + 1) * (b * diff / self.beta + 1).log() - self.alpha * diff
         outlier = self.gamma * diff + self.gamma / b - self.alpha * self.beta
-        return self.reduce(torch.where(diff < self.beta, inlier, outlier), weight, avg_factor, reduction_override)
+        return torch.where(diff < self.beta, inlier, outlier)

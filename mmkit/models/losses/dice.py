@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.losses.reduction import Loss
+from mmkit.models.losses.reduction import ElementwiseLoss
 from mmkit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class DiceLoss(Loss):
+class DiceLoss(ElementwiseLoss):
     """1 - Dice overlap of masks (arXiv:1606.04797): `pred` and `target` (N, ...), `weight` (N,).
 
     Args:
@@ -40,16 +40,7 @@ class DiceLoss(Loss):
         self.naive_dice = naive_dice
         self.eps = eps
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        if not len(pred):
-            return pred.sum() * 0
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         masks = (pred.sigmoid() if self.activate else pred).flatten(1)  # (N, pixels)
         target = target.flatten(1).float()
         common = (masks * target).sum(1)
@@ -57,4 +48,4 @@ class DiceLoss(Loss):
             dice = (2 * common + self.eps) / (masks.sum(1) + target.sum(1) + self.eps)
         else:
             dice = 2 * common / ((masks**2).sum(1) + self.eps + (target**2).sum(1) + self.eps)
-        return self.reduce(1 - dice, weight, avg_factor, reduction_override)
+        return 1 - dice

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.losses.reduction import Loss
+from mmkit.models.losses.reduction import ElementwiseLoss
 from mmkit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class KnowledgeDistillationKLDivLoss(Loss):
+class KnowledgeDistillationKLDivLoss(ElementwiseLoss):
     """Kullback-Leibler divergence from the softened distribution of a teacher (arXiv:1503.02531).
 
     `pred` and `target` (N, C) logits; the teacher gets no gradient; `weight` (N,).
@@ -28,16 +28,8 @@ class KnowledgeDistillationKLDivLoss(Loss):
             raise InvalidValueError(f'T of KnowledgeDistillationKLDivLoss must be at least 1, got {T}', key='T')
         self.T = T
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         teacher = (target.detach() / self.T).softmax(1)
         student = (pred / self.T).log_softmax(1)
         # Gradients shrink by T² through the two divisions.
-        loss = F.kl_div(student, teacher, reduction='none').mean(1) * self.T**2
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+        return F.kl_div(student, teacher, reduction='none').mean(1) * self.T**2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mmkit.models.losses.reduction import Loss
+from mmkit.models.losses.reduction import ElementwiseLoss
 from mmkit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class GaussianFocalLoss(Loss):
+class GaussianFocalLoss(ElementwiseLoss):
     """Focal loss with fewer penalties around the peaks of a Gaussian heat map (arXiv:1808.01244).
 
     `pred` are probabilities of any shape, `target` of the same shape is 1 at the objects and falls off around them.
@@ -28,15 +28,8 @@ class GaussianFocalLoss(Loss):
         self.alpha = alpha
         self.gamma = gamma
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         eps = 1e-12
         at_peak = -(pred + eps).log() * (1 - pred) ** self.alpha * target.eq(1)
         elsewhere = -(1 - pred + eps).log() * pred**self.alpha * (1 - target) ** self.gamma
-        return self.reduce(at_peak + elsewhere, weight, avg_factor, reduction_override)
+        return at_peak + elsewhere

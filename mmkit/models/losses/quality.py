@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.losses.reduction import Loss, one_hot, require_sigmoid
+from mmkit.models.losses.reduction import ElementwiseLoss, Loss, one_hot, require_sigmoid
 from mmkit.registry import LOSSES
 
 
@@ -59,7 +59,7 @@ class QualityFocalLoss(Loss):
 
 
 @LOSSES.register_module()
-class DistributionFocalLoss(Loss):
+class DistributionFocalLoss(ElementwiseLoss):
     """Cross entropy with the two integers around a real target, weighted by nearness (arXiv:2006.04388).
 
     `pred` (N, n + 1) logits of the values 0 .. n; `target` (N,) real, 0 <= target < n; `weight` (N,).
@@ -69,23 +69,15 @@ class DistributionFocalLoss(Loss):
         loss_weight: factor on the outcome.
     """
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         left = target.long()
         right = left + 1
         loss = F.cross_entropy(pred, left, reduction='none') * (right - target)
-        loss = loss + F.cross_entropy(pred, right, reduction='none') * (target - left)
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+        return loss + F.cross_entropy(pred, right, reduction='none') * (target - left)
 
 
 @LOSSES.register_module()
-class VarifocalLoss(Loss):
+class VarifocalLoss(ElementwiseLoss):
     """Negatives weighted down as by focal loss, positives weighted by their IoU (arXiv:2008.13367).
 
     `pred` (N, C) logits; `target` (N, C): the IoU at the right class of positives, 0 elsewhere; `weight` broadcasts.
@@ -117,18 +109,10 @@ class VarifocalLoss(Loss):
         self.gamma = gamma
         self.iou_weighted = iou_weighted
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         target = target.to(pred)
         positive = target > 0
         of_negatives = self.alpha * (pred.sigmoid() - target).abs() ** self.gamma
         of_positives = target if self.iou_weighted else torch.ones_like(target)
         focus = torch.where(positive, of_positives, of_negatives)
-        loss = F.binary_cross_entropy_with_logits(pred, target, reduction='none') * focus
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+        return F.binary_cross_entropy_with_logits(pred, target, reduction='none') * focus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -83,18 +84,38 @@ class Loss(nn.Module):
         return self.loss_weight * weight_reduce_loss(loss, weight, reduction_override or self.reduction, avg_factor)
 
 
+class ElementwiseLoss(Loss):
+    """Base of losses with one value for each element, or row, of the predictions; 0 if there are none."""
+
+    @abstractmethod
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Losses before they are weighted and reduced."""
+
+    def forward(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        if not pred.numel():
+            return pred.sum() * 0
+        return self.reduce(self.elements(pred, target), weight, avg_factor, reduction_override)
+
+
 @runtime_checkable
 class _SaysSigmoid(Protocol):
     use_sigmoid: bool
 
 
 def uses_sigmoid(loss: nn.Module) -> bool:
-    """Whether `loss` takes logits of independent classes. A loss that is no `Loss` may have the attribute, too."""
+    """True for a loss on logits of independent classes. A loss that is no `Loss` may have the attribute, too."""
     return isinstance(loss, _SaysSigmoid) and bool(loss.use_sigmoid)
 
 
 def is_dense(loss: nn.Module) -> bool:
-    """Whether `loss` wants all priors, not a sample of them."""
+    """True for a loss that wants all priors, not a sample of them."""
     return isinstance(loss, Loss) and loss.dense
 
 

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.losses.reduction import Loss
+from mmkit.models.losses.reduction import ElementwiseLoss
 from mmkit.registry import LOSSES
 
 
 @LOSSES.register_module()
-class L1Loss(Loss):
+class L1Loss(ElementwiseLoss):
     """|pred - target|.
 
     Args:
@@ -19,21 +19,12 @@ class L1Loss(Loss):
         loss_weight: factor on the outcome.
     """
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        if not target.numel():
-            return pred.sum() * 0
-        return self.reduce((pred - target).abs(), weight, avg_factor, reduction_override)
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        return (pred - target).abs()
 
 
 @LOSSES.register_module()
-class SmoothL1Loss(Loss):
+class SmoothL1Loss(ElementwiseLoss):
     """Quadratic below `beta`, linear above (arXiv:1504.08083).
 
     Args:
@@ -48,22 +39,12 @@ class SmoothL1Loss(Loss):
             raise InvalidValueError(f'beta of SmoothL1Loss must be above 0, got {beta}', key='beta')
         self.beta = beta
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        if not target.numel():
-            return pred.sum() * 0
-        loss = F.smooth_l1_loss(pred, target, reduction='none', beta=self.beta)
-        return self.reduce(loss, weight, avg_factor, reduction_override)
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        return F.smooth_l1_loss(pred, target, reduction='none', beta=self.beta)
 
 
 @LOSSES.register_module()
-class MSELoss(Loss):
+class MSELoss(ElementwiseLoss):
     """(pred - target)².
 
     Args:
@@ -71,14 +52,5 @@ class MSELoss(Loss):
         loss_weight: factor on the outcome.
     """
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        if not target.numel():
-            return pred.sum() * 0
-        return self.reduce((pred - target) ** 2, weight, avg_factor, reduction_override)
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        return (pred - target) ** 2

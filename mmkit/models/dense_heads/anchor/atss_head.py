@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from mmkit.bbox import bbox2distance
 from mmkit.errors import InvalidValueError
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import (
     centerness,

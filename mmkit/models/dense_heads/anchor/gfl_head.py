@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 from mmkit.bbox import bbox_overlaps
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import Scale
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHeadArgs, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import centers_of, featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 

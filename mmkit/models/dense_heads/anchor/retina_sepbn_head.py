@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 

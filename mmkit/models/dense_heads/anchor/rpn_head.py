@@ -11,7 +11,8 @@ from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorHeadArgs, AnchorOuts
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.ops import batched_nms
 from mmkit.registry import HEADS

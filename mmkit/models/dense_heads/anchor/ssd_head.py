@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
-from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts, AnchorTraining, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTraining, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.registry import HEADS

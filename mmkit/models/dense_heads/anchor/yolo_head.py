@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,16 +12,13 @@ from torch import Tensor, nn
 
 from mmkit.bbox.coders import YOLOBBoxCoder
 from mmkit.bbox.priors import YOLOAnchorGenerator
-from mmkit.bbox.samplers import PseudoSampler
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
-from mmkit.models.dense_heads.training_settings import build_assigner, build_sampler
-from mmkit.models.settings import known_settings
-from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg, located
+from mmkit.models.dense_heads.training_settings import DenseTraining
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -34,21 +31,6 @@ class YOLOPostProcessing(PostProcessing):
     """
 
     conf_thr: float = -1
-
-
-@dataclass(frozen=True)
-class YOLOTraining:
-    """`train_cfg`: `assigner` matches anchors with objects, `sampler` chooses among them; by default all."""
-
-    assigner: Assigner
-    sampler: BoxSampler = field(default_factory=PseudoSampler)
-
-    @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> YOLOTraining:
-        with located(cfg):
-            settings = known_settings(cfg, cls, 'train_cfg')
-            assigner = build_assigner(settings['assigner'], head, known=['responsible'])
-            return cls(assigner, build_sampler(settings.get('sampler'), head))
 
 
 @HEADS.register_module()
@@ -64,7 +46,7 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         one_hot_smoother: s; class targets are s / C and 1 - s + s / C instead of 0 and 1.
         conv_cfg, norm_cfg, act_cfg: kinds of layer.
         loss_cls, loss_conf, loss_xy, loss_wh: of classes, objectness, centre and size; one call per level.
-        train_cfg: see `YOLOTraining`.
+        train_cfg: see `DenseTraining`.
         test_cfg: see `YOLOPostProcessing`.
     """
 
@@ -128,7 +110,9 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         self.loss_xy: nn.Module = build_from_cfg(loss_xy, LOSSES)
         self.loss_wh: nn.Module = build_from_cfg(loss_wh, LOSSES)
         self.test_cfg = YOLOPostProcessing.from_cfg(test_cfg) if test_cfg else None
-        self.train_cfg = YOLOTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
+        self.train_cfg = None
+        if train_cfg:
+            self.train_cfg = DenseTraining.from_cfg(train_cfg, type(self).__name__, known=['responsible'])
         self.convs_bridge = nn.ModuleList(
             ConvModule(a, b, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
             for a, b in zip(in_channels, out_channels)

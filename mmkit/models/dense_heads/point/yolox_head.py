@@ -18,7 +18,7 @@ from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, b
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, finish_predictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
-from mmkit.models.dense_heads.training_settings import UnsampledTraining
+from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
@@ -104,7 +104,9 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         self.train_cfg = None
         if train_cfg:
-            self.train_cfg = UnsampledTraining.from_cfg(train_cfg, type(self).__name__, known=['scores', 'points'])
+            self.train_cfg = DenseTraining.from_cfg(
+                train_cfg, type(self).__name__, known=['scores', 'points'], takes_sampler=False
+            )
 
         block = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         kinds: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, bias=conv_bias)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypedDict,
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Self
 
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
-from mmkit.models.dense_heads.training_settings import build_assigner, refuse_sampler
+from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import uses_sigmoid
-from mmkit.models.settings import known_settings, warn_unknown_settings
+from mmkit.models.settings import warn_unknown_settings
 from mmkit.protocols import Matcher
-from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg, located
+from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
@@ -57,29 +58,21 @@ class QueryHeadArgs(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class QueryTraining:
-    """`train_cfg` of a head with queries.
-
-    Attributes:
-        assigner: pairs queries with objects.
-        sampler: may be a `PseudoSampler`, which 2.x's configs name; None otherwise.
-    """
+class QueryTraining(DenseTraining):
+    """`train_cfg` of a head with queries: `assigner` pairs queries with objects, a sampler has no effect."""
 
     assigner: Matcher
-    sampler: None = None
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any], head: str) -> QueryTraining:
-        with located(cfg):
-            settings = known_settings(cfg, cls, 'train_cfg')
-            refuse_sampler(settings.get('sampler'), head)
-            assigner = build_assigner(settings['assigner'], head, known=['cls_scores', 'img_shape'])
-            if not isinstance(assigner, Matcher):
-                raise InvalidTypeError(
-                    f'{head} needs a HungarianAssigner, {type(assigner).__name__} does not pair one to one',
-                    key='assigner',
-                )
-        return cls(assigner)
+    def read(cls, cfg: Mapping[str, Any], head: str) -> Self:
+        """As `from_cfg`, with what the head of this name knows of queries."""
+        settings = cls.from_cfg(cfg, head, known=['cls_scores', 'img_shape'], takes_sampler=False)
+        if not isinstance(settings.assigner, Matcher):
+            kind = type(settings.assigner).__name__
+            raise InvalidTypeError(
+                f'{head} needs a HungarianAssigner, {kind} does not pair one to one', key='train_cfg'
+            )
+        return settings
 
 
 class QueryTargets(NamedTuple):
@@ -178,7 +171,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self.use_sigmoid_cls = uses_sigmoid(self.loss_cls)
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.max_per_img = self._limit(test_cfg or {})
-        self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__) if train_cfg else None
+        self.train_cfg = QueryTraining.read(train_cfg, type(self).__name__) if train_cfg else None
 
     @abstractmethod
     def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT:

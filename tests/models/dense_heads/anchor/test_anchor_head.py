@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmkit.models.dense_heads import AnchorHead
-from mmkit.models.dense_heads.anchor.anchor_head import inside_image
+from mmkit.models.dense_heads.anchor.base_anchor_head import inside_image
 from mmkit.registry import HEADS
 from tests.models.scenes import batch_of, meta, truth, zeros
 

@@ -1,0 +1,240 @@
+"""Base of heads that classify anchors and regress boxes from them."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.bbox.samplers import PseudoSampler
+from mmkit.errors import InvalidValueError
+from mmkit.layers import BaseModule
+from mmkit.layers.init import InitCfg
+from mmkit.models.dense_heads.base_dense_head import BaseDenseHead, OutsT
+from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, probabilities
+from mmkit.models.dense_heads.training_settings import DenseTraining
+from mmkit.models.losses import is_dense, uses_sigmoid
+from mmkit.protocols import BoxCoder, PriorGenerator
+from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
+
+
+class AnchorHeadArgs(TypedDict, total=False):
+    """Arguments that every head with anchors takes besides those of its own; see `BaseAnchorHead`."""
+
+    feat_channels: int
+    anchor_generator: Mapping[str, Any]
+    bbox_coder: Mapping[str, Any]
+    reg_decoded_bbox: bool
+    loss_cls: Mapping[str, Any]
+    loss_bbox: Mapping[str, Any]
+    train_cfg: Mapping[str, Any] | None
+    test_cfg: Mapping[str, Any] | None
+    init_cfg: InitCfg
+
+
+@dataclass(frozen=True)
+class AnchorTraining(DenseTraining):
+    """`train_cfg` of a head with anchors.
+
+    Attributes:
+        allowed_border: anchors that stick out of the image by this many pixels or more take no part; -1: all take part.
+        pos_weight: weight of positive anchors in the classification loss; up to 0: 1.
+
+    Others as in `DenseTraining`.
+    """
+
+    allowed_border: float = -1
+    pos_weight: float = -1
+
+
+class AnchorTargets(NamedTuple):
+    """Training targets of the N anchors of all levels, for B images. Background has the label `num_classes`."""
+
+    labels: Tensor  # (B, N) int64
+    label_weights: Tensor  # (B, N)
+    bbox_targets: Tensor  # (B, N, 4), zeros where there is no object
+    num_pos: int  # at least 1 per image
+    num_neg: int  # at least 1 per image
+
+
+def inside_image(anchors: Tensor, valid: Tensor, img_shape: tuple[int, int], allowed_border: float) -> Tensor:
+    """(N,) bool: `valid` anchors that stick out of the image by less than `allowed_border` pixels (-1: by any)."""
+    if allowed_border < 0:
+        return valid
+    height, width = img_shape[:2]
+    low = (anchors[:, :2] >= -allowed_border).all(dim=1)
+    high = (anchors[:, 2:] < anchors.new_tensor([width + allowed_border, height + allowed_border])).all(dim=1)
+    return valid & low & high
+
+
+class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
+    """Base of heads with anchors: their construction, their targets, their decoding.
+
+    Args:
+        num_classes: C, without background.
+        in_channels: channels of every input level, or of each.
+        feat_channels: channels of hidden layers.
+        anchor_generator, bbox_coder, loss_cls, loss_bbox: configs or built objects.
+        reg_decoded_bbox: the box loss compares decoded boxes (for IoU losses) instead of deltas.
+        train_cfg: see `training_settings`.
+        test_cfg: see `PostProcessing`.
+        init_cfg: initialisation of the weights.
+
+    Attributes:
+        defaults: values of the arguments above for which a variant has others than this class.
+        takes_sampler: whether `train_cfg` may have a sampler; otherwise the loss needs all anchors.
+        training_settings: the dataclass of `train_cfg`.
+    """
+
+    defaults: ClassVar[AnchorHeadArgs] = {}
+    takes_sampler: ClassVar[bool] = True
+    training_settings: ClassVar[type[AnchorTraining]] = AnchorTraining
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        feat_channels: int = 256,
+        anchor_generator: Mapping[str, Any] = dict(
+            type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
+        ),
+        bbox_coder: Mapping[str, Any] = dict(
+            type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
+        ),
+        reg_decoded_bbox: bool = False,
+        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+            type='Normal', layer='Conv2d', std=0.01
+        ),
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.feat_channels = feat_channels
+        self.reg_decoded_bbox = reg_decoded_bbox
+        self.bbox_coder: BoxCoder = build_from_cfg(bbox_coder, BBOX_CODERS)
+        self.loss_cls: nn.Module = build_from_cfg(loss_cls, LOSSES)
+        self.loss_bbox: nn.Module = build_from_cfg(loss_bbox, LOSSES)
+        self.use_sigmoid_cls = uses_sigmoid(self.loss_cls)
+        self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
+        self.prior_generator: PriorGenerator = build_from_cfg(anchor_generator, PRIOR_GENERATORS)
+        self.num_base_priors = self.prior_generator.num_base_priors[0]
+        self.train_cfg = self._read_train_cfg(train_cfg) if train_cfg else None
+        self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
+        self._init_layers()
+
+    def _read_train_cfg(self, cfg: Mapping[str, Any]) -> AnchorTraining:
+        head = type(self).__name__
+        settings = self.training_settings.from_cfg(
+            cfg, head, known=['num_level_bboxes'], takes_sampler=self.takes_sampler
+        )
+        if is_dense(self.loss_cls) and not settings.sampler.takes_all:
+            loss = type(self.loss_cls).__name__
+            warnings.warn(f'{head}: {loss} sees all priors, the sampler in train_cfg has no effect', stacklevel=3)
+            settings = replace(settings, sampler=PseudoSampler())
+        return settings
+
+    @abstractmethod
+    def _init_layers(self) -> None:
+        """Create the layers; everything else has been built."""
+
+    def anchors(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """(H*W*A, 4) float32 anchors of each level of `outputs`."""
+        return self.prior_generator.grid_priors(featmap_sizes(outputs), torch.float32, outputs[0].device)
+
+    # ------------------------------------------------------------------ training
+
+    @torch.no_grad()
+    def targets(self, anchors: Tensor, sizes: Sequence[tuple[int, int]], batch: Batch) -> AnchorTargets:
+        """Targets of the (N, 4) `anchors` on levels of `sizes` for every image of the batch."""
+        assert batch.gts is not None
+        ignored_regions: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
+        images = zip(batch.gts, ignored_regions, batch.metas, strict=True)
+        labels, label_weights, bbox_targets, num_pos, num_neg = zip(
+            *(self._image_targets(anchors, sizes, gts, ignored, meta) for gts, ignored, meta in images), strict=True
+        )
+        return AnchorTargets(
+            torch.stack(labels), torch.stack(label_weights), torch.stack(bbox_targets), sum(num_pos), sum(num_neg)
+        )
+
+    def _image_targets(
+        self,
+        anchors: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        gts: Instances,
+        ignored: Tensor | None,
+        meta: ImageMeta,
+    ) -> AnchorTargets:
+        """Targets of one image, without the dimension B."""
+        if self.train_cfg is None:
+            raise InvalidValueError(
+                f'training needs a train_cfg, and this {type(self).__name__} was built without one', key='train_cfg'
+            )
+        settings = self.train_cfg
+        valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
+        inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)
+        inside_inds = inside.nonzero().squeeze(1)
+        candidates = anchors[inside_inds]
+        info = PriorInfo()
+        if 'num_level_bboxes' in settings.assigner.needs:
+            levels = torch.split(inside, [len(level) for level in valid])
+            info = PriorInfo(num_level_bboxes=[int(level.sum()) for level in levels])
+        if self.num_classes == 1 and gts.labels is not None:  # class-agnostic
+            gts = Instances(bboxes=gts.bboxes, labels=torch.zeros_like(gts.labels))
+        assignment = settings.assigner.assign(candidates, gts, ignored, info)
+        samples = settings.sampler.sample(assignment, candidates, gts)
+
+        pos, neg = inside_inds[samples.pos_inds], inside_inds[samples.neg_inds]
+        labels = torch.full((len(anchors),), self.num_classes, dtype=torch.long, device=anchors.device)
+        labels[pos] = 0 if samples.pos_gt_labels is None else samples.pos_gt_labels
+        label_weights = anchors.new_zeros(len(anchors))
+        label_weights[pos] = settings.pos_weight if settings.pos_weight > 0 else 1.0
+        label_weights[neg] = 1.0
+        bbox_targets = torch.zeros_like(anchors)
+        if self.reg_decoded_bbox:
+            bbox_targets[pos] = samples.pos_gt_bboxes
+        elif len(pos):
+            bbox_targets[pos] = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes)
+        return AnchorTargets(labels, label_weights, bbox_targets, num_pos=max(len(pos), 1), num_neg=max(len(neg), 1))
+
+    def positive_boxes(self, deltas: Tensor, anchors: Tensor, positive: Tensor) -> Tensor:
+        """(P, 4) predictions that the box loss compares with the targets: deltas, or boxes with `reg_decoded_bbox`.
+
+        Args:
+            deltas: (B, N, 4).
+            anchors: (N, 4).
+            positive: (B, N) bool, True at P of them.
+        """
+        if not self.reg_decoded_bbox:
+            return deltas[positive]
+        return self.bbox_coder.decode(anchors.expand_as(deltas)[positive], deltas[positive])
+
+    # ------------------------------------------------------------------ prediction
+
+    def decode_boxes(self, priors: Tensor, box_preds: Tensor, img_shape: tuple[int, int]) -> Tensor:
+        """(N, 4) boxes from anchors (N, 4) and deltas (N, 4)."""
+        return self.bbox_coder.decode(priors, box_preds, img_shape)
+
+    def class_probabilities(self, cls_scores: Sequence[Tensor]) -> list[Tensor]:
+        """(B, N_l, C) probabilities of each level."""
+        logits = [flatten_level(each.detach().float(), self.cls_out_channels) for each in cls_scores]
+        return [probabilities(each, self.use_sigmoid_cls) for each in logits]
+
+    def anchor_predictions(
+        self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], factors: Sequence[Tensor] | None = None
+    ) -> list[LevelPredictions]:
+        """Predictions of each level, from raw scores and deltas."""
+        deltas = [flatten_level(each.detach().float(), 4) for each in bbox_preds]
+        level_factors: Sequence[Tensor | None] = factors or [None] * len(deltas)
+        levels = zip(self.class_probabilities(cls_scores), deltas, self.anchors(cls_scores), level_factors, strict=True)
+        return [LevelPredictions(*level) for level in levels]
