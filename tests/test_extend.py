@@ -61,7 +61,7 @@ def test_the_head_trains(clone: Path) -> None:
 
 
 def test_the_test_passes(clone: Path) -> None:
-    assert '4 passed' in python(clone, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'projects/one_tower')
+    assert '5 passed' in python(clone, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'projects/one_tower')
 
 
 def test_without_trust_nothing_is_imported(clone: Path) -> None:

@@ -70,7 +70,8 @@ def read_coco_json(path: str | Path) -> dict[str, Any]:
     for number, ann in enumerate(annotations, start=1):
         ann.setdefault('id', number)
         for key in ('iscrowd', 'ignore'):
-            ann[key] = _flag(path, ann, key)
+            value = ann.get(key)
+            ann[key] = bool(value) if value in (0, 1, None) else _flag(path, ann, key)
         if ann.get('area') is None and 'bbox' in ann:
             _check_bbox(path, ann)
             ann['area'] = ann['bbox'][2] * ann['bbox'][3]

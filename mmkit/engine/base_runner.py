@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -142,9 +143,9 @@ class Runner:
         self._hooks.sort(key=lambda each: priority_value(each.priority))
 
     def call(self, point: Point) -> None:
-        """Call a method of all hooks."""
+        """Call a method of every hook."""
         for hook in self._hooks:
-            getattr(hook, point)(self)
+            methodcaller(point, self)(hook)
 
     def publish(self, record: Record) -> None:
         """Hand figures to all loggers."""

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 
 class ModelEma:
-    """Keeps a second set of weights; which of the two is in the model is said by `applied`.
+    """A second set of weights; `applied` tells which of the two is in the model.
 
     Args:
         model: with the weights to start from.
         skip_buffers: average parameters only, not the statistics of norm layers.
+
+    Attributes:
+        applied: the averaged weights are in the model, the trained ones are kept here.
     """
 
     def __init__(self, model: nn.Module, skip_buffers: bool = False) -> None:
@@ -45,7 +48,7 @@ class ModelEma:
 
     @contextmanager
     def in_use(self, model: nn.Module) -> Iterator[None]:
-        """The model has the averaged weights inside."""
+        """Put the averaged weights into the model, and the trained ones back at the end."""
         if self.applied:
             yield
             return

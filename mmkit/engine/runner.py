@@ -96,7 +96,7 @@ def _round_length(workflow: Workflow) -> int:
 
 
 def _done_in_round(count: int, workflow: Workflow) -> int:
-    """Of a round of the workflow, how much training a resumed run has behind it.
+    """Training of the current round of the workflow that a resumed run has behind it.
 
     A checkpoint is written before the validation that follows, so at the end of a round all of its training is done.
     """

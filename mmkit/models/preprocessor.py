@@ -55,7 +55,7 @@ class DataPreprocessor(nn.Module):
         self.register_buffer('inverse_std', torch.from_numpy(inverse).reshape(-1, 1, 1), persistent=False)
 
     def forward(self, batch: Batch) -> Batch:
-        """The batch on the device of the model, with float32 images; `img_norm_cfg` of the metas says what was done."""
+        """The batch on the device of the model, with float32 images and the `img_norm_cfg` of each in its meta."""
         batch = batch.to(self.mean.device, non_blocking=True)
         imgs = batch.imgs.float()  # (B, C, H, W)
         chosen = [number for number, meta in enumerate(batch.metas) if meta.img_norm_cfg is None]

@@ -43,9 +43,10 @@ class RandomAffine(FieldTransform[Affine]):
         max_shear_degree: the same for the shear along each axis.
         border: (height, width) by which the image grows on each of two sides; negative ones make it smaller, as after
             `Mosaic`.
-        border_val: colour of what comes into view.
-        min_bbox_size: in pixels, min_area_ratio: of what is left of a box, max_aspect_ratio: of its edges: which boxes
-            are kept, unless `skip_filter`.
+        border_val: colour of pixels from outside of the image.
+        min_bbox_size: smallest width and height of a box that is kept, in pixels, unless `skip_filter`.
+        min_area_ratio: smallest share of its area that must be left of it.
+        max_aspect_ratio: largest ratio of its edges.
         bbox_clip_border: clip boxes to the image.
         skip_filter: keep all boxes that overlap with the image.
     """

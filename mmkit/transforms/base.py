@@ -11,7 +11,7 @@ from mmkit.structures import BitmapMasks, PolygonMasks
 from mmkit.transforms.randomness import rng_of
 
 Params = TypeVar('Params')
-Masks = BitmapMasks | PolygonMasks
+ObjectMasks = BitmapMasks | PolygonMasks
 # Fields with one entry for each box of a field.
 PER_OBJECT = {'gt_bboxes': ('gt_labels', 'gt_masks', 'gt_keypoints')}
 
@@ -41,7 +41,7 @@ class FieldTransform(Generic[Params]):
         """(N, 4) xyxy in pixels, or (N, 5) with scores."""
         self._refuse('boxes')
 
-    def apply_masks(self, masks: Masks, params: Params) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Params) -> ObjectMasks:
         """Masks of N objects, on a canvas of the size of the image."""
         self._refuse('masks')
 

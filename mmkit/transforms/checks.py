@@ -48,7 +48,7 @@ def as_size(size: int | Sequence[int], key: str = 'size', *, allows_edge: bool =
         allows_edge: (edge, -1) is allowed, too.
 
     Raises:
-        InvalidValueError: if it is something else.
+        InvalidValueError: for any other value.
     """
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or pair[0] < 1 or (pair[1] < 1 and not (allows_edge and pair[1] == -1)):

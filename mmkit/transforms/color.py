@@ -161,7 +161,7 @@ class Enhancement(PixelTransform[float]):
     Args:
         level: strength from 0 to 10: from almost only the poorer version to a factor of 1.9; a factor of 1 changes
             nothing.
-        prob: probability of it.
+        prob: probability that it happens.
     """
 
     def __init__(self, level: float, prob: float = 0.5) -> None:
@@ -211,7 +211,7 @@ class EqualizeTransform(PixelTransform[bool]):
     """Makes all intensities of a channel equally frequent, in uint8 images. arXiv:1906.11172
 
     Args:
-        prob: probability of it.
+        prob: probability that it happens.
     """
 
     def __init__(self, prob: float = 0.5) -> None:

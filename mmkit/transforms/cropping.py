@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects
+from mmkit.transforms.base import FieldTransform, ObjectMasks, bbox_fields, keep_objects
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes
 from mmkit.transforms.images import BORDERS, surround
@@ -47,7 +47,7 @@ class WindowCrop(FieldTransform[Window]):
         bboxes = shift_bboxes(bboxes, -params.left, -params.top)
         return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
 
-    def apply_masks(self, masks: Masks, params: Window) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Window) -> ObjectMasks:
         return masks.crop(np.array([params.left, params.top, params.left + params.width, params.top + params.height]))
 
     def apply_semantic(self, seg: np.ndarray, params: Window) -> np.ndarray:
@@ -61,20 +61,20 @@ class WindowCrop(FieldTransform[Window]):
 class RandomCrop(WindowCrop):
     """Cuts out a window at a random place. None if no object is left, unless `allow_negative_crop`.
 
-    mmclassification has other words, from `size` on, for images of one class, which may be padded before; they exclude
-    the others.
+    The arguments from `size` on are mmclassification's, for images of one class, which may be padded before; they
+    exclude the others.
 
     Args:
         crop_size: (height, width) of the window, as `crop_type` reads it.
         crop_type: 'absolute' pixels; 'absolute_range': each side drawn between the smaller and the larger of the two
             numbers; 'relative' shares of the image; 'relative_range': drawn between the given shares and 1.
         allow_negative_crop: windows without objects are fine.
-        recompute_bbox: boxes tightly around what is left of the masks.
+        recompute_bbox: compute boxes anew, tightly around the cut masks.
         bbox_clip_border: clip boxes to the window.
         size: (height, width) of the window, or an edge for a square.
         padding: pixels at every side, (at left and right, at top and bottom), or (left, top, right, bottom).
         pad_if_needed: put as many pixels as are missing at both ends of a side that is shorter than the window.
-        pad_val: what to pad with, a number or one a channel.
+        pad_val: value of the padding, a number or one a channel.
         padding_mode: 'constant' for `pad_val`, 'edge', or a mirror image: 'reflect' without the edge, 'symmetric' with.
     """
 
@@ -259,7 +259,7 @@ class FilterAnnotations:
     Args:
         min_gt_bbox_wh: boxes must be wider and higher than this, in pixels.
         min_gt_mask_area: masks must have at least so many pixels.
-        by_box, by_mask: what decides.
+        by_box, by_mask: apply the limit of boxes, of masks.
         keep_empty: give None, that is another image, if nothing is left; False keeps such an image. (The name promises
             the opposite; configs rely on this meaning.)
     """

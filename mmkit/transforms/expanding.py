@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, Masks
+from mmkit.transforms.base import FieldTransform, ObjectMasks
 from mmkit.transforms.checks import Size
 from mmkit.transforms.coordinates import shift_bboxes
 
@@ -32,8 +32,8 @@ class Expand(FieldTransform[Canvas]):
         mean: colour of the canvas.
         to_rgb: `mean` is RGB although the image is still BGR.
         ratio_range: (low, high) of new edge / old edge.
-        seg_ignore_label: what the semantic map is filled with, needed if there is one.
-        prob: probability of it.
+        seg_ignore_label: label of the canvas in semantic maps, needed if there are any.
+        prob: probability that it happens.
     """
 
     changes_size = True
@@ -70,7 +70,7 @@ class Expand(FieldTransform[Canvas]):
     def apply_boxes(self, bboxes: np.ndarray, params: Canvas) -> np.ndarray:
         return shift_bboxes(bboxes, params.left, params.top)
 
-    def apply_masks(self, masks: Masks, params: Canvas) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Canvas) -> ObjectMasks:
         return masks.expand(*params.size, params.top, params.left)
 
     def apply_semantic(self, seg: np.ndarray, params: Canvas) -> np.ndarray:

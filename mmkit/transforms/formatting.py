@@ -93,8 +93,8 @@ class ToDataContainer:
     """Checks that fields exist. The kind of a field decides how it is put into a batch, so nothing needs wrapping.
 
     Args:
-        fields: dict(key=, stack=) each; `stack` must say what happens anyway: images and semantic maps are stacked,
-            everything else is a list.
+        fields: dict(key=, stack=) each; `stack` must agree with the kind of the field: images and semantic maps are
+            stacked, everything else is a list.
 
     Raises:
         InvalidValueError: if `stack` asks for something else.
@@ -112,9 +112,7 @@ class ToDataContainer:
     ) -> None:
         for field in fields:
             if set(field) - {'key', 'stack'} or field.get('stack', False) != (field['key'] in self.STACKED):
-                raise InvalidValueError(
-                    f'ToDataContainer: {dict(field)} asks for a batch that is put together in another way'
-                )
+                raise InvalidValueError(f'ToDataContainer: {dict(field)} asks for another layout of the batch')
         self.keys = [field['key'] for field in fields]
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -161,15 +159,14 @@ class DefaultFormatBundle:
 
 @TRANSFORMS.register_module()
 class Collect:
-    """The border: behind it there are no dicts. Makes a `Sample` of the fields `keys`.
+    """Makes a `Sample` of the fields `keys`; there are no dicts behind it.
 
     Args:
         keys: some of img, gt_bboxes, gt_labels, gt_masks, gt_bboxes_ignore, gt_semantic_seg, gt_label, proposals.
-        meta_keys: what the model will know about the image: fields of `ImageMeta`, which always has all of its fields;
-            naming one that the transforms have not set is an error only for fields without a default.
+        meta_keys: fields of `ImageMeta`, which always has all of them, whatever is named here.
 
     Raises:
-        InvalidValueError: for a key that `Sample` or `ImageMeta` has no place for.
+        InvalidValueError: for a key that is no field of `Sample` or `ImageMeta`.
     """
 
     def __init__(self, keys: Sequence[str], meta_keys: Sequence[str] = META_KEYS) -> None:

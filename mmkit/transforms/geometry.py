@@ -12,7 +12,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
 from mmkit.structures.masks import DIRECTIONS
-from mmkit.transforms.base import FieldTransform, Masks
+from mmkit.transforms.base import FieldTransform, ObjectMasks
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes
 from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, pad_image, resize_image
@@ -134,7 +134,7 @@ class Resize(FieldTransform[Resizing]):
         bboxes[:, :4] *= params.factor
         return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
 
-    def apply_masks(self, masks: Masks, params: Resizing) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Resizing) -> ObjectMasks:
         return masks.resize(params.size)
 
     def apply_semantic(self, seg: np.ndarray, params: Resizing) -> np.ndarray:
@@ -256,7 +256,7 @@ class RandomFlip(FieldTransform[Flip]):
     def apply_boxes(self, bboxes: np.ndarray, params: Flip) -> np.ndarray:
         return flip_bboxes(bboxes, params.size, params.direction)
 
-    def apply_masks(self, masks: Masks, params: Flip) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Flip) -> ObjectMasks:
         return masks.flip(params.direction)
 
     def apply_semantic(self, seg: np.ndarray, params: Flip) -> np.ndarray:
@@ -333,7 +333,7 @@ class Pad(FieldTransform[Size]):
     def apply_boxes(self, bboxes: np.ndarray, params: Size) -> np.ndarray:
         return bboxes
 
-    def apply_masks(self, masks: Masks, params: Size) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Size) -> ObjectMasks:
         return masks.pad(params, pad_val=int(self.pad_val['masks']))
 
     def apply_semantic(self, seg: np.ndarray, params: Size) -> np.ndarray:

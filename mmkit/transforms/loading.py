@@ -92,7 +92,7 @@ class LoadAnnotations:
     `gt_semantic_seg` (H, W) uint8.
 
     Args:
-        with_bbox, with_label, with_mask, with_seg: what to load.
+        with_bbox, with_label, with_mask, with_seg: parts of the annotations to load.
         poly2mask: draw polygons now (`BitmapMasks`) instead of keeping them (`PolygonMasks`).
         denorm_bbox: the boxes are shares of width and height; make pixels of them.
         file_client_args: dict(backend='disk').
@@ -193,7 +193,7 @@ class LoadProposals:
 
 
 def _canvas(sample: dict[str, Any]) -> tuple[int, int]:
-    """(height, width) of the image as it was read, which is what the annotations are drawn on."""
+    """(height, width) of the image as it was read, to which its annotations belong."""
     if 'img_shape' in sample:
         return int(sample['img_shape'][0]), int(sample['img_shape'][1])
     return int(sample['img_info']['height']), int(sample['img_info']['width'])

@@ -41,7 +41,7 @@ class Tile:
         canvas: (H, W, C) of the mosaic, filled image by image.
         size: new (height, width) of the image.
         factor: new / old size.
-        left, top: of the image on the canvas, in pixels; what sticks out is cut off.
+        left, top: of the image on the canvas, in pixels; parts beyond the canvas are cut off.
     """
 
     canvas: np.ndarray
@@ -55,7 +55,7 @@ class Tile:
 class Mosaic(FieldTransform[list[Tile]]):
     """Four images around a point of a canvas of twice their size. arXiv:2004.10934
 
-    Each is scaled to fit into `img_scale` and lies with a corner at that point; what sticks out is cut off.
+    Each is scaled to fit into `img_scale` and lies with a corner at that point; parts beyond the canvas are cut off.
 
     Args:
         img_scale: (height, width) of each image.
@@ -64,7 +64,7 @@ class Mosaic(FieldTransform[list[Tile]]):
         bbox_clip_border: clip boxes to the canvas.
         skip_filter: keep all boxes that overlap with the canvas.
         pad_val: colour of the canvas.
-        prob: probability of it; otherwise the image stays as it is.
+        prob: probability that it happens; otherwise the image stays as it is.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Mosaic(FieldTransform[list[Tile]]):
 
 @dataclass(frozen=True)
 class Overlay:
-    """Parameters of `MixUp`: what happens to the other image.
+    """Parameters of `MixUp`, all of the other image.
 
     Attributes:
         factor: new / old size.
@@ -174,8 +174,10 @@ class MixUp(FieldTransform[Overlay]):
             1 - flip_ratio. (The name promises the opposite; mmdetection does this.)
         pad_val: colour around it.
         max_iters: draws of another image until one has objects.
-        min_bbox_size: in pixels, min_area_ratio: of what a cut left of a box, max_aspect_ratio: of its edges: which
-            boxes of the other image are kept, unless `skip_filter`.
+        min_bbox_size: smallest width and height of a box of the other image that is kept, in pixels, unless
+            `skip_filter`.
+        min_area_ratio: smallest share of its area that must be left of it.
+        max_aspect_ratio: largest ratio of its edges.
         bbox_clip_border: clip the boxes of the other image to the image.
         skip_filter: keep all boxes that overlap with the image.
     """

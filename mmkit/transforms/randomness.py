@@ -1,4 +1,4 @@
-"""Random numbers of the data: sample i of epoch e is a function of (seed, e, i), whichever process makes it."""
+"""Random numbers of transforms: all of a sample come from its own generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def rng_of(sample: dict[str, Any]) -> np.random.Generator:
-    """The generator that a transform draws from: that of the sample, made at the first call if there is none."""
+    """The generator of a sample, from which transforms draw; it is made at the first call if there is none."""
     if 'rng' not in sample:
         sample['rng'] = np.random.default_rng()
     rng: np.random.Generator = sample['rng']

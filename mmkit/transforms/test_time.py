@@ -1,4 +1,4 @@
-"""One image seen several times: test-time augmentation."""
+"""Test-time augmentation: several views of one image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mmkit.transforms.geometry import RandomFlip, as_scales
 class MultiScaleFlipAug:
     """Runs `transforms` for every scale, unflipped and then in every direction.
 
-    One view gives what the transforms give (a `Sample`), several give the list of them.
+    One view gives the result of the transforms (a `Sample`), several views a list of results.
 
     Args:
-        transforms: with `Resize` and, if `flip`, `RandomFlip`, which obey.
+        transforms: with `Resize` and, if `flip`, `RandomFlip`, which follow the view.
         img_scale: (long, short), or a list of such pairs.
         scale_factor: a factor, or a list of them; exactly one of the two is given.
         flip: flipped views, too.
@@ -38,7 +38,9 @@ class MultiScaleFlipAug:
         flip_direction: str | Sequence[str] = 'horizontal',
     ) -> None:
         if (img_scale is None) == (scale_factor is None):
-            raise InvalidValueError(f'exactly one is needed, got img_scale={img_scale}, scale_factor={scale_factor}')
+            raise InvalidValueError(
+                f'exactly one of the two is needed, got img_scale={img_scale}, scale_factor={scale_factor}', 'img_scale'
+            )
         self.scales: list[dict[str, Any]]
         if img_scale is not None:
             self.scales = [dict(scale=scale) for scale in as_scales(img_scale)]
@@ -52,10 +54,10 @@ class MultiScaleFlipAug:
         self.flips += [dict(flip=True, flip_direction=direction) for direction in directions] if flip else []
         self.transforms = Compose(transforms)
         if flip and not any(isinstance(transform, RandomFlip) for transform in self.transforms.transforms):
-            raise InvalidValueError('MultiScaleFlipAug: flip=True needs RandomFlip among the transforms')
+            raise InvalidValueError('MultiScaleFlipAug: flip=True needs RandomFlip among the transforms', 'flip')
 
     def __call__(self, sample: dict[str, Any]) -> Any:
         views = [{**scale, **flip} for scale in self.scales for flip in self.flips]
-        seen = [self.transforms({**copy.deepcopy(sample), **view}) for view in views[:-1]]
-        seen.append(self.transforms({**sample, **views[-1]}))
-        return seen[0] if len(seen) == 1 else seen
+        results = [self.transforms({**copy.deepcopy(sample), **view}) for view in views[:-1]]
+        results.append(self.transforms({**sample, **views[-1]}))
+        return results[0] if len(results) == 1 else results

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
-from mmkit.transforms.base import FieldTransform, Masks, bbox_fields, keep_objects
+from mmkit.transforms.base import FieldTransform, ObjectMasks, bbox_fields, keep_objects
 from mmkit.transforms.checks import MAX_LEVEL, Size, check_choice, check_level, check_probability
 from mmkit.transforms.coordinates import clip_bboxes, is_larger, warp_bboxes, warp_keypoints
 from mmkit.transforms.images import INTERPOLATIONS
@@ -38,9 +38,9 @@ class WarpTransform(FieldTransform[Warp]):
 
     Args:
         level: strength from 0 to 10.
-        prob: probability of it.
+        prob: probability that it happens.
         random_negative_prob: probability that it goes the other way.
-        img_fill_val: colour of what comes into view, 0..255, one number or three.
+        img_fill_val: colour of pixels from outside of the image, 0..255, one number or three.
         seg_ignore_label: the same for semantic maps.
         interpolation: of the image.
         min_size: boxes stay that are wider and higher after clipping, in pixels.
@@ -91,7 +91,7 @@ class WarpTransform(FieldTransform[Warp]):
     def apply_boxes(self, bboxes: np.ndarray, params: Warp) -> np.ndarray:
         return clip_bboxes(warp_bboxes(bboxes, params.matrix), params.size)
 
-    def apply_masks(self, masks: Masks, params: Warp) -> Masks:
+    def apply_masks(self, masks: ObjectMasks, params: Warp) -> ObjectMasks:
         return masks.affine(params.matrix)
 
     def apply_semantic(self, seg: np.ndarray, params: Warp) -> np.ndarray:
@@ -123,9 +123,9 @@ class Rotate(WarpTransform):
         level: strength from 0 to 10.
         scale: factor on top.
         center: (x, y) in pixels that stays in place; None for the middle.
-        img_fill_val: colour of what comes into view, one number or three.
+        img_fill_val: colour of pixels from outside of the image, one number or three.
         seg_ignore_label: the same for semantic maps.
-        prob: probability of it.
+        prob: probability that it happens.
         max_rotate_angle: degrees at level 10.
         random_negative_prob: probability that it goes the other way.
     """

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmkit.apis import inference_detector, init_detector
 from mmkit.config import Config
+from mmkit.datasets import collate
 from mmkit.dialects import read_recipe
-from mmkit.engine.assemble import assemble
+from mmkit.engine.assemble import assemble, build_eval_dataset
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.hook import Hook
 from mmkit.engine.predict import predict_views
@@ -133,3 +135,19 @@ def test_a_model_that_was_trained_so_predicts_from_usual_pipelines(cfg):
     usual = model.preprocess(raw)
     for ours, theirs in zip(predict_views(model, raw), predict_views(model, usual), strict=True):
         assert torch.equal(ours.bboxes, theirs.bboxes)
+
+
+def test_a_checkpoint_carries_the_config_as_it_was_written(cfg, tmp_path):
+    cfg.merge_from_dict(dict(runner=dict(max_epochs=1)))
+    runner, loaders = assemble(read_recipe(cfg))
+    runner.run(loaders, [('train', 1)])
+    path = tmp_path / 'work' / 'epoch_1.pth'
+    written = Config.fromstring(torch.load(path, weights_only=True)['meta']['config'], '.py')
+    assert written.data.train.pipeline == cfg.data.train.pipeline and 'data_preprocessor' not in written.model
+    model = init_detector(written, path, device='cpu')
+    recipe = normalize_on_device(read_recipe(cfg, training=False))
+    dataset = build_eval_dataset(recipe.test, recipe.source('test'))
+    (ours,) = predict_views(runner.module.eval(), collate([dataset[0]]))
+    theirs = inference_detector(model, str(tmp_path / 'data' / 'images' / '0.png'))
+    assert len(ours) and torch.allclose(ours.bboxes, theirs.bboxes, atol=1e-3)
+    assert torch.allclose(ours.scores, theirs.scores, atol=1e-5)

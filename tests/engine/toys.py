@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmkit.datasets import build_dataloader
 from mmkit.datasets.seeded import SeededDataset
+from mmkit.engine.optim import build_optimizer
+from mmkit.engine.runner import EpochBasedRunner
 from mmkit.registry import DATASETS
 from mmkit.structures import Batch, ImageMeta, Instances, Sample
 
@@ -98,3 +101,12 @@ def toy_config(work_dir: Any, **changes: Any) -> dict[str, Any]:
         'device': 'cpu',
         **changes,
     }
+
+
+def loaders_of(*lengths: int, batch: int = 2):
+    return [build_dataloader(ToyDataset(length), batch, 0, seed=0, shuffle=False) for length in lengths]
+
+
+def runner_of(kind=EpochBasedRunner, **arguments):
+    model = arguments.pop('model', None) or toy_model()
+    return kind(model, build_optimizer(model, {'type': 'SGD', 'lr': 0.1}), **arguments)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,3 +195,14 @@ def test_boxes_that_no_field_lists_move_too(make_sample):
     sample = make_sample()
     del sample['bbox_fields']
     assert Resize((120, 80))(sample)['gt_bboxes'].tolist() == [[20, 10, 60, 50]]
+
+
+def test_the_transform_of_the_documentation(make_sample):
+    page = (Path(__file__).parents[2] / 'docs' / 'data.md').read_text()
+    code = next(block for block in re.findall(r'```python\n(.*?)```', page, re.DOTALL) if 'FieldTransform' in block)
+    names = {}
+    exec(code, names)  # registers RandomShift
+    shift = names['RandomShift'](max_pixels=20)
+    sample = shift({**make_sample(seed=3), 'mask_fields': [], 'seg_fields': []})
+    assert sample['gt_bboxes'][0, 0] > 10
+    assert (bright_box(sample['img']) == sample['gt_bboxes'][0]).all()

@@ -67,9 +67,9 @@ def test_data_containers_are_checked_and_nothing_else():
     assert ToDataContainer()(dict.fromkeys(('img', 'gt_bboxes', 'gt_labels'), 1))['img'] == 1
     with pytest.raises(KeyError, match='gt_labels'):
         ToDataContainer()(dict(img=1, gt_bboxes=1))
-    with pytest.raises(ValueError, match='another way'):
+    with pytest.raises(ValueError, match='another layout'):
         ToDataContainer([dict(key='gt_bboxes', stack=True)])
-    with pytest.raises(ValueError, match='another way'):
+    with pytest.raises(ValueError, match='another layout'):
         ToDataContainer([dict(key='img')])
 
 

@@ -70,12 +70,12 @@ class Detector(BaseModule):
 
     @property
     def with_mask(self) -> bool:
-        """Whether detections come with masks."""
+        """True if detections come with masks."""
         return 'gt_masks' in self.needs
 
     @property
     def with_semantic(self) -> bool:
-        """Whether it learns a semantic segmentation, too."""
+        """True if it learns a semantic segmentation, too."""
         return 'gt_semantic_seg' in self.needs
 
     @property
@@ -125,7 +125,7 @@ class Detector(BaseModule):
 
 
 def _lacks(batch: Batch, key: str) -> bool:
-    """Whether the pipeline has left out what it calls `key`."""
+    """True if the pipeline has left out the field that it calls `key`."""
     if key == 'gt_semantic_seg':
         return batch.gt_semantic_seg is None
     field = key.removeprefix('gt_')

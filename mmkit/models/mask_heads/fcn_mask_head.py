@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,24 @@ from mmkit.registry import HEADS, LOSSES
 from mmkit.structures import EncodedMasks, ImageMeta, Instances, SamplingResult
 
 UPSAMPLE_KINDS = (None, 'deconv', 'nearest', 'bilinear', 'carafe')
+
+
+class FCNMaskHeadArgs(TypedDict, total=False):
+    """Arguments of `FCNMaskHead`, which its variants take besides those of their own."""
+
+    num_convs: int
+    roi_feat_size: int | Sequence[int]
+    in_channels: int
+    conv_kernel_size: int
+    conv_out_channels: int
+    num_classes: int
+    class_agnostic: bool
+    upsample_cfg: Mapping[str, Any]
+    conv_cfg: Mapping[str, Any] | None
+    norm_cfg: Mapping[str, Any] | None
+    predictor_cfg: Mapping[str, Any]
+    loss_mask: Mapping[str, Any]
+    init_cfg: InitCfg
 
 
 @HEADS.register_module()
@@ -40,6 +58,7 @@ class FCNMaskHead(BaseModule):
 
     def __init__(
         self,
+        *,
         num_convs: int = 4,
         roi_feat_size: int | Sequence[int] = 14,
         in_channels: int = 256,
@@ -57,6 +76,8 @@ class FCNMaskHead(BaseModule):
         super().__init__(init_cfg)
         self.roi_feat_size = _pair(roi_feat_size)
         self.num_classes = num_classes
+        self.conv_out_channels = conv_out_channels
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.class_agnostic = class_agnostic
         self.loss_mask = LOSSES.build(loss_mask)
         widths = [in_channels, *[conv_out_channels] * num_convs]
@@ -103,12 +124,14 @@ class FCNMaskHead(BaseModule):
         mask_size: int | Sequence[int],
         soft: bool = False,
     ) -> Tensor:
-        """(P, h, w) float32: the truth inside the positive boxes of all images, as 0 and 1 unless `soft`."""
+        """(P, h, w) float32: the ground truth inside the positive boxes of all images, as 0 and 1 unless `soft`."""
         targets = []
         for each, gt in zip(samples, gts, strict=True):
-            bboxes = clip_bboxes(each.pos_bboxes, (gt.masks.height, gt.masks.width))
+            masks = gt.masks
+            assert masks is not None
+            bboxes = clip_bboxes(each.pos_bboxes, (masks.height, masks.width))
             targets.append(
-                gt.masks.crop_and_resize(
+                masks.crop_and_resize(
                     bboxes, _pair(mask_size), each.pos_gt_inds, device=bboxes.device, binarize=not soft
                 )
             )

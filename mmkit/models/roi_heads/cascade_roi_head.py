@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,6 +20,20 @@ from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
 Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+class CascadeRoIHeadArgs(TypedDict, total=False):
+    """Arguments of `CascadeRoIHead`, which its variants take besides those of their own."""
+
+    bbox_roi_extractor: Cfgs | None
+    bbox_head: Cfgs | None
+    mask_roi_extractor: Cfgs | None
+    mask_head: Cfgs | None
+    shared_head: Mapping[str, Any] | None
+    train_cfg: Cfgs | None
+    test_cfg: Mapping[str, Any] | None
+    pretrained: str | None
+    init_cfg: InitCfg
 
 
 @HEADS.register_module()
@@ -42,6 +56,7 @@ class CascadeRoIHead(BaseRoIHead):
         self,
         num_stages: int,
         stage_loss_weights: Sequence[float],
+        *,
         bbox_roi_extractor: Cfgs | None = None,
         bbox_head: Cfgs | None = None,
         mask_roi_extractor: Cfgs | None = None,

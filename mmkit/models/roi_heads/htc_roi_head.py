@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
+from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
-from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads import HTCMaskHead
-from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead, Cfgs
+from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead, CascadeRoIHeadArgs
 from mmkit.protocols import RoIExtractor, SemanticHead
 from mmkit.registry import HEADS, ROI_EXTRACTORS, SEMANTIC_HEADS
 from mmkit.structures import Batch, Instances, SamplingResult
@@ -29,6 +29,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         interleaved: a stage's mask head is trained on the boxes after the stage, not before it.
         mask_info_flow: a mask head also reads the hidden features of the one before.
 
+    Others as in `CascadeRoIHead`.
+
     Raises:
         InvalidValueError: without mask heads, for half of a semantic branch, or an unknown branch in `semantic_fusion`.
     """
@@ -37,35 +39,16 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         self,
         num_stages: int,
         stage_loss_weights: Sequence[float],
+        *,
         semantic_roi_extractor: Mapping[str, Any] | None = None,
         semantic_head: Mapping[str, Any] | None = None,
         semantic_fusion: Sequence[str] = ('bbox', 'mask'),
         interleaved: bool = True,
         mask_info_flow: bool = True,
-        bbox_roi_extractor: Cfgs | None = None,
-        bbox_head: Cfgs | None = None,
-        mask_roi_extractor: Cfgs | None = None,
-        mask_head: Cfgs | None = None,
-        shared_head: Mapping[str, Any] | None = None,
-        train_cfg: Cfgs | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        pretrained: str | None = None,
-        init_cfg: InitCfg = None,
+        **kwargs: Unpack[CascadeRoIHeadArgs],
     ) -> None:
-        super().__init__(
-            num_stages=num_stages,
-            stage_loss_weights=stage_loss_weights,
-            bbox_roi_extractor=bbox_roi_extractor,
-            bbox_head=bbox_head,
-            mask_roi_extractor=mask_roi_extractor,
-            mask_head=mask_head,
-            shared_head=shared_head,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
-            pretrained=pretrained,
-            init_cfg=init_cfg,
-        )
-        if mask_head is None:
+        super().__init__(num_stages, stage_loss_weights, **kwargs)
+        if self.mask_head is None:
             raise InvalidValueError(f'{type(self).__name__} needs a mask_head; without one it is a CascadeRoIHead')
         if len(self._flow_heads()) < num_stages:
             raise InvalidValueError(

@@ -36,6 +36,7 @@ class StandardRoIHead(BaseRoIHead):
 
     def __init__(
         self,
+        *,
         bbox_roi_extractor: Mapping[str, Any] | None = None,
         bbox_head: Mapping[str, Any] | None = None,
         mask_roi_extractor: Mapping[str, Any] | None = None,

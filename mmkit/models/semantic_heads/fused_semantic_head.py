@@ -35,6 +35,7 @@ class FusedSemanticHead(BaseModule):
         self,
         num_ins: int,
         fusion_level: int,
+        *,
         num_convs: int = 4,
         in_channels: int = 256,
         conv_out_channels: int = 256,

@@ -161,7 +161,7 @@ def test_average_pool_replaces_the_cells():
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        (dict(num_shared_fcs=1, num_cls_convs=1), 'num_shared_fcs'),
+        (dict(num_shared_fcs=1, num_cls_convs=1), 'after shared linear layers'),
         (dict(num_reg_fcs=1, with_reg=False), 'switches off'),
     ],
 )

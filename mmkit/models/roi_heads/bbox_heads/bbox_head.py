@@ -50,6 +50,7 @@ class BBoxHead(BaseModule):
 
     def __init__(
         self,
+        *,
         num_shared_convs: int = 0,
         num_shared_fcs: int = 0,
         num_cls_convs: int = 0,
@@ -81,10 +82,7 @@ class BBoxHead(BaseModule):
         if not (with_cls or with_reg):
             raise InvalidValueError('a box head needs with_cls or with_reg', key='with_cls')
         if num_shared_fcs and (num_cls_convs or num_reg_convs):
-            raise InvalidValueError(
-                'num_cls_convs and num_reg_convs must be 0 after shared linear layers (num_shared_fcs)',
-                key='num_shared_fcs',
-            )
+            raise InvalidValueError('no num_cls_convs or num_reg_convs after shared linear layers', 'num_shared_fcs')
         if ((num_cls_convs or num_cls_fcs) and not with_cls) or ((num_reg_convs or num_reg_fcs) and not with_reg):
             raise InvalidValueError('layers of a branch that with_cls or with_reg switches off')
         self.num_classes = num_classes
@@ -210,12 +208,8 @@ class BBoxHead(BaseModule):
     def _cls_loss(self, cls_score: Tensor, targets: RoITargets) -> dict[str, Tensor]:
         if not cls_score.numel():
             return dict(loss_cls=cls_score.sum(), acc=cls_score.new_zeros(1))
-        loss = self.loss_cls(
-            cls_score,
-            targets.labels,
-            targets.label_weights,
-            avg_factor=max(float((targets.label_weights > 0).sum()), 1.0),
-        )
+        avg_factor = max(float((targets.label_weights > 0).sum()), 1.0)
+        loss = self.loss_cls(cls_score, targets.labels, targets.label_weights, avg_factor=avg_factor)
         losses = loss if isinstance(loss, dict) else dict(loss_cls=loss)
         if isinstance(self.loss_cls, ScoringLoss):
             return {**losses, **self.loss_cls.get_accuracy(cls_score, targets.labels)}
@@ -228,12 +222,8 @@ class BBoxHead(BaseModule):
         preds = self._deltas_of(bbox_pred[positive], targets.labels[positive])
         if self.reg_decoded_bbox:
             preds = self.bbox_coder.decode(rois[positive, 1:], preds)
-        loss: Tensor = self.loss_bbox(
-            preds,
-            targets.bbox_targets[positive],
-            targets.bbox_weights[positive],
-            avg_factor=len(targets.labels),
-        )
+        bbox_targets, weights = targets.bbox_targets[positive], targets.bbox_weights[positive]
+        loss: Tensor = self.loss_bbox(preds, bbox_targets, weights, avg_factor=len(targets.labels))
         return loss
 
     def _deltas_of(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
@@ -247,7 +237,7 @@ class BBoxHead(BaseModule):
         """(R,) classification losses of (R, in_channels, h, w) regions, for OHEM; a label of -1 is background.
 
         Raises:
-            InvalidValueError: if the classification loss has several parts, or none because of `with_cls=False`.
+            InvalidValueError: if the classification loss has several parts.
         """
         cls_score, _ = self(feats)
         labels = torch.where(labels < 0, self.num_classes, labels)
@@ -256,8 +246,8 @@ class BBoxHead(BaseModule):
         if isinstance(losses, dict):
             name = type(self.loss_cls).__name__
             raise InvalidValueError(f'OHEM needs one loss to rank regions by, {name} has {list(losses)}', 'loss_cls')
-        ranking: Tensor = losses
-        return ranking
+        assert isinstance(losses, Tensor)
+        return losses
 
     # ------------------------------------------------------------------ prediction
 
@@ -304,7 +294,6 @@ class BBoxHead(BaseModule):
         return moved
 
 
-SHARED_2FC = dict(num_shared_fcs=2)  # the box head of FPN, arXiv:1612.03144
-SHARED_4CONV_1FC = dict(num_shared_convs=4, num_shared_fcs=1)  # Group Normalization, arXiv:1803.08494
-HEADS.register_module('Shared2FCBBoxHead', module=BBoxHead, defaults=SHARED_2FC)
-HEADS.register_module('Shared4Conv1FCBBoxHead', module=BBoxHead, defaults=SHARED_4CONV_1FC)
+# The box heads of FPN (arXiv:1612.03144) and of Group Normalization (arXiv:1803.08494).
+HEADS.register_module('Shared2FCBBoxHead', module=BBoxHead, defaults=dict(num_shared_fcs=2))
+HEADS.register_module('Shared4Conv1FCBBoxHead', module=BBoxHead, defaults=dict(num_shared_convs=4, num_shared_fcs=1))
