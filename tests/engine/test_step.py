@@ -163,12 +163,12 @@ def test_an_error_of_the_last_steps_is_raised_at_the_end():
         runner.run(loaders_of(4))
 
 
-def test_losses_are_read_at_the_interval_of_the_log(monkeypatch):
+def test_losses_are_read_at_the_interval_of_the_log(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(
         PendingLosses, 'read', lambda self, original=PendingLosses.read: read.append(len(self)) or original(self)
     )
-    runner = runner_of(max_epochs=2)
+    runner = runner_of(max_epochs=2, work_dir=tmp_path)
     runner.register_hook(HOOKS.build({'type': 'TextLoggerHook', 'interval': 3}))
     runner.run(loaders_of(14))
     assert [count for count in read if count] == [3, 3, 1, 3, 3, 1]
