@@ -21,7 +21,7 @@ def cxcywh_to_xyxy(bboxes: Tensor) -> Tensor:
 
 
 def clip_bboxes(bboxes: Tensor, max_shape: Sequence[int]) -> Tensor:
-    """(..., 4) xyxy boxes cut at the border of an image of `max_shape` (height, width)."""
+    """(..., 4) xyxy boxes clipped to an image of `max_shape` (height, width)."""
     height, width = max_shape[0], max_shape[1]
     x = bboxes[..., 0::2].clamp(0, width)
     y = bboxes[..., 1::2].clamp(0, height)

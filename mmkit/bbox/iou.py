@@ -64,7 +64,7 @@ def _product(wh: Tensor) -> Tensor:
 
 
 def _finite(values: Tensor) -> Tensor:
-    """Half precision ends at 65504, the area of a 256 x 256 box."""
+    """Values within the range of half precision, which ends at 65504, the area of a 256 x 256 box."""
     if values.dtype != torch.float16:
         return values
     limits = torch.finfo(torch.float16)
@@ -91,7 +91,7 @@ class BboxOverlaps2D:
         self.dtype = dtype
 
     def __call__(self, bboxes1: Tensor, bboxes2: Tensor, mode: OverlapMode = 'iou', is_aligned: bool = False) -> Tensor:
-        """Boxes may carry a fifth column, the score, which plays no part."""
+        """Boxes may carry a fifth column, the score, which is ignored."""
         bboxes1, bboxes2 = bboxes1[..., :4], bboxes2[..., :4]
         if self.dtype is None:
             return bbox_overlaps(bboxes1, bboxes2, mode, is_aligned)

@@ -1,4 +1,4 @@
-"""From scored boxes to detections."""
+"""Score threshold and NMS for boxes of several classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmkit.structures import Instances
 
 @dataclass
 class Kept:
-    """Detections, and where they come from.
+    """Detections and their origin.
 
     Attributes:
         instances: K detections with labels and scores, best first.
@@ -33,7 +33,7 @@ def multiclass_nms_inds(
     max_num: int = -1,
     score_factors: Tensor | None = None,
 ) -> Kept:
-    """`multiclass_nms` that also tells which of the pairs of box and class were kept."""
+    """`multiclass_nms` that also returns the indices of the kept pairs of box and class."""
     num_classes = scores.shape[1] - 1
     valid = scores[:, :-1] > score_thr  # (N, C)
     scores = scores[:, :-1]
@@ -65,7 +65,7 @@ def multiclass_nms(
 
     Args:
         bboxes: (N, 4), or (N, C * 4) if every class has its own.
-        scores: (N, C + 1), the last column is the background and plays no part.
+        scores: (N, C + 1), the last column is the background, which is ignored.
         score_thr: scores must be above this.
         nms_cfg: see `mmkit.ops.batched_nms`.
         max_num: keep that many at most; negative: all.

@@ -14,7 +14,7 @@ IDLE = {'debug'}
 
 
 def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[str, Any]:
-    """Entries of `cfg`, which a config calls `name`, that are fields of the dataclass `settings`. Warns of others.
+    """Entries of `cfg`, called `name` in a config, that are fields of the dataclass `settings`. Warns of others.
 
     Raises:
         ValueError: if a field without a default is missing.
@@ -28,7 +28,7 @@ def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[st
 
 
 def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str, stacklevel: int = 4) -> None:
-    """Warn of keys in `cfg`, which a config calls `name`, that nothing reads: most of them are misspelt."""
+    """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
         warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=stacklevel)

@@ -24,7 +24,7 @@ class ATSSAssigner(BaseAssigner):
     their centre inside and an IoU of at least mean plus standard deviation of the candidates.
 
     Args:
-        topk: candidates a level.
+        topk: candidates per level.
         alpha: with it, candidates are judged by score ** (1 - alpha) * IoU ** alpha of the current predictions
             (arXiv:2107.02963); None: by the IoU of the priors.
         iou_calculator: of `IOU_CALCULATORS`; None: `BboxOverlaps2D`.

@@ -17,7 +17,7 @@ from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND, IGNORED
 
 
-# mmdetection has the Ascend kind for another processor; it computes the same.
+# The Ascend variant of mmdetection is for another processor and computes the same.
 @BBOX_ASSIGNERS.register_module(['MaxIoUAssigner', 'AscendMaxIoUAssigner'])
 class MaxIoUAssigner(BaseAssigner):
     """Assignment by overlap (arXiv:1506.01497).

@@ -1,4 +1,4 @@
-"""Assignment of equally many positives to every object, whatever its size."""
+"""Assignment of equally many positives to every object, regardless of its size."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class UniformAssigner(BaseAssigner):
         if not len(gts) or not len(bboxes):
             none = bboxes.new_zeros(0, 4)
             return UniformAssignment(
-                assignment.gt_inds, assignment.max_overlaps, assignment.labels, len(gts), none[:, 0] > 0, none, none
+                **vars(assignment), pos_is_used=none[:, 0] > 0, pos_bboxes=none, pos_gt_bboxes=none
             )
         chosen = torch.cat([self._choose(bbox_preds, gts), self._choose(bboxes, gts)], dim=1).reshape(-1)
         pair_gts = torch.arange(len(gts), device=bboxes.device).repeat(len(chosen) // len(gts))
@@ -82,7 +82,7 @@ class UniformAssigner(BaseAssigner):
         gt_inds = assignment.gt_inds
         gt_inds[self.iou_calculator(bbox_preds, gts.bboxes).amax(1) > self.neg_ignore_thr] = IGNORED
         gt_inds[chosen] = torch.where(used, pair_gts, IGNORED)
-        plain = Assignment.from_gt_inds(gt_inds, anchor_overlaps.amax(1), gts)
+        assignment = Assignment.from_gt_inds(gt_inds, anchor_overlaps.amax(1), gts)
         return UniformAssignment(
-            plain.gt_inds, plain.max_overlaps, plain.labels, len(gts), used, bbox_preds[chosen], gts.bboxes[pair_gts]
+            **vars(assignment), pos_is_used=used, pos_bboxes=bbox_preds[chosen], pos_gt_bboxes=gts.bboxes[pair_gts]
         )

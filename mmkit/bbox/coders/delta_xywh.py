@@ -13,7 +13,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.registry import BBOX_CODERS
 
 RATIO_CLIP = 16 / 1000
-"""Predicted sides are at most 1000 / 16 times those of the prior, and at least the inverse: exp stays in range."""
+"""Limit of the ratio of sides, both ways, so that the exponential stays in range."""
 
 
 @BBOX_CODERS.register_module()
@@ -23,7 +23,7 @@ class DeltaXYWHBBoxCoder:
     Args:
         target_means: (4,) subtracted from the targets.
         target_stds: (4,) by which the targets are divided.
-        clip_border: cut decoded boxes at the border of the image, where `decode` knows its shape.
+        clip_border: clip decoded boxes to the image, where `decode` knows its shape.
         add_ctr_clamp: limit the shift of the centre to `ctr_clamp` pixels, and ratios only upwards (arXiv:2103.09460).
         ctr_clamp: see `add_ctr_clamp`.
     """

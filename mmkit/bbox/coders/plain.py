@@ -45,7 +45,7 @@ class TBLRBBoxCoder:
 
     Args:
         normalizer: a number, or 4 of them (top, bottom, left, right), by which the distances are divided.
-        clip_border: cut decoded boxes at the border of the image, where `decode` knows its shape.
+        clip_border: clip decoded boxes to the image, where `decode` knows its shape.
     """
 
     def __init__(self, normalizer: float | Sequence[float] = 4.0, clip_border: bool = True) -> None:
@@ -78,7 +78,7 @@ class DistancePointBBoxCoder:
     """Distances in pixels from a point to left, top, right and bottom (arXiv:1904.01355).
 
     Args:
-        clip_border: cut decoded boxes at the border of the image, where `decode` knows its shape.
+        clip_border: clip decoded boxes to the image, where `decode` knows its shape.
     """
 
     def __init__(self, clip_border: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Priors: the boxes and points on the grid from which objects are predicted."""
+"""Prior generators: boxes and points on the cells of feature maps."""
 
 from mmkit.bbox.priors.anchors import AnchorGenerator, LegacyAnchorGenerator
 from mmkit.bbox.priors.fixed_anchors import LegacySSDAnchorGenerator, SSDAnchorGenerator, YOLOAnchorGenerator

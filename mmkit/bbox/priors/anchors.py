@@ -20,15 +20,15 @@ class AnchorGenerator:
         strides: pixels from cell to cell, an int or (w, h) for each level.
         ratios: height / width of the anchors.
         scales: anchor size in units of the base size. Either this, or the two octave arguments.
-        base_sizes: size at scale 1, a level; None: the smaller stride.
+        base_sizes: size at scale 1 for each level; None: the smaller stride.
         scale_major: whether the scale varies fastest within a cell (True), or the ratio.
         octave_base_scale: the smallest scale, from which `scales_per_octave` go up by 2 ** (i / scales_per_octave).
         scales_per_octave: see `octave_base_scale`.
-        centers: (x, y) of the anchors of the first cell, a level; None: `center_offset` base sizes.
+        centers: (x, y) of the anchors of the first cell for each level; None: `center_offset` base sizes.
         center_offset: 0 .. 1, where in its cell the anchor is centred; 0 is the corner.
 
     Attributes:
-        base_anchors: (A_l, 4) a level, those of the first cell.
+        base_anchors: (A_l, 4) of each level, those of the first cell.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class AnchorGenerator:
 
     @property
     def num_base_priors(self) -> list[int]:
-        """Anchors of one cell, a level."""
+        """Number of anchors of one cell, for each level."""
         return [len(anchors) for anchors in self.base_anchors]
 
     def gen_base_anchors(self) -> list[Tensor]:
-        """The anchors of the first cell, (A, 4) a level."""
+        """The anchors of the first cell, (A, 4) for each level."""
         centers = self.centers if self.centers is not None else [None] * self.num_levels
         return [
             self.cell_anchors(base_size, self.scales, self.ratios, center)
@@ -105,7 +105,7 @@ class AnchorGenerator:
         dtype: torch.dtype = torch.float32,
         device: Device = 'cpu',
     ) -> list[Tensor]:
-        """All anchors of feature maps of sizes (h, w): (h * w * A, 4) a level, A fastest, then columns, then rows.
+        """(h * w * A, 4) anchors of each of the feature maps of sizes (h, w); A varies fastest, then the column.
 
         Raises:
             ValueError: if there is not one feature map for each stride.
@@ -131,7 +131,7 @@ class AnchorGenerator:
     def valid_flags(
         self, featmap_sizes: Sequence[Sequence[int]], pad_shape: Sequence[int], device: Device = 'cpu'
     ) -> list[Tensor]:
-        """(h * w * A,) bool a level: which anchors lie on an image padded to `pad_shape` (height, width)."""
+        """(h * w * A,) bool of each level: anchors on an image padded to `pad_shape` (height, width)."""
         return valid_cells(featmap_sizes, pad_shape, self.strides, self.num_base_priors, device)
 
     def __repr__(self) -> str:

@@ -23,8 +23,8 @@ class SSDAnchorGenerator(AnchorGenerator):
 
     Args:
         strides: pixels from cell to cell, an int or (w, h) for each level.
-        ratios: aspect ratios > 1 a level; each stands for itself and its inverse.
-        min_sizes: side of the small square, a level. With `max_sizes`, or from `basesize_ratio_range`.
+        ratios: aspect ratios > 1 for each level; each stands for itself and its inverse.
+        min_sizes: side of the small square of each level. With `max_sizes`, or from `basesize_ratio_range`.
         max_sizes: the large square has side sqrt(min_size * max_size).
         basesize_ratio_range: smallest and largest size as fraction of `input_size`; needs `input_size` 300 or 512.
         input_size: of the network, in pixels.
@@ -138,7 +138,7 @@ class YOLOAnchorGenerator(AnchorGenerator):
     def responsible_flags(
         self, featmap_sizes: Sequence[Sequence[int]], gt_bboxes: Tensor, device: Device = 'cpu'
     ) -> list[Tensor]:
-        """(h * w * A,) bool a level: the anchors of the cells in which a ground truth (K, 4) has its centre."""
+        """(h * w * A,) bool of each level: anchors of cells that contain the centre of a ground truth (K, 4)."""
         check_levels(featmap_sizes, self.num_levels)
         centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]).to(device) * 0.5  # (K, 2)
         flags = []

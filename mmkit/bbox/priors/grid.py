@@ -1,4 +1,4 @@
-"""What every prior generator does: lay something out on the cells of feature maps."""
+"""Functions shared by prior generators: grids of cells on feature maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Device = torch.device | str
 
 
 def pairs_of(strides: Sequence[int | Sequence[int]]) -> list[tuple[int, int]]:
-    """One (w, h) a level, from ints or from pairs."""
+    """(w, h) of each level, from ints or from pairs."""
     return [(v[0], v[1]) if isinstance(v, Sequence) else (v, v) for v in strides]
 
 
@@ -40,16 +40,16 @@ def valid_cells(
     num_base_priors: Sequence[int],
     device: Device,
 ) -> list[Tensor]:
-    """Which priors lie on the padded image: the batch may be larger than one of its images.
+    """Mask of the priors on the padded image; the batch may be larger than one of its images.
 
     Args:
-        featmap_sizes: (h, w) a level.
+        featmap_sizes: (h, w) of each level.
         pad_shape: (height, width) of the padded image.
-        strides: (w, h) a level.
-        num_base_priors: priors of one cell, a level.
+        strides: (w, h) of each level.
+        num_base_priors: priors of one cell, for each level.
 
     Returns:
-        (h * w * A,) bool a level, in the order of `grid_priors`.
+        (h * w * A,) bool for each level, in the order of `grid_priors`.
     """
     check_levels(featmap_sizes, len(strides))
     flags = []

@@ -42,7 +42,7 @@ class MlvlPointGenerator:
         """Points of feature maps of sizes (h, w), row after row.
 
         Returns:
-            (h * w, 2) x, y a level; with `with_stride` (h * w, 4) x, y, stride_w, stride_h.
+            (h * w, 2) x, y for each level; with `with_stride` (h * w, 4) x, y, stride_w, stride_h.
 
         Raises:
             ValueError: if there is not one feature map for each stride.
@@ -67,7 +67,7 @@ class MlvlPointGenerator:
     def valid_flags(
         self, featmap_sizes: Sequence[Sequence[int]], pad_shape: Sequence[int], device: Device = 'cpu'
     ) -> list[Tensor]:
-        """(h * w,) bool a level: which points lie on an image padded to `pad_shape` (height, width)."""
+        """(h * w,) bool of each level: points on an image padded to `pad_shape` (height, width)."""
         return valid_cells(featmap_sizes, pad_shape, self.strides, self.num_base_priors, device)
 
 

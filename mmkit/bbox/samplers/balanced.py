@@ -70,7 +70,7 @@ class IoUBalancedNegSampler(RandomSampler):
         if len(negative) <= num:
             return negative
         overlaps = context.assignment.max_overlaps[negative]
-        # A floor at 0 is what does not overlap at all.
+        # A floor at 0 holds the negatives without any overlap.
         above = overlaps > self.floor_thr if self.floor_thr <= 0 else overlaps >= self.floor_thr
         floor, spread = negative[~above], negative[above]
         num_spread = int(num * (1 - self.floor_fraction))

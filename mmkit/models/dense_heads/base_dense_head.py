@@ -19,7 +19,7 @@ class BaseDenseHead(Generic[OutsT]):
     """The four verbs of a dense head: `forward`, `loss`, `decode` and `predict`.
 
     A head adds this class to the bases of its module, and defines `forward`, `loss`, `level_predictions` and
-    `decode_boxes`. `OutsT` is what `forward` makes of the features: tensors, in a tuple or a list.
+    `decode_boxes`. `OutsT` is the type of the raw predictions: a tuple or a list of tensors.
 
     Attributes:
         test_cfg: settings of `predict`; None if the head was built without them.

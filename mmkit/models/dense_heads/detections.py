@@ -72,7 +72,7 @@ class LevelPredictions(NamedTuple):
     Attributes:
         scores: (B, N, C) probabilities.
         box_preds: (B, N, K) raw predictions of boxes.
-        priors: (N, P), in pixels: what the boxes are predicted from.
+        priors: (N, P) that the boxes are predicted from, in pixels.
         factors: (B, N), such as centerness: they multiply the scores of candidates after these were selected.
     """
 

@@ -21,7 +21,7 @@ class BalancedL1Loss(ElementwiseLoss):
         gamma: upper bound of the gradient.
         beta: from this difference on the loss is linear.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(

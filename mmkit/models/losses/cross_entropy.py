@@ -28,9 +28,9 @@ class CrossEntropyLoss(Loss):
         use_mask: the third form.
         reduction: 'none', 'mean' or 'sum'.
         class_weight: (C,) factors on the classes (softmax), or on their positives (sigmoid).
-        ignore_index: this label plays no part; None: -100.
-        loss_weight: factor on the outcome.
-        avg_non_ignore: average over what is not ignored, where no `avg_factor` is given.
+        ignore_index: elements with this label are ignored; None: -100.
+        loss_weight: factor on the loss.
+        avg_non_ignore: average over the elements that are not ignored, unless `avg_factor` is given.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class CrossEntropyLoss(Loss):
     def _sigmoid(
         self, pred: Tensor, target: Tensor, weight: Tensor | None, class_weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, weight and what is not ignored, all of the shape of `pred`."""
+        """Loss, weight and mask of the elements that are not ignored, all of the shape of `pred`."""
         counted = (target >= 0) & (target != self.ignore_index)
         if target.ndim != pred.ndim:
             counted = counted.view(-1, 1).expand_as(pred)

@@ -18,7 +18,7 @@ class DiceLoss(ElementwiseLoss):
         activate: whether `pred` are logits.
         reduction: 'none', 'mean' or 'sum'.
         naive_dice: sums instead of sums of squares in the denominator.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         eps: keeps the denominator away from 0.
     """
 

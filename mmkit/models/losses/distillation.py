@@ -18,7 +18,7 @@ class KnowledgeDistillationKLDivLoss(ElementwiseLoss):
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         T: temperature, at least 1.
     """
 

@@ -21,7 +21,7 @@ class FocalLoss(Loss):
         gamma: the greater, the less easy examples count.
         alpha: weight of positives, 1 - alpha of negatives.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         activated: `pred` are probabilities already.
     """
 

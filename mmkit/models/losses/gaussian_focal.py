@@ -18,7 +18,7 @@ class GaussianFocalLoss(ElementwiseLoss):
         alpha: power of the wrong probability.
         gamma: power of 1 - target that lowers the loss near a peak.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(

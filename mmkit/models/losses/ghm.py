@@ -53,13 +53,13 @@ class GHMC(_Harmonising):
     """Harmonised binary cross entropy.
 
     `pred` (N, C) logits, `target` (N,) labels, C standing for the background, or (N, C) with values 0 or 1; `weight`
-    (N,) or (N, C), of which only > 0 or not matters.
+    (N,) or (N, C), of which only the sign matters.
 
     Args:
         bins: of the norms of gradients.
         momentum: of the running counts; 0: none.
         use_sigmoid: only True is defined.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         reduction: 'none', 'mean' or 'sum'.
     """
 
@@ -85,7 +85,7 @@ class GHMC(_Harmonising):
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """The loss divides by the number of valid elements itself: `avg_factor` plays no part."""
+        """The loss divides by the number of valid elements itself: `avg_factor` has no effect."""
         if target.ndim != pred.ndim:
             target = one_hot(target, pred.shape[-1])
         target = target.float()
@@ -101,13 +101,13 @@ class GHMC(_Harmonising):
 
 @LOSSES.register_module()
 class GHMR(_Harmonising):
-    """Harmonised smooth L1: `pred` and `target` (N, 4), `weight` (N, 4), of which only > 0 or not matters.
+    """Harmonised smooth L1: `pred` and `target` (N, 4), `weight` (N, 4), of which only the sign matters.
 
     Args:
         mu: where the loss turns from quadratic to linear.
         bins: of the norms of gradients.
         momentum: of the running counts; 0: none.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         reduction: 'none', 'mean' or 'sum'.
     """
 
@@ -130,7 +130,7 @@ class GHMR(_Harmonising):
         avg_factor: float | Tensor | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """The loss divides by the sum of the weights itself: `avg_factor` plays no part."""
+        """The loss divides by the sum of the weights itself: `avg_factor` has no effect."""
         weight = torch.ones_like(pred) if weight is None else weight
         diff = pred - target
         root = (diff**2 + self.mu**2).sqrt()

@@ -20,7 +20,7 @@ class _OverlapLoss(Loss):
     Args:
         eps: keeps denominators away from 0.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -55,7 +55,7 @@ class IoULoss(_OverlapLoss):
         linear: older spelling of `mode='linear'`.
         eps: IoUs are at least this.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         mode: 'linear', 'square' or 'log'.
     """
 
@@ -86,7 +86,7 @@ class GIoULoss(_OverlapLoss):
     Args:
         eps: areas are at least this.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def of_boxes(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class DIoULoss(_OverlapLoss):
     Args:
         eps: added to denominators.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def of_boxes(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class CIoULoss(_OverlapLoss):
     Args:
         eps: added to denominators.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def of_boxes(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class BoundedIoULoss(Loss):
         beta: of smooth L1.
         eps: added to denominators.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(self, beta: float = 0.2, eps: float = 1e-3, reduction: str = 'mean', loss_weight: float = 1.0) -> None:

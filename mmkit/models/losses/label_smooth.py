@@ -26,7 +26,7 @@ class LabelSmoothLoss(Loss):
             s / C to every class and normalising; 'multi_label' has targets 1 - s and s and a sigmoid for every class,
             whose losses are added by an `avg_factor` of N.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
 
     Raises:
         ValueError: if s or the mode is none of these, or C is another than `num_classes`.

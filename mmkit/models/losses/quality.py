@@ -22,7 +22,7 @@ class QualityFocalLoss(Loss):
         use_sigmoid: only True is defined.
         beta: power of the distance.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         activated: `pred` are probabilities already.
     """
 
@@ -66,7 +66,7 @@ class DistributionFocalLoss(ElementwiseLoss):
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class VarifocalLoss(ElementwiseLoss):
         gamma: power of the probability of negatives.
         iou_weighted: weight positives by their IoU, or all by 1.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(

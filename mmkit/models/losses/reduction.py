@@ -55,7 +55,7 @@ class Loss(nn.Module):
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
 
     Attributes:
         use_sigmoid: predictions are logits of independent classes, without one for the background.

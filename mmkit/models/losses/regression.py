@@ -16,7 +16,7 @@ class L1Loss(ElementwiseLoss):
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class SmoothL1Loss(ElementwiseLoss):
     Args:
         beta: where the parabola meets the line; above 0.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def __init__(self, beta: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
@@ -49,7 +49,7 @@ class MSELoss(ElementwiseLoss):
 
     Args:
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class SeesawLoss(Loss):
         num_classes: C.
         eps: least score to divide by.
         reduction: 'none', 'mean' or 'sum'.
-        loss_weight: factor on the outcome.
+        loss_weight: factor on the loss.
         return_dict: give the losses of classes and objectness apart, or their sum.
     """
 

@@ -23,7 +23,7 @@ class AnchorOuts(NamedTuple):
     bbox_preds: list[Tensor]
 
 
-# mmdetection has the Ascend kind for another processor; it computes the same.
+# The Ascend variant of mmdetection is for another processor and computes the same.
 @HEADS.register_module(['AnchorHead', 'AscendAnchorHead'])
 class AnchorHead(BaseAnchorHead[AnchorOuts]):
     """Scores and deltas of every anchor, by one 1x1 convolution each (Faster R-CNN, arXiv:1506.01497).

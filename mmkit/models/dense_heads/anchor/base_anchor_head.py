@@ -26,7 +26,7 @@ from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
 class AnchorHeadArgs(TypedDict, total=False):
-    """Arguments that every head with anchors takes besides those of its own; see `BaseAnchorHead`."""
+    """Arguments that all heads with anchors share; see `BaseAnchorHead`."""
 
     feat_channels: int
     anchor_generator: Mapping[str, Any]
@@ -44,7 +44,7 @@ class AnchorTraining(DenseTraining):
     """`train_cfg` of a head with anchors.
 
     Attributes:
-        allowed_border: anchors that stick out of the image by this many pixels or more take no part; -1: all take part.
+        allowed_border: anchors that stick out of the image by this many pixels or more are left out; -1: none are.
         pos_weight: weight of positive anchors in the classification loss; up to 0: 1.
 
     Others as in `DenseTraining`.

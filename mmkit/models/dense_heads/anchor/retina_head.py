@@ -14,7 +14,7 @@ from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS
 
 
-# mmdetection has the Ascend kind for another processor; it computes the same.
+# The Ascend variant of mmdetection is for another processor and computes the same.
 @HEADS.register_module(['RetinaHead', 'AscendRetinaHead'])
 class RetinaHead(AnchorHead):
     """Two towers of 3x3 convolutions, one for classes and one for boxes, shared by the levels.

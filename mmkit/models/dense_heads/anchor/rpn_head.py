@@ -25,7 +25,7 @@ class RPNHead(AnchorHead):
 
     Args:
         in_channels: channels of every input level.
-        num_convs: 3x3 convolutions before the two 1x1 ones; with more than one, each has a ReLU of its own.
+        num_convs: 3x3 convolutions before the two 1x1 ones; with more than one, each is followed by a ReLU.
         num_classes: 1, the object; anything else is an error.
 
     Others as in `BaseAnchorHead`.

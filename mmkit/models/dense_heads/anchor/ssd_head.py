@@ -32,7 +32,7 @@ class SSDTraining(AnchorTraining):
     smoothl1_beta: float = 1.0
 
 
-# mmdetection has the Ascend kind for another processor; it computes the same.
+# The Ascend variant of mmdetection is for another processor and computes the same.
 @HEADS.register_module(['SSDHead', 'AscendSSDHead'])
 class SSDHead(BaseAnchorHead[AnchorOuts]):
     """Separate convolutions for each level; the classification loss sees the hardest negatives.

@@ -214,7 +214,7 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         cfg: Mapping[str, Any] | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
-        """Detections of each image, best first; boxes whose objectness is below `conf_thr` take no part."""
+        """Detections of each image, best first; boxes whose objectness is below `conf_thr` are dropped."""
         settings = YOLOPostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
         levels = []
         for level in self.level_predictions(outs):

@@ -201,12 +201,12 @@ class DeformableDetrTransformer(BaseModule):
         decoded = self.decoder(
             query.transpose(0, 1),
             memory,
-            query_pos.transpose(0, 1),
-            padding,
-            references,
-            shapes,
-            valid_ratios,
-            reg_branches if refine else None,
+            query_pos=query_pos.transpose(0, 1),
+            padding=padding,
+            references=references,
+            shapes=shapes,
+            valid_ratios=valid_ratios,
+            reg_branches=reg_branches if refine else None,
         )
         return DeformableOuts(decoded.states, decoded.references, proposals)
 
@@ -253,7 +253,7 @@ class DeformableDetrTransformer(BaseModule):
     def _cell_anchors(
         self, memory: Tensor, padding: Tensor, masks: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        """(B, S, C) memory without what is padding or at the border, and a box (B, S, 4) in logits for each cell."""
+        """(B, S, C) memory, zero at padding and at the border, and a box (B, S, 4) in logits for each cell."""
         anchors = []
         for level, (mask, (height, width)) in enumerate(zip(masks, shapes, strict=True)):
             valid = torch.stack([(~mask[:, 0]).sum(1), (~mask[:, :, 0]).sum(1)], dim=-1).float()  # (B, 2) w, h

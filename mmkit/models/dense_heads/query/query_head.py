@@ -47,7 +47,7 @@ OutsT = TypeVar('OutsT', bound=DecoderOuts)
 
 
 class QueryHeadArgs(TypedDict, total=False):
-    """Arguments that every head with queries takes besides those of its own; see `QueryHead`."""
+    """Arguments that all heads with queries share; see `QueryHead`."""
 
     sync_cls_avg_factor: bool
     loss_bbox: Mapping[str, Any]
@@ -65,7 +65,7 @@ class QueryTraining(DenseTraining):
 
     @classmethod
     def read(cls, cfg: Mapping[str, Any], head: str) -> Self:
-        """As `from_cfg`, with what the head of this name knows of queries."""
+        """As `from_cfg`, for a head with queries."""
         settings = cls.from_cfg(cfg, head, known=['cls_scores', 'img_shape'], takes_sampler=False)
         if not isinstance(settings.assigner, Matcher):
             kind = type(settings.assigner).__name__
