@@ -148,7 +148,10 @@ class Registry(Generic[T]):
 
 
 def build_from_cfg(
-    cfg: Mapping[str, Any] | T, registry: Registry[T], default_args: Mapping[str, Any] | None = None
+    cfg: Mapping[str, Any] | T,
+    registry: Registry[T],
+    default_args: Mapping[str, Any] | None = None,
+    positional: Sequence[object] = (),
 ) -> T:
     """Build the object that a config describes.
 
@@ -157,6 +160,7 @@ def build_from_cfg(
             arguments of that type, left as it is; or an object, which is returned as it is.
         registry: where to look `type` up.
         default_args: arguments for which `cfg` has no value.
+        positional: first arguments, for which classes have different names, as norm layers for their channels.
 
     Raises:
         UserError: `type` is missing or unknown, an argument is missing or unknown, `cfg` is no config, or the
@@ -176,8 +180,8 @@ def build_from_cfg(
             target = registry.get(target)
         elif not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        check_arguments(target, arguments)
-        made: T = _call(target, arguments)
+        check_arguments(target, arguments, len(positional))
+        made: T = _call(target, arguments, positional)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
                 kind = type(made).__name__
@@ -185,10 +189,10 @@ def build_from_cfg(
     return made
 
 
-def _call(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+def _call(target: Callable[..., Any], arguments: Mapping[str, Any], positional: Sequence[object]) -> Any:
     """The object; a constructor's complaint about its arguments becomes a UserError."""
     try:
-        return target(**arguments)
+        return target(*positional, **arguments)
     except (ValueError, TypeError) as error:
         if isinstance(error, UserError) and error.is_located:  # of a part that it builds
             raise
@@ -236,14 +240,21 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Raise an error that names the argument, before the call: one from inside the constructor is another matter."""
+def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], num_positional: int = 0) -> None:
+    """Raise an error that names the argument, before the call: one from inside the constructor is another matter.
+
+    Args:
+        target: the class or function to call.
+        arguments: its keyword arguments.
+        num_positional: number of arguments before them.
+    """
     parameters = _parameters(target)
     if parameters is None:
         return
     name = _name(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     named = [key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = named[num_positional:]
     for key in arguments:
         if key not in named and not takes_any:
             near = nearest(key, named, 1)

@@ -239,7 +239,8 @@ def cyclic(
     if not 0 < gamma <= 1:
         raise InvalidValueError(f'gamma is {gamma}, expected 0 < gamma <= 1', key='gamma')
     high, low = targets if len(targets) == 2 else (targets[0], targets[0] / 1e5)
-    return curves.Cyclic(high, low, cyclic_times, step_ratio_up, _strategy(anneal_strategy), gamma)
+    strategy = _strategy(anneal_strategy)
+    return curves.Cyclic(high, low, cycles=cyclic_times, up=step_ratio_up, strategy=strategy, gamma=gamma)
 
 
 @LR_POLICIES.register_module(name='OneCycle')
@@ -311,7 +312,7 @@ def cyclic_momentum(
 ) -> Curve:
     """Down where the learning rate goes up; a single `target_ratio` holds for both ends."""
     targets = (target_ratio, target_ratio) if isinstance(target_ratio, (int, float)) else target_ratio
-    return cyclic(targets, cyclic_times, step_ratio_up, anneal_strategy, gamma)
+    return cyclic(targets, cyclic_times, step_ratio_up=step_ratio_up, anneal_strategy=anneal_strategy, gamma=gamma)
 
 
 @MOMENTUM_POLICIES.register_module(name='OneCycle')

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from mmkit.dialects.lr_config import cosine_restarts, one_cycle
+from mmkit.dialects import lr_config
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import Registry, located
 from mmkit.schedules import Clock, Curve, Schedule, Segment, Unit, curves, values_along
@@ -181,7 +181,7 @@ def cosine_restart(
     eta_min_ratio: float | None = None,
 ) -> Curve:
     """Half a cosine per period, each starting at its weight (arXiv:1608.03983)."""
-    return cosine_restarts(periods, restart_weights, **_end(eta_min, eta_min_ratio))
+    return lr_config.cosine_restarts(periods, restart_weights, **_end(eta_min, eta_min_ratio))
 
 
 @_register('QuadraticWarmup')
@@ -191,7 +191,7 @@ def quadratic_warmup() -> Curve:
 
 
 @_register('OneCycle')
-def one_cycle_of(
+def one_cycle(
     eta_max: float,
     total_steps: int | None = None,
     pct_start: float = 0.3,
@@ -201,7 +201,15 @@ def one_cycle_of(
     three_phase: bool = False,
 ) -> Curve:
     """Up to `eta_max` and far down, once; the arguments of 2.x's policy (arXiv:1708.07120)."""
-    return one_cycle(eta_max, total_steps, pct_start, anneal_strategy, div_factor, final_div_factor, three_phase)
+    return lr_config.one_cycle(
+        max_lr=eta_max,
+        total_steps=total_steps,
+        pct_start=pct_start,
+        anneal_strategy=anneal_strategy,
+        div_factor=div_factor,
+        final_div_factor=final_div_factor,
+        three_phase=three_phase,
+    )
 
 
 @_register('ReduceOnPlateau')

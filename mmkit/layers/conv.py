@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import TypedDict, Unpack
 
-from mmkit.errors import InvalidTypeError, UnknownNameError
-from mmkit.registry import CONV_LAYERS, PADDING_LAYERS, UPSAMPLE_LAYERS, Cfg
+from mmkit.errors import InvalidTypeError
+from mmkit.registry import CONV_LAYERS, PADDING_LAYERS, UPSAMPLE_LAYERS, Cfg, build_from_cfg, located
 
+CONV2D = dict(type='Conv2d')
 CONV_LAYERS.register_module('Conv1d', module=nn.Conv1d)
 CONV_LAYERS.register_module(['Conv2d', 'Conv'], module=nn.Conv2d)
 CONV_LAYERS.register_module('Conv3d', module=nn.Conv3d)
@@ -54,25 +55,18 @@ def build_conv_layer(
     Raises:
         InvalidTypeError: the config sets what its place in the network decides, such as `kernel_size`.
     """
-    arguments = dict(cfg) if cfg is not None else dict(type='Conv2d')
-    if 'type' not in arguments:
-        raise UnknownNameError(f"conv_cfg needs a 'type', got {arguments}", key='conv_cfg')
-    kind = arguments.pop('type')
-    layer_class = CONV_LAYERS.get(kind) if isinstance(kind, str) else kind
-    decided = {'in_channels', 'out_channels', 'kernel_size', *options}
-    twice = sorted(arguments.keys() & decided)
+    cfg = CONV2D if cfg is None else cfg
+    twice = sorted(cfg.keys() & {'in_channels', 'out_channels', 'kernel_size', *options})
     if twice:
-        raise InvalidTypeError(
-            f'conv_cfg {dict(cfg or {})} cannot set {twice}: the place of the layer decides', key='conv_cfg'
-        )
-    layer: nn.Module = layer_class(in_channels, out_channels, kernel_size, **options, **arguments)
-    return layer
+        with located(cfg):
+            message = f'a convolution cannot set {", ".join(twice)} here: its place in the network decides'
+            raise InvalidTypeError(message, key=twice[0])
+    return build_from_cfg(cfg, CONV_LAYERS, options, positional=(in_channels, out_channels, kernel_size))
 
 
 def build_padding_layer(cfg: Cfg, padding: int | tuple[int, ...]) -> nn.Module:
     """Build the padding ('zero', 'reflect' or 'replicate') of `padding` pixels, (left, right, top, bottom)."""
-    layer: nn.Module = PADDING_LAYERS.get(cfg['type'])(padding)
-    return layer
+    return build_from_cfg(cfg, PADDING_LAYERS, positional=(padding,))
 
 
 @CONV_LAYERS.register_module(name='ConvWS')

@@ -252,11 +252,11 @@ def initialize(module: nn.Module, init_cfg: InitCfg) -> None:
         raise InvalidTypeError(f'init_cfg is a dict or a list of dicts, got {init_cfg!r}', key='init_cfg')
     for cfg in [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg:
         own = {key: value for key, value in cfg.items() if key != 'override'}
-        with located(cfg, 'checkpoint'):
-            build_from_cfg(own, INITIALIZERS)(module)
         overrides = cfg.get('override') or []
-        for override in [overrides] if isinstance(overrides, Mapping) else overrides:
-            _apply_override(module, override, own)
+        with located(cfg, 'checkpoint' if 'checkpoint' in cfg else None):
+            build_from_cfg(own, INITIALIZERS)(module)
+            for override in [overrides] if isinstance(overrides, Mapping) else overrides:
+                _apply_override(module, override, own)
 
 
 def _apply_override(module: nn.Module, override: Cfg, base: Cfg) -> None:

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmkit.errors import InvalidValueError, UnknownNameError
-from mmkit.registry import NORM_LAYERS, Cfg
+from mmkit.errors import InvalidValueError
+from mmkit.registry import NORM_LAYERS, Cfg, build_from_cfg, located
 
 
 class SyncBN(nn.SyncBatchNorm):
@@ -88,22 +88,17 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     Returns:
         The layer's name in checkpoints, e.g. 'bn1', and the layer.
     """
-    arguments = dict(cfg)
-    if 'type' not in arguments:
-        raise UnknownNameError(f"norm_cfg needs a 'type', got {arguments}", key='norm_cfg')
-    kind = arguments.pop('type')
-    layer_class: type[nn.Module] = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind  # type: ignore[assignment]
-    requires_grad = arguments.pop('requires_grad', True)
-    arguments.setdefault('eps', 1e-5)
-    if issubclass(layer_class, nn.GroupNorm):
-        if 'num_groups' not in arguments:
-            raise UnknownNameError(f"norm_cfg of GN needs 'num_groups', got {dict(cfg)}", key='norm_cfg')
-        layer: nn.Module = layer_class(num_channels=num_features, **arguments)
-    else:
-        layer = layer_class(num_features, **arguments)
+    arguments = {key: value for key, value in cfg.items() if key != 'requires_grad'}
+    with located(cfg):
+        kind = arguments.get('type')
+        layer_class = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(layer_class, type) and issubclass(layer_class, nn.GroupNorm):  # whose groups come first
+            layer = build_from_cfg(arguments, NORM_LAYERS, dict(num_channels=num_features, eps=1e-5))
+        else:
+            layer = build_from_cfg(arguments, NORM_LAYERS, dict(eps=1e-5), positional=(num_features,))
     for parameter in layer.parameters():
-        parameter.requires_grad = requires_grad
-    return norm_abbreviation(layer_class) + str(postfix), layer
+        parameter.requires_grad = cfg.get('requires_grad', True)
+    return norm_abbreviation(type(layer)) + str(postfix), layer
 
 
 def freeze_batch_norm(module: nn.Module) -> None:

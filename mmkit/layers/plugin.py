@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mmkit.errors import UnknownNameError
-from mmkit.registry import PLUGIN_LAYERS, Cfg
+from mmkit.registry import PLUGIN_LAYERS, Cfg, build_from_cfg, located
 
 
 def plugin_abbreviation(plugin_class: type) -> str:
@@ -20,10 +19,16 @@ def plugin_abbreviation(plugin_class: type) -> str:
 
 
 def build_plugin_layer(cfg: Cfg, postfix: int | str = '', **arguments: Any) -> tuple[str, nn.Module]:
-    """Build the plugin of a config: its name in checkpoints, which ends with `postfix`, and the layer."""
-    own = dict(cfg)
-    if 'type' not in own:
-        raise UnknownNameError(f"the cfg of a plugin needs a 'type', got {own}", key='cfg')
-    kind = own.pop('type')
-    plugin_class: type[nn.Module] = PLUGIN_LAYERS.get(kind) if isinstance(kind, str) else kind  # type: ignore[assignment]
-    return plugin_abbreviation(plugin_class) + str(postfix), plugin_class(**{**arguments, **own})
+    """Build the plugin of a config.
+
+    Args:
+        cfg: `type`, its arguments and, optionally, a `postfix` that takes precedence.
+        postfix: appended to the abbreviation of the plugin.
+        arguments: defaults of its arguments.
+
+    Returns:
+        The plugin's name in checkpoints, e.g. 'context_block', and the layer.
+    """
+    with located(cfg):
+        layer = build_from_cfg({key: cfg[key] for key in cfg if key != 'postfix'}, PLUGIN_LAYERS, arguments)
+    return plugin_abbreviation(type(layer)) + str(cfg.get('postfix', postfix)), layer

@@ -36,7 +36,7 @@ class Position(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the segment that is over, at most 1."""
+        """Share of the segment that is over, at most 1."""
         return min(self.step / max(self.length, 1), 1.0)
 
     @property
@@ -79,7 +79,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Constant(Curve):
-    """`factor` up to the last step, which is back at 1."""
+    """`factor` until the last step, which returns to 1."""
 
     factor: float = 1.0
 
@@ -89,7 +89,7 @@ class Constant(Curve):
 
 @dataclass(frozen=True)
 class Linear(Curve):
-    """From `start` to `end` in the last step."""
+    """A straight line from `start` to `end`, which the last step has."""
 
     start: float
     end: float = 1.0
@@ -100,7 +100,7 @@ class Linear(Curve):
 
 @dataclass(frozen=True)
 class WarmUp(Curve):
-    """From `ratio` to 1 at the step after the last.
+    """Factor that grows from `ratio` to 1, which the step after the last would have.
 
     Args:
         kind: 'constant', 'linear', 'exp', or 'square' of the steps (YOLOX, arXiv:2107.08430).
@@ -253,7 +253,7 @@ class CosineRestarts(Falling):
     weights: Sequence[float]
 
     def _place(self, at: Position) -> tuple[int, float, bool]:
-        """Of a step: its period, the share of the period that is over, and if it is the first one of the period."""
+        """Index of the period of a step, share of that period that is over, and whether the step is its first."""
         ends = [end * at.per_unit for end in accumulate(self.periods)]
         if at.step >= ends[-1]:
             return len(ends) - 1, 1.0, False

@@ -51,7 +51,7 @@ class Segment:
         return self.stepping or self.unit
 
     def span(self, clock: Clock) -> Span:
-        """Its steps in a training of the clock's length."""
+        """The segment in steps of a training with the lengths of the clock."""
         begin, end = self._steps(self.begin, clock), clock.total(self.step_unit)
         if self.end is not None:
             end = self._steps(self.end, clock)
@@ -66,7 +66,7 @@ class Segment:
 
 
 class Span(NamedTuple):
-    """A segment whose steps are known, as the length of the training is."""
+    """A segment in steps of a training whose length is known."""
 
     curve: Curve
     unit: Unit
@@ -77,7 +77,7 @@ class Span(NamedTuple):
     per_unit: int
 
     def position(self, done: int) -> Position | None:
-        """The step after `done` steps of the training; None outside of the segment."""
+        """Position after `done` steps of the training; None outside of the segment."""
         if done < self.begin or (done >= self.end and not self.is_open):
             return None
         return Position(done - self.begin, self.end - self.begin, self.per_epoch, self.per_unit)

@@ -21,6 +21,7 @@ from mmkit.transforms.coordinates import (
     overlaps_image,
     shift_bboxes,
 )
+from mmkit.transforms.randomness import rng_of
 
 
 class ImageSource(Protocol):
@@ -35,7 +36,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Tile:
-    """An image that lies, resized, on a canvas.
+    """Parameters of `Mosaic` for one image: its place on the canvas.
 
     Attributes:
         canvas: (H, W, C) of the mosaic, filled image by image.
@@ -52,10 +53,11 @@ class Tile:
 
 
 @TRANSFORMS.register_module()
-class Mosaic(FieldTransform[list[Tile]]):
+class Mosaic(FieldTransform[Tile]):
     """Four images around a point of a canvas of twice their size. arXiv:2004.10934
 
-    Each is scaled to fit into `img_scale` and lies with a corner at that point; parts beyond the canvas are cut off.
+    Each is transformed by itself onto the common canvas: scaled to fit into `img_scale`, with a corner at that point;
+    parts beyond the canvas are cut off.
 
     Args:
         img_scale: (height, width) of each image.
@@ -96,24 +98,14 @@ class Mosaic(FieldTransform[list[Tile]]):
         indices: list[int] = (rng or np.random.default_rng()).integers(len(dataset), size=3).tolist()
         return indices
 
-    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> list[Tile] | None:
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        rng = rng_of(sample)
         if rng.random() >= self.prob:
-            return None
-        (height, width), (low, high) = self.img_scale, self.center_ratio_range
-        x, y = int(rng.uniform(low, high) * width), int(rng.uniform(low, high) * height)
-        canvas = _canvas(sample['img'], (2 * height, 2 * width), self.pad_val)
-        tiles = []
-        for number, part in enumerate((sample, *_others(sample, 'Mosaic'))):  # top left, top right, bottom left, ...
-            size, factor = _fit(part['img'], self.img_scale)
-            left, top = x - size[1] if number in (0, 2) else x, y - size[0] if number in (0, 1) else y
-            tiles.append(Tile(canvas, size, factor, left, top))
-        return tiles
-
-    def apply(self, sample: dict[str, Any], params: list[Tile]) -> dict[str, Any] | None:
+            return sample
         parts = [dict(part) for part in (sample, *_others(sample, 'Mosaic'))]
-        for part, tile in zip(parts, params):
-            super().apply(part, [tile])
-        sample['img'] = params[0].canvas
+        for part, tile in zip(parts, self._draw_tiles(parts, rng)):
+            self.apply(part, tile)
+        sample['img'] = parts[0]['img']  # the canvas of all
         sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
         _merge_objects(sample, parts)
         size = sample['img'].shape[:2]
@@ -126,19 +118,28 @@ class Mosaic(FieldTransform[list[Tile]]):
             keep_objects(sample, key, keep)
         return sample
 
-    def apply_image(self, img: np.ndarray, params: list[Tile]) -> np.ndarray:
-        """Paste the image on the canvas."""
-        (tile,) = params
-        img = cv2.resize(img, tile.size[::-1], interpolation=cv2.INTER_LINEAR)
-        x1, y1 = max(tile.left, 0), max(tile.top, 0)
-        x2, y2 = tile.left + img.shape[1], tile.top + img.shape[0]
-        target = tile.canvas[y1:y2, x1:x2]  # ends at the edge of the canvas
-        target[:] = img[y1 - tile.top :, x1 - tile.left :][: target.shape[0], : target.shape[1]]
-        return tile.canvas
+    def _draw_tiles(self, parts: Sequence[dict[str, Any]], rng: np.random.Generator) -> list[Tile]:
+        (height, width), (low, high) = self.img_scale, self.center_ratio_range
+        x, y = int(rng.uniform(low, high) * width), int(rng.uniform(low, high) * height)
+        canvas = _canvas(parts[0]['img'], (2 * height, 2 * width), self.pad_val)
+        tiles = []
+        for number, part in enumerate(parts):  # top left, top right, bottom left, bottom right
+            size, factor = _fit(part['img'], self.img_scale)
+            left, top = x - size[1] if number in (0, 2) else x, y - size[0] if number in (0, 1) else y
+            tiles.append(Tile(canvas, size, factor, left, top))
+        return tiles
 
-    def apply_boxes(self, bboxes: np.ndarray, params: list[Tile]) -> np.ndarray:
-        (tile,) = params
-        return shift_bboxes(bboxes * np.float32(tile.factor), tile.left, tile.top)
+    def apply_image(self, img: np.ndarray, params: Tile) -> np.ndarray:
+        """Paste the image on the canvas."""
+        img = cv2.resize(img, params.size[::-1], interpolation=cv2.INTER_LINEAR)
+        x1, y1 = max(params.left, 0), max(params.top, 0)
+        x2, y2 = params.left + img.shape[1], params.top + img.shape[0]
+        target = params.canvas[y1:y2, x1:x2]  # ends at the edge of the canvas
+        target[:] = img[y1 - params.top :, x1 - params.left :][: target.shape[0], : target.shape[1]]
+        return params.canvas
+
+    def apply_boxes(self, bboxes: np.ndarray, params: Tile) -> np.ndarray:
+        return shift_bboxes(bboxes * np.float32(params.factor), params.left, params.top)
 
 
 @dataclass(frozen=True)

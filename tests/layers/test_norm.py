@@ -33,7 +33,9 @@ def test_settings():
 
 
 def test_mistakes():
-    with pytest.raises(KeyError, match='num_groups'):
+    with pytest.raises(TypeError, match="BatchNorm2d has no argument 'momentun'; the nearest is 'momentum'"):
+        build_norm_layer(dict(type='BN', momentun=1), 4)
+    with pytest.raises(TypeError, match='num_groups'):
         build_norm_layer(dict(type='GN'), 4)
     with pytest.raises(KeyError, match='type'):
         build_norm_layer(dict(num_groups=2), 4)

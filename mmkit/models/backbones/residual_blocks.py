@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -109,16 +110,16 @@ class ResidualBlock(BaseModule):
         """Kind of the 3 x 3 convolution: deformable if the settings say so, for this stride too."""
         if self.settings.dcn is None:
             return self.settings.conv_cfg
-        dcn = dict(self.settings.dcn)
+        dcn: Any = copy.copy(self.settings.dcn)  # the copy of a ConfigDict knows the lines of its keys
         if dcn.pop('fallback_on_stride', False) and stride != 1:
             return self.settings.conv_cfg
         if self.settings.conv_cfg is not None:
             raise InvalidValueError(
-                f'dcn and conv_cfg cannot both choose the 3 x 3 convolution, got dcn={dcn} and '
+                f'dcn and conv_cfg cannot both choose the 3 x 3 convolution, got dcn={dict(dcn)} and '
                 f'conv_cfg={dict(self.settings.conv_cfg)}',
                 key='dcn',
             )
-        return dcn
+        return cast(Cfg, dcn)
 
     def conv3x3(self, in_channels: int, out_channels: int, stride: int, groups: int | None = None) -> nn.Module:
         """The 3 x 3 convolution, by default with the groups of the settings."""
@@ -203,8 +204,7 @@ class Bottleneck(ResidualBlock):
         names = []
         for plugin in self.settings.plugins:
             if plugin['position'] == position:
-                cfg = dict(plugin['cfg'])
-                name, layer = build_plugin_layer(cfg, cfg.pop('postfix', ''), in_channels=channels)
+                name, layer = build_plugin_layer(plugin['cfg'], in_channels=channels)
                 if name in dict(self.named_children()):
                     raise InvalidValueError(f"plugins: {name!r} is there twice, give one a 'postfix'", key='plugins')
                 self.add_module(name, layer)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from mmkit.apis import train_detector
 from mmkit.config import ConfigError
@@ -117,9 +118,12 @@ def test_masks_of_a_model_that_makes_none(tmp_path):
     class Boxes(ToyDetector, Detector):
         """Makes no masks."""
 
+        def __init__(self):
+            nn.Module.__init__(self)
+
     hook = EvalHook(build_dataloader(ToyDataset(2), 1, 0), eval_args={'metric': 'segm'})
     with pytest.raises(ConfigError, match='this detector makes boxes only'):
-        check_masks(object.__new__(Boxes), hook.metrics)
+        check_masks(Boxes(), hook.metrics)
     check_masks(toy_model(), hook.metrics)  # it may be any model
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmkit.config import Config
+from mmkit.errors import UserError
 from mmkit.models.backbones import Res2Net, ResNet, ResNetV1d, ResNeXt
 from mmkit.registry import BACKBONES
 
@@ -169,3 +171,24 @@ def test_variants_know_the_arguments_that_they_pass_on():
         BACKBONES.build(dict(type='ResNeXt', depth=50, frozen_stage=1))
     with pytest.raises(TypeError, match="ResNetV1d has no argument 'deep_stem'"):
         BACKBONES.build(dict(type='ResNetV1d', depth=50, deep_stem=False))
+
+
+@pytest.mark.parametrize(
+    'part, place',
+    [
+        ("conv_cfg=dict(\ntype='Conv9')", 'model.conv_cfg.type at .*:3'),
+        ("norm_cfg=dict(type='BN',\nmomentun=1)", 'model.norm_cfg.momentun at .*:3'),
+        ("dcn=dict(type='DCN',\nbias=True), stage_with_dcn=(True,) * 4", 'model.dcn.bias at .*:3'),
+        (
+            "plugins=[dict(position='after_conv1', cfg=dict(type='ContextBlock', ratio=0.1,\npooling_type='max'))]",
+            r'model.plugins.0.cfg.pooling_type at .*:3',
+        ),
+        ("init_cfg=dict(type='Xavier', layer='Conv2d',\ndistribution='cauchy')", 'model.init_cfg.distribution at .*:3'),
+        ("init_cfg=dict(type='Pretrained',\ncheckpoint='none.pth')", 'model.init_cfg.checkpoint at .*:3'),
+        ("init_cfg=dict(type='Constant', val=1,\noverride=dict(name='nothing'))", 'model.init_cfg.override at .*:3'),
+    ],
+)
+def test_mistakes_in_parts_are_located(part, place):
+    cfg = Config.fromstring(f"model = dict(type='ResNet', depth=50, base_channels=4,\n{part})")
+    with pytest.raises(UserError, match=place):
+        BACKBONES.build(cfg.model).init_weights()
