@@ -17,8 +17,8 @@ from mmkit.datasets import SeededDataset, collate
 from mmkit.datasets.annotations import read_classes
 from mmkit.dialects import Recipe, read_recipe
 from mmkit.dialects.recipe import DatasetConfig
-from mmkit.engine.assemble import require_model, set_classes
 from mmkit.engine.checkpoint import load_checkpoint
+from mmkit.engine.parts import require_model, set_classes
 from mmkit.engine.predict import eval_mode, predict_views
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.models import build_detector

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets import ClassificationDataset, CocoDataset, SeededDataset
 from mmkit.dialects import read_recipe
-from mmkit.engine.assemble import build_loader
+from mmkit.engine.parts import build_loader
 from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
 from mmkit.errors import InvalidValueError
 from mmkit.structures import ClassScores, EncodedMasks, Instances, Prediction

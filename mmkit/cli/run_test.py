@@ -15,11 +15,11 @@ from mmkit.apis.inference import show_result, show_result_pyplot
 from mmkit.apis.test import check_output_file, predict_dataset, write_outputs
 from mmkit.datasets import CocoDataset, CustomDataset, SeededDataset, build_metrics
 from mmkit.dialects import Recipe
-from mmkit.engine.assemble import build_eval_dataset, build_loader, require_model, set_classes
 from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.parts import build_eval_dataset, build_loader, require_model, set_classes
 from mmkit.engine.predict import Visit, check_masks, collect_figures
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from mmkit.config import Config, ConfigDict, Origin
-from mmkit.config.explain import spelled_number, texts_for_numbers
-from mmkit.config.modify import find
+from mmkit.config import Config, ConfigDict
 from mmkit.dialects.legacy import upgrade
 from mmkit.dialects.lr_config import read_lr_config, read_momentum_config
+from mmkit.dialects.optimizer_config import read_step
 from mmkit.dialects.recipe import (
     DatasetConfig,
     Environment,
     EvaluationRecipe,
     HookRecipe,
     LoaderRecipe,
-    LossScale,
     OptimizerRecipe,
     Overrides,
     Phase,
     Recipe,
     Source,
-    StepSettings,
     TrainingRecipe,
 )
+from mmkit.dialects.sections import check_numbers, file_of, find_origin, read_section, without_keys, wrong
 from mmkit.dialects.unread import describe_unread
-from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError, UserError
+from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.logging import warn_once
-from mmkit.utils.names import nearest
 
 logger = logging.getLogger('mmkit.dialects')
 
@@ -60,13 +56,6 @@ EVAL_HOOK_KEYS = frozenset(
     broadcast_bn_buffer
     """.split()
 )
-OPTIMIZER_HOOKS = (
-    'OptimizerHook',
-    'Fp16OptimizerHook',
-    'GradientCumulativeOptimizerHook',
-    'GradientCumulativeFp16OptimizerHook',
-)
-CLIP_KEYS = ('max_norm', 'norm_type', 'error_if_nonfinite', 'foreach')
 LOADER_KEYS = {  # -> LoaderRecipe
     'samples_per_gpu': 'batch_size',
     'workers_per_gpu': 'num_workers',
@@ -90,12 +79,12 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
     """
     text = cfg.pretty_text if training and isinstance(cfg, Config) else ''
     cfg = upgrade(cfg)
-    data = _section(cfg, 'data') or ConfigDict()
+    data = read_section(cfg, 'data') or ConfigDict()
     train, val, test = (_loader(cfg, data, split) for split in ('train', 'val', 'test'))
     keys = {'load_from': 'load_from', 'resume_from': 'resume_from'}
     keys |= {split: f'data.{split}' for split in ('train', 'val', 'test')}
     return Recipe(
-        model=_section(cfg, 'model'),
+        model=read_section(cfg, 'model'),
         train=train,
         val=val,
         test=test,
@@ -106,7 +95,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         name=Path(cfg.filename).name if isinstance(cfg, Config) and cfg.filename else '',
         text=text,
         unread=tuple(describe_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS, DATA_KEYS)),
-        sources={name: Source(key, _origin(cfg, key)) for name, key in keys.items()},
+        sources={name: Source(key, find_origin(cfg, key)) for name, key in keys.items()},
     )
 
 
@@ -152,17 +141,17 @@ def _loader(cfg: ConfigDict, data: ConfigDict, split: str) -> LoaderRecipe:
     for key in own:
         if key not in LOADER_KEYS:
             message = f'data.{split}_dataloader has no {key!r}, expected some of {", ".join(LOADER_KEYS)}'
-            raise _wrong(cfg, f'data.{split}_dataloader.{key}', message, InvalidTypeError)
+            raise wrong(cfg, f'data.{split}_dataloader.{key}', message, InvalidTypeError)
     for key, least in (('samples_per_gpu', 1), ('workers_per_gpu', 0)):
         value = values.get(key, least)
         if not isinstance(value, int) or value < least:
             path = f'data.{split}_dataloader.{key}' if key in own else f'data.{key}'
-            raise _wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
+            raise wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
     return LoaderRecipe(dataset, **{LOADER_KEYS[key]: value for key, value in values.items()})
 
 
 def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
-    evaluation = _section(cfg, 'evaluation')
+    evaluation = read_section(cfg, 'evaluation')
     if evaluation is None:
         return None
     evaluation.setdefault('by_epoch', not _counts_iterations(cfg))
@@ -170,8 +159,8 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         if evaluation.pop(key, None):
             warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
     return EvaluationRecipe(
-        schedule=_without(evaluation, evaluation.keys() - EVAL_HOOK_KEYS),
-        arguments=_without(evaluation, EVAL_HOOK_KEYS),
+        schedule=without_keys(evaluation, evaluation.keys() - EVAL_HOOK_KEYS),
+        arguments=without_keys(evaluation, EVAL_HOOK_KEYS),
     )
 
 
@@ -180,17 +169,17 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
 
 def _training(cfg: ConfigDict, train: LoaderRecipe, val: LoaderRecipe) -> TrainingRecipe:
     if cfg.get('data') is None:
-        raise ConfigError(f"the config has no 'data', which a training needs{_file(cfg)}")
+        raise ConfigError(f"the config has no 'data', which a training needs{file_of(cfg)}")
     by_epoch = not _counts_iterations(cfg)
-    lr, momentum = _numbers(_section(cfg, 'lr_config')), _numbers(_section(cfg, 'momentum_config'))
-    checkpoint = _section(cfg, 'checkpoint_config')
+    lr, momentum = check_numbers(read_section(cfg, 'lr_config')), check_numbers(read_section(cfg, 'momentum_config'))
+    checkpoint = read_section(cfg, 'checkpoint_config')
     if checkpoint is not None:
         checkpoint.setdefault('by_epoch', by_epoch)
     return TrainingRecipe(
         loop=_loop(cfg),
         workflow=_workflow(cfg, train.dataset, val.dataset),
         optimizer=_optimizer(cfg),
-        step=_step(cfg),
+        step=read_step(cfg),
         lr=None if lr is None else read_lr_config(lr, by_epoch),
         momentum=None if momentum is None else read_momentum_config(momentum, by_epoch),
         checkpoint=checkpoint,
@@ -205,14 +194,14 @@ def _training(cfg: ConfigDict, train: LoaderRecipe, val: LoaderRecipe) -> Traini
 
 
 def _counts_iterations(cfg: ConfigDict) -> bool:
-    return bool((_section(cfg, 'runner') or ConfigDict()).get('type') == 'IterBasedRunner')
+    return bool((read_section(cfg, 'runner') or ConfigDict()).get('type') == 'IterBasedRunner')
 
 
 def _loop(cfg: ConfigDict) -> ConfigDict:
-    runner = _numbers(_section(cfg, 'runner'))
+    runner = check_numbers(read_section(cfg, 'runner'))
     if runner is None:
         raise ConfigError(
-            f"the config has no 'runner', such as dict(type='EpochBasedRunner', max_epochs=12){_file(cfg)}"
+            f"the config has no 'runner', such as dict(type='EpochBasedRunner', max_epochs=12){file_of(cfg)}"
         )
     if runner.get('type') in (None, 'Runner'):  # the first name of EpochBasedRunner
         runner['type'] = 'EpochBasedRunner'
@@ -220,91 +209,31 @@ def _loop(cfg: ConfigDict) -> ConfigDict:
 
 
 def _optimizer(cfg: ConfigDict) -> OptimizerRecipe:
-    optimizer = _numbers(_section(cfg, 'optimizer')) or ConfigDict()
+    optimizer = check_numbers(read_section(cfg, 'optimizer')) or ConfigDict()
     if 'type' not in optimizer:
         parts = [key for key, value in optimizer.items() if isinstance(value, Mapping) and 'type' in value]
         message = f'has parts {parts}: one optimizer for the whole model is expected'
-        raise _wrong(cfg, 'optimizer', f'optimizer {message}' if parts else "optimizer has no 'type', such as 'SGD'")
+        raise wrong(cfg, 'optimizer', f'optimizer {message}' if parts else "optimizer has no 'type', such as 'SGD'")
     constructor = optimizer.pop('constructor', 'DefaultOptimizerConstructor')
     return OptimizerRecipe(optimizer, constructor, optimizer.pop('paramwise_cfg', None), _base_batch_size(cfg))
 
 
 def _base_batch_size(cfg: ConfigDict) -> int | None:
-    scale = _section(cfg, 'auto_scale_lr')
+    scale = read_section(cfg, 'auto_scale_lr')
     if scale is None or not scale.get('enable', False):
         return None
     base = scale.get('base_batch_size')
     if not isinstance(base, int) or base < 1:
         message = f'auto_scale_lr.base_batch_size is {base!r}, expected a positive whole number'
-        raise _wrong(cfg, 'auto_scale_lr.base_batch_size', message)
+        raise wrong(cfg, 'auto_scale_lr.base_batch_size', message)
     return base
 
 
-def _step(cfg: ConfigDict) -> StepSettings:
-    """`optimizer_config` and `fp16`."""
-    arguments = _numbers(_section(cfg, 'optimizer_config')) or ConfigDict()
-    kind = arguments.pop('type', 'OptimizerHook')
-    if kind not in OPTIMIZER_HOOKS:
-        near = nearest(kind, OPTIMIZER_HOOKS, 1) or OPTIMIZER_HOOKS
-        message = (
-            f'optimizer_config.type {kind!r} is unknown, did you mean {near[0]!r}? '
-            f'The step is part of the runner: expected one of {", ".join(OPTIMIZER_HOOKS)}'
-        )
-        raise _wrong(cfg, 'optimizer_config.type', message)
-    half = _section(cfg, 'fp16')
-    is_half = half is not None or 'Fp16' in kind
-    if is_half:
-        arguments = ConfigDict({'loss_scale': 512.0, **arguments, **(half or {})})
-    for key, only in (('coalesce', True), ('bucket_size_mb', -1), ('distributed', True)):
-        if arguments.pop(key, only) != only:
-            message = f'optimizer_config.{key} can only be {only!r}: gradients travel through DistributedDataParallel'
-            raise _wrong(cfg, f'optimizer_config.{key}', message)
-    allowed = {'grad_clip', 'detect_anomalous_params'}
-    allowed |= {'cumulative_iters'} if 'Cumulative' in kind else set()
-    allowed |= {'loss_scale'} if is_half else set()
-    for key in sorted(set(arguments) - allowed):
-        section = 'fp16' if half is not None and key in half else 'optimizer_config'
-        message = f'{section}: {kind} has no {key!r}, expected some of {", ".join(sorted(allowed))}'
-        raise _wrong(cfg, f'{section}.{key}', message, InvalidTypeError)
-    for key in arguments.get('grad_clip') or {}:
-        if key not in CLIP_KEYS:
-            message = f'optimizer_config.grad_clip has no {key!r}, expected {" or ".join(CLIP_KEYS)}'
-            raise _wrong(cfg, f'optimizer_config.grad_clip.{key}', message, InvalidTypeError)
-    cumulative = arguments.get('cumulative_iters', 1)
-    if not isinstance(cumulative, int) or cumulative < 1:
-        message = f'optimizer_config.cumulative_iters is {cumulative!r}, expected a whole number of at least 1'
-        raise _wrong(cfg, 'optimizer_config.cumulative_iters', message)
-    return StepSettings(
-        grad_clip=arguments.get('grad_clip'),
-        cumulative_iters=cumulative,
-        fp16=_loss_scale(cfg, arguments['loss_scale']) if is_half else None,
-        detect_anomalous_params=arguments.get('detect_anomalous_params', False),
-    )
-
-
-def _loss_scale(cfg: ConfigDict, value: float | str | Mapping[str, Any]) -> LossScale:
-    if value == 'dynamic':
-        return LossScale()
-    if isinstance(value, Mapping):
-        unknown = set(value) - {'init_scale', 'growth_factor', 'backoff_factor', 'growth_interval', 'enabled'}
-        if unknown or not value.get('enabled', True):
-            message = (
-                f'fp16.loss_scale is {dict(value)}, expected arguments of torch.amp.GradScaler: '
-                'init_scale, growth_factor, backoff_factor, growth_interval'
-            )
-            raise _wrong(cfg, 'fp16.loss_scale', message, InvalidTypeError)
-        return LossScale(**{key: number for key, number in value.items() if key != 'enabled'})
-    if isinstance(value, (int, float)) and value > 0:
-        return LossScale(init_scale=float(value), dynamic=False)
-    message = f"fp16.loss_scale is {value!r}, expected a positive number, 'dynamic' or a dict"
-    raise _wrong(cfg, 'fp16.loss_scale', message)
-
-
 def _loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
-    log = _section(cfg, 'log_config') or ConfigDict(hooks=[{'type': 'TextLoggerHook'}])
+    log = read_section(cfg, 'log_config') or ConfigDict(hooks=[{'type': 'TextLoggerHook'}])
     for key in sorted(set(log) - {'interval', 'hooks'}):
         message = f'log_config has no {key!r}, expected interval and hooks'
-        raise _wrong(cfg, f'log_config.{key}', message, InvalidTypeError)
+        raise wrong(cfg, f'log_config.{key}', message, InvalidTypeError)
     hooks = [hook.copy() for hook in log.get('hooks', [])]
     for hook in hooks:
         hook.setdefault('interval', log.get('interval', 10))
@@ -316,7 +245,7 @@ def _hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
     hooks = cfg.get('custom_hooks') or []
     if not isinstance(hooks, (list, tuple)) or not all(isinstance(hook, Mapping) for hook in hooks):
         message = f'custom_hooks is {hooks!r}, expected a list of dicts'
-        raise _wrong(cfg, 'custom_hooks', message, InvalidTypeError)
+        raise wrong(cfg, 'custom_hooks', message, InvalidTypeError)
     copies = [hook.copy() for hook in hooks]
     return tuple(HookRecipe(hook, hook.pop('priority', None)) for hook in copies)
 
@@ -327,10 +256,10 @@ def _workflow(cfg: ConfigDict, train: DatasetConfig | None, val: DatasetConfig |
         mode, times = part if isinstance(part, (list, tuple)) and len(part) == 2 else (None, None)
         if mode not in ('train', 'val') or not isinstance(times, int) or times < 1:
             shown = tuple(part) if isinstance(part, list) else part
-            raise _wrong(cfg, 'workflow', f"workflow has {shown!r}, expected ('train' or 'val', number)")
+            raise wrong(cfg, 'workflow', f"workflow has {shown!r}, expected ('train' or 'val', number)")
         phases.append(Phase(mode, times, train if mode == 'train' else _with_pipeline_of(train, val)))
     if not any(phase.mode == 'train' for phase in phases):
-        raise _wrong(cfg, 'workflow', f'workflow {cfg.workflow} has no train in it')
+        raise wrong(cfg, 'workflow', f'workflow {cfg.workflow} has no train in it')
     return tuple(phases)
 
 
@@ -356,7 +285,7 @@ def _environment(cfg: ConfigDict) -> Environment:
         cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
         opencv_num_threads=cfg.get('opencv_num_threads'),
         mp_start_method=cfg.get('mp_start_method'),
-        backend=(_section(cfg, 'dist_params') or ConfigDict()).get('backend'),
+        backend=(read_section(cfg, 'dist_params') or ConfigDict()).get('backend'),
         device=cfg.get('device') or _device_of(cfg.get('gpu_ids')),
         log_level=cfg.get('log_level') or 'INFO',
     )
@@ -367,51 +296,3 @@ def _device_of(gpu_ids: Iterable[int] | None) -> str | None:
     if len(numbers) > 1:
         logger.warning('gpu_ids=%s: a process uses one GPU, so %d GPUs need as many processes', numbers, len(numbers))
     return f'cuda:{numbers[0]}' if numbers else None
-
-
-# ------------------------------------------------------------------ sections and their places
-
-
-def _section(cfg: ConfigDict, key: str) -> ConfigDict | None:
-    """A copy of `cfg[key]`, which may be changed; None if it is not there."""
-    value = cfg.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, ConfigDict):
-        raise _wrong(cfg, key, f'{key} is a {type(value).__name__}, expected a dict', InvalidTypeError)
-    return value.copy()
-
-
-def _numbers(section: ConfigDict | None) -> ConfigDict | None:
-    """The section, if none of its numbers is written as a text."""
-    for leaf in texts_for_numbers(section or ConfigDict()):
-        message = f'{leaf.path} is the text {leaf.value!r}, a number is meant: write {spelled_number(leaf.value)!r}'
-        raise InvalidTypeError(message, leaf.path, leaf.origin)
-    return section
-
-
-def _without(section: ConfigDict, keys: Collection[str]) -> ConfigDict:
-    kept = section.copy()
-    for key in keys:
-        kept.pop(key, None)
-    return kept
-
-
-def _wrong(cfg: ConfigDict, path: str, message: str, kind: type[UserError] = InvalidValueError) -> UserError:
-    return kind(message, path, _origin(cfg, path))
-
-
-def _origin(cfg: ConfigDict, path: str) -> Origin | None:
-    """Place where the value at a dotted key was written; of a key that is not there, that of the dict around it."""
-    while path:
-        try:
-            owner, key = find(cfg, path)
-        except (KeyError, IndexError, TypeError):
-            path = path.rpartition('.')[0]
-            continue
-        return owner._origins.get(key) if isinstance(owner, ConfigDict) else None
-    return None
-
-
-def _file(cfg: ConfigDict) -> str:
-    return f' (in {cfg.filename})' if isinstance(cfg, Config) and cfg.filename else ''

@@ -10,25 +10,11 @@ from typing import Any
 import cv2
 import torch
 from torch import multiprocessing, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
-from torch.torch_version import TorchVersion
 from torch.utils.data import DataLoader
 
-from mmkit.config import ConfigDict
-from mmkit.datasets import SeededDataset, build_dataloader, build_dataset
-from mmkit.dialects.recipe import (
-    DatasetConfig,
-    Environment,
-    EvaluationRecipe,
-    LoaderRecipe,
-    OptimizerRecipe,
-    Phase,
-    Recipe,
-    Source,
-    TrainingRecipe,
-)
-from mmkit.engine.checkpoint import find_latest, load_checkpoint, unwrap
+from mmkit.datasets import SeededDataset
+from mmkit.dialects.recipe import Environment, EvaluationRecipe, Recipe, TrainingRecipe
+from mmkit.engine.checkpoint import find_latest, unwrap
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
 from mmkit.engine.hooks.checks import NumClassCheckHook, check_num_classes
@@ -36,20 +22,24 @@ from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
 from mmkit.engine.hooks.timer import IterTimerHook
 from mmkit.engine.hooks.updaters import LrUpdaterHook, MomentumUpdaterHook
+from mmkit.engine.parts import (
+    build_eval_dataset,
+    build_loader,
+    build_model,
+    build_phase_dataset,
+    choose_device,
+    load_weights,
+    make_optimizer,
+    wrap_distributed,
+)
 from mmkit.engine.runner import Runner
-from mmkit.errors import ConfigError, InvalidValueError, UserError
-from mmkit.layers.base_module import BaseModule, init_children
-from mmkit.models import build_detector
-from mmkit.registry import HOOKS, OPTIMIZER_BUILDERS, RUNNERS, located
-from mmkit.utils.dist import broadcast_object, get_world_size, is_main
-from mmkit.utils.env import resolve_device
+from mmkit.errors import ConfigError, InvalidValueError
+from mmkit.registry import HOOKS, RUNNERS, located
+from mmkit.utils.dist import broadcast_object, is_main
 from mmkit.utils.logging import get_logger
 from mmkit.utils.seed import init_seed
 
 logger = logging.getLogger('mmkit.engine')
-
-# The argument of DistributedDataParallel that was renamed.
-_SYNC_BUFFERS = 'forward_sync_buffers' if TorchVersion(torch.__version__) >= '2.14' else 'broadcast_buffers'
 
 
 def assemble(
@@ -81,7 +71,7 @@ def assemble(
         logger.warning(message)
     set_up_process(recipe.environment)
     seed = init_seed(recipe.environment.seed)
-    device = _device(recipe.environment.device, distributed)
+    device = choose_device(recipe.environment.device, distributed)
     if datasets is None and model is None:  # what a caller has built stays as it is
         recipe = normalize_on_device(recipe)
         training = require_training(recipe)
@@ -95,11 +85,11 @@ def assemble(
     model = unwrap(model) if model is not None else build_model(recipe, classes)
     model.to(device)
     if training.load_from and not training.resume_from:
-        _load(model, training.load_from, recipe.source('load_from'))
+        load_weights(model, training.load_from, recipe.source('load_from'))
     runner = RUNNERS.build(
         training.loop,
-        model=_distributed_model(model, device, training) if distributed else model,
-        optimizer=build_recipe_optimizer(model, training.optimizer, recipe.train.batch_size),
+        model=wrap_distributed(model, device, training) if distributed else model,
+        optimizer=make_optimizer(model, training.optimizer, recipe.train.batch_size),
         work_dir=recipe.environment.work_dir,
         logger=logger,
         meta=_meta(recipe, datasets[0], seed, meta),
@@ -141,129 +131,6 @@ def set_up_process(environment: Environment) -> None:
         cv2.setNumThreads(environment.opencv_num_threads)
     if environment.cudnn_benchmark:
         torch.backends.cudnn.benchmark = True
-
-
-# ------------------------------------------------------------------ model and data
-
-
-def build_model(recipe: Recipe, classes: Sequence[str] | None) -> nn.Module:
-    """The initialised model of a recipe, which knows the names of its classes."""
-    model = build_detector(require_model(recipe))
-    if isinstance(model, BaseModule):
-        model.init_weights()
-    else:
-        init_children(model)
-    set_classes(model, classes)
-    return model
-
-
-def set_classes(
-    model: nn.Module, classes: Sequence[str] | None, palette: Sequence[Sequence[int]] | None = None
-) -> None:
-    """Tell a model the names of its classes by label, and their colours (RGB), for drawings."""
-    vars(model).update(CLASSES=classes, PALETTE=palette)
-
-
-def require_model(recipe: Recipe) -> ConfigDict:
-    """The config of the model.
-
-    Raises:
-        ConfigError: the recipe has none.
-    """
-    if recipe.model is None:
-        raise ConfigError("the config has no 'model'" + (f' (in {recipe.name})' if recipe.name else ''))
-    return recipe.model
-
-
-def build_phase_dataset(recipe: Recipe, phase: Phase) -> SeededDataset:
-    """The dataset of a phase of the workflow, with ground truth."""
-    return _build_dataset(phase.dataset, recipe.source(phase.mode))
-
-
-def build_eval_dataset(loader: LoaderRecipe, source: Source) -> SeededDataset:
-    """The dataset of a loader in test mode; several become one."""
-    return _build_dataset(loader.dataset, source, test_mode=True)
-
-
-def build_loader(
-    dataset: SeededDataset,
-    loader: LoaderRecipe,
-    distributed: bool = False,
-    seed: int | None = None,
-    shuffle: bool = False,
-) -> DataLoader[Any]:
-    """Batches of a dataset.
-
-    Args:
-        loader: batch size, workers and so on; its `shuffle`, if it has one, goes before the argument.
-        distributed: share the images between the processes.
-        seed: of the order and the augmentations; None draws one.
-    """
-    return build_dataloader(
-        dataset,
-        samples_per_gpu=loader.batch_size,
-        workers_per_gpu=loader.num_workers,
-        dist=distributed,
-        shuffle=shuffle if loader.shuffle is None else loader.shuffle,
-        seed=seed,
-        persistent_workers=loader.persistent_workers,
-        pin_memory=loader.pin_memory,
-        drop_last=loader.drop_last,
-        prefetch_factor=loader.prefetch_factor,
-    )
-
-
-def _build_dataset(cfg: DatasetConfig | None, source: Source, **arguments: Any) -> SeededDataset:
-    if cfg is None:
-        raise ConfigError(f'the config has no {source.key}')
-    dataset: SeededDataset = build_dataset(cfg, arguments)
-    return dataset
-
-
-# ------------------------------------------------------------------ weights and optimizer
-
-
-def _device(wanted: str | None, distributed: bool) -> torch.device:
-    if distributed and wanted is not None and torch.device(wanted).type == 'cuda':
-        wanted = 'cuda'  # the one of the local rank
-    return resolve_device(wanted)
-
-
-def _load(model: nn.Module, checkpoint: str, source: Source) -> None:
-    try:
-        load_checkpoint(model, checkpoint)
-    except UserError as error:
-        error.locate(source.key, source.origin)
-        raise
-
-
-def _distributed_model(model: nn.Module, device: torch.device, training: TrainingRecipe) -> nn.Module:
-    buffers: dict[str, Any] = {_SYNC_BUFFERS: training.broadcast_buffers}
-    device_ids = [torch.cuda.current_device()] if device.type == 'cuda' else None
-    unused = training.find_unused_parameters
-    return DistributedDataParallel(model, device_ids=device_ids, find_unused_parameters=unused, **buffers)
-
-
-def build_recipe_optimizer(model: nn.Module, recipe: OptimizerRecipe, batch_size: int) -> Optimizer:
-    """The optimizer over the trainable parameters; with a base batch size its rate grows in proportion to the batch.
-
-    Args:
-        batch_size: images in a batch of one process; see arXiv:1706.02677 for the scaling.
-    """
-    config = recipe.config
-    base = recipe.base_batch_size
-    if base is not None:
-        batch, lr = get_world_size() * batch_size, config['lr']
-        logger.info(
-            'auto_scale_lr: %d images in a batch instead of %d, lr %g -> %g', batch, base, lr, lr * batch / base
-        )
-        config = config | {'lr': lr * batch / base}
-    constructor = {'type': recipe.constructor, 'optimizer_cfg': config, 'paramwise_cfg': recipe.paramwise}
-    with located(config):
-        optimizer = OPTIMIZER_BUILDERS.build(constructor)(model)
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f'{recipe.constructor} gave a {type(optimizer).__name__}, expected a torch.optim.Optimizer')
-    return optimizer
 
 
 # ------------------------------------------------------------------ hooks

@@ -11,7 +11,7 @@ from mmkit.apis import test_detector as run_detector
 from mmkit.apis.test import per_class_arrays, write_outputs
 from mmkit.config import Config
 from mmkit.dialects import read_recipe
-from mmkit.engine.assemble import build_eval_dataset, build_loader
+from mmkit.engine.parts import build_eval_dataset, build_loader
 from mmkit.models import build_detector
 from mmkit.structures import EncodedMasks, Instances
 

@@ -1,0 +1,66 @@
+"""Sections of a config, and errors that name where a value was written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mmkit.config import Config, ConfigDict, Origin
+from mmkit.config.explain import spelled_number, texts_for_numbers
+from mmkit.config.modify import find
+from mmkit.errors import InvalidTypeError, InvalidValueError, UserError
+
+
+def read_section(cfg: ConfigDict, key: str) -> ConfigDict | None:
+    """A copy of `cfg[key]`, which may be changed; None if it is not there.
+
+    Raises:
+        InvalidTypeError: it is no dict.
+    """
+    value = cfg.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, ConfigDict):
+        raise wrong(cfg, key, f'{key} is a {type(value).__name__}, expected a dict', InvalidTypeError)
+    return value.copy()
+
+
+def check_numbers(section: ConfigDict | None) -> ConfigDict | None:
+    """The section as it is.
+
+    Raises:
+        InvalidTypeError: one of its numbers is written as a text.
+    """
+    for leaf in texts_for_numbers(section or ConfigDict()):
+        message = f'{leaf.path} is the text {leaf.value!r}, a number is meant: write {spelled_number(leaf.value)!r}'
+        raise InvalidTypeError(message, leaf.path, leaf.origin)
+    return section
+
+
+def without_keys(section: ConfigDict, keys: Collection[str]) -> ConfigDict:
+    """A copy of the section that lacks these keys."""
+    kept = section.copy()
+    for key in keys:
+        kept.pop(key, None)
+    return kept
+
+
+def wrong(cfg: ConfigDict, path: str, message: str, kind: type[UserError] = InvalidValueError) -> UserError:
+    """An error about the value at a dotted key."""
+    return kind(message, path, find_origin(cfg, path))
+
+
+def find_origin(cfg: ConfigDict, path: str) -> Origin | None:
+    """Place where the value at a dotted key was written; of a key that is not there, that of the dict around it."""
+    while path:
+        try:
+            owner, key = find(cfg, path)
+        except (KeyError, IndexError, TypeError):
+            path = path.rpartition('.')[0]
+            continue
+        return owner._origins.get(key) if isinstance(owner, ConfigDict) else None
+    return None
+
+
+def file_of(cfg: ConfigDict) -> str:
+    """' (in a.py)' for messages about a whole config; '' of one that comes from no file."""
+    return f' (in {cfg.filename})' if isinstance(cfg, Config) and cfg.filename else ''
