@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.evaluation import DetectionTruth, format_table
 
 
@@ -16,19 +17,18 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
     """Names given as a sequence, or as the path of a file with one name a line; None gives the default.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a name occurs twice.
+        MissingFileError: if there is no such file.
+        InvalidValueError: if a name occurs twice.
     """
     if classes is None:
         return None if default is None else tuple(default)
     if isinstance(classes, str):
         if not Path(classes).is_file():
-            raise FileNotFoundError(
-                f'classes={classes!r}: no such file of class names (a single class is written as ({classes!r},))'
-            )
+            message = f'classes={classes!r}: no such file of class names (a single class is written as ({classes!r},))'
+            raise MissingFileError(message, key='classes')
         classes = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
     if len(set(classes)) < len(classes):
-        raise ValueError(f'a class occurs twice among {list(classes)}')
+        raise InvalidValueError(f'a class occurs twice among {list(classes)}', key='classes')
     return tuple(classes)
 
 
@@ -101,19 +101,20 @@ def count_classes(source: str, images: Sequence[Mapping[str, Any]], classes: Seq
         The number of boxes, and a table of images and boxes of every class.
 
     Raises:
-        ValueError: if a label is not one of a class.
+        InvalidValueError: if a label is not one of a class.
     """
     labels = [np.asarray(image.get('ann', {}).get('labels', ()), dtype=np.int64) for image in images]
-    found = np.concatenate([np.zeros(0, np.int64), *labels])
-    num_classes = len(classes) if classes else int(found.max(initial=-1)) + 1
-    if len(found) and not 0 <= found.min() <= found.max() < num_classes:
-        raise ValueError(f'{source} has labels {found.min()}..{found.max()} for {num_classes} classes')
+    all_labels = np.concatenate([np.zeros(0, np.int64), *labels])
+    num_classes = len(classes) if classes else int(all_labels.max(initial=-1)) + 1
+    if len(all_labels) and not 0 <= all_labels.min() <= all_labels.max() < num_classes:
+        message = f'{source} has labels {all_labels.min()}..{all_labels.max()} for {num_classes} classes'
+        raise InvalidValueError(message, key='ann_file')
     present = np.concatenate([np.zeros(0, np.int64), *(np.unique(array) for array in labels)])
-    num_boxes = np.bincount(found, minlength=num_classes)
+    num_boxes = np.bincount(all_labels, minlength=num_classes)
     num_images = np.bincount(present, minlength=num_classes)
     names = classes or [str(label) for label in range(num_classes)]
     cells = [[name, str(images), str(boxes)] for name, images, boxes in zip(names, num_images, num_boxes)]
     width = 1 if len(cells) <= 10 else 3  # classes side by side
     cells += [['', '', '']] * (-len(cells) % width)
     rows = [[*chain.from_iterable(cells[start : start + width])] for start in range(0, len(cells), width)]
-    return len(found), format_table(['class', 'images', 'boxes'] * width, rows)
+    return len(all_labels), format_table(['class', 'images', 'boxes'] * width, rows)

@@ -16,7 +16,7 @@ from mmkit.datasets.collate import collate
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import ConcatDataset
-from mmkit.errors import InvalidTypeError
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.metrics import EvaluateMetric, EvaluatesItself
 from mmkit.protocols import Metric
 from mmkit.registry import DATASETS
@@ -63,7 +63,8 @@ def _build_of_files(cfg: Mapping[str, Any], default_args: Mapping[str, Any] | No
         for key in PER_FILE:
             if isinstance(cfg.get(key), (list, tuple)):
                 if len(cfg[key]) != num_files:
-                    raise ValueError(f'{key} has {len(cfg[key])} entries, ann_file has {num_files}')
+                    message = f'{key} has {len(cfg[key])} entries, ann_file has {num_files}'
+                    raise InvalidValueError(message, key=key)
                 part[key] = cfg[key][number]
         parts.append(build_dataset(part, default_args))
     return ConcatDataset(parts, cfg.get('separate_eval', True))
@@ -133,7 +134,7 @@ def build_dataloader(
 
 def _build_sampler(dataset: SeededDataset, batch_size: int, dist: bool, shuffle: bool, seed: int) -> EpochSampler:
     num_replicas, rank = (None, None) if dist else (1, 0)
-    if shuffle and hasattr(dataset, 'flag'):
+    if shuffle and dataset.flag is not None:
         if not dist:
             return GroupSampler(dataset, batch_size, seed)
         return DistributedGroupSampler(dataset, batch_size, seed=seed)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmkit.datasets.annotations import read_classes
 from mmkit.datasets.classification import ClassificationDataset
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.utils.pickles import load_arrays
@@ -29,8 +30,8 @@ class CIFAR10(ClassificationDataset):
         test_mode: the images for tests instead of those for training.
 
     Raises:
-        FileNotFoundError: if a file of the archive is missing.
-        ValueError: if it holds something else, or there are more or fewer names than classes.
+        MissingFileError: if a file of the archive is missing.
+        InvalidValueError: if it holds something else, or there are more or fewer names than classes.
     """
 
     archive = 'cifar-10-python.tar.gz'
@@ -50,7 +51,9 @@ class CIFAR10(ClassificationDataset):
         (own,) = self._read(root / self.names_file, self.names_key)
         names = read_classes(classes, own) or ()
         if len(names) != len(own):
-            raise ValueError(f'{type(self).__name__} has {len(own)} classes, got {len(names)} names')
+            raise InvalidValueError(
+                f'{type(self).__name__} has {len(own)} classes, got {len(names)} names', key='classes'
+            )
         batches = [self._batch(root / name) for name in (self.test_files if test_mode else self.train_files)]
         labels = np.concatenate([labels for _, labels in batches])
         super().__init__(str(root), labels, names, pipeline, test_mode)
@@ -59,18 +62,19 @@ class CIFAR10(ClassificationDataset):
     def _batch(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels, labels = (np.asarray(value) for value in self._read(path, 'data', self.labels_key))
         if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3 * 32 * 32):
-            raise ValueError(f'{path}: data is {pixels.dtype} {pixels.shape}, expected uint8 ({len(labels)}, 3072)')
+            message = f'{path}: data is {pixels.dtype} {pixels.shape}, expected uint8 ({len(labels)}, 3072)'
+            raise InvalidValueError(message, key='data_prefix')
         return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
     def _read(self, path: Path, *keys: str) -> list[Any]:
         """The values of some keys of a file."""
         if not path.is_file():
-            raise FileNotFoundError(
-                f'no file {path}: unpack {self.archive} in {path.parent.parent} (data_prefix of {type(self).__name__})'
-            )
+            kind = type(self).__name__
+            message = f'no file {path}: unpack {self.archive} in {path.parent.parent} (data_prefix of {kind})'
+            raise MissingFileError(message, key='data_prefix')
         content = load_arrays(path)
         if not isinstance(content, dict) or not set(keys) <= content.keys():
-            raise ValueError(f'{path} lacks some of {keys}: is it of {self.archive}?')
+            raise InvalidValueError(f'{path} lacks some of {keys}: is it of {self.archive}?', key='data_prefix')
         return [content[key] for key in keys]
 
     def start(self, index: int) -> dict[str, Any]:

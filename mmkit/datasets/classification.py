@@ -9,6 +9,7 @@ import numpy as np
 
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
+from mmkit.errors import InvalidValueError
 from mmkit.evaluation import ClassTruth, format_pairs
 from mmkit.protocols import Transform
 from mmkit.structures import Prediction
@@ -19,7 +20,7 @@ logger = get_logger('mmkit.datasets')
 
 
 class ClassificationDataset(SeededDataset):
-    """What these datasets share; a subclass finds the labels and says how a sample starts.
+    """The base of datasets for classification; a subclass reads the labels and makes the start of a sample.
 
     Args:
         source: the file or folder that the labels are from, for messages.
@@ -30,7 +31,7 @@ class ClassificationDataset(SeededDataset):
         max_broken: so many unreadable images are replaced by others in training before it stops.
 
     Raises:
-        ValueError: if there is no image, or a label is not one of a class.
+        InvalidValueError: if there is no image, or a label is not one of a class.
     """
 
     def __init__(
@@ -56,11 +57,11 @@ class ClassificationDataset(SeededDataset):
         """Labels and classes; logs how many images there are of each."""
         kind = type(self).__name__
         if not len(self.labels):
-            raise ValueError(f'{kind}: no image in {self.source}')
+            raise InvalidValueError(f'{kind}: no image in {self.source}')
         num_classes = len(self.CLASSES) if self.CLASSES else int(self.labels.max()) + 1
         wrong = np.flatnonzero((self.labels < 0) | (self.labels >= num_classes))
         if len(wrong):
-            raise ValueError(
+            raise InvalidValueError(
                 f'{kind}: image {wrong[0]} of {self.source} has the label {self.labels[wrong[0]]}, '
                 f'expected 0..{num_classes - 1}'
             )
@@ -76,14 +77,14 @@ class ClassificationDataset(SeededDataset):
         return [int(self.labels[index])]
 
     def start(self, index: int) -> dict[str, Any]:
-        """What the pipeline begins with, besides `gt_label`."""
+        """The dict that the pipeline begins with, besides `gt_label`."""
         raise NotImplementedError
 
     def get(self, index: int, rng: np.random.Generator) -> Any:
         """Sample `index`; in training another one where the image is broken or the pipeline gives None.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or nothing usable is found.
+            RuntimeError: if more than `max_broken` images are broken, or none is of use.
         """
 
         def make(number: int) -> Any:
@@ -91,7 +92,7 @@ class ClassificationDataset(SeededDataset):
 
         if self.test_mode:
             return make(index)
-        sample = self._replacements.first_usable(index, rng, self.flag, make)
+        sample = self._replacements.first_usable(index, rng, self.groups(), make)
         if sample is None:
             raise RuntimeError(
                 f'no usable sample in {Replacements.MAX_TRIES} tries from {self.source}: image {index} and those '

@@ -20,7 +20,7 @@ from mmkit.utils.names import nearest
 
 @dataclass
 class CocoFile:
-    """What a dataset takes from an annotation file.
+    """The content of an annotation file, as a dataset uses it.
 
     Attributes:
         images: in mmdetection's middle format, in the order of the file.
@@ -28,7 +28,7 @@ class CocoFile:
         cat_ids: of every label its category in the file.
         num_dropped: boxes without area or outside of their image, which are left out.
         num_stray: annotations of images or categories that the file doesn't list, which are left out, too.
-        truth: what metrics compare with, if it was asked for.
+        truth: for metrics, if it was asked for.
     """
 
     images: list[dict[str, Any]]
@@ -53,7 +53,7 @@ def read_coco_json(path: str | Path) -> dict[str, Any]:
         InvalidValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except json.JSONDecodeError as error:
         raise InvalidValueError(f'{path} is not json: {error}', key='ann_file') from error
     missing = [key for key in ('images', 'categories') if not isinstance(content, dict) or key not in content]
@@ -98,7 +98,7 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None, with_truth: bool
     Args:
         path: of the json file.
         classes: names of the labels.
-        with_truth: also give what metrics compare with.
+        with_truth: also give the ground truth for metrics.
 
     Raises:
         InvalidValueError: if the file lacks a class, an image its size, or an annotation its box.
@@ -135,7 +135,7 @@ def truth_of(
     cat_ids: Sequence[Hashable],
     img_ids: Sequence[Hashable],
 ) -> DetectionTruth:
-    """What metrics compare with, of the content of a file; also objects that are of no use for training."""
+    """Ground truth for metrics; also of objects that are of no use for training."""
     truth = coco_truth(content, str(path), cat_ids, img_ids, classes)
     return truth if truth.segmentations is None else replace(truth, segmentations=PackedList(truth.segmentations))
 
@@ -184,7 +184,7 @@ def _has_area_inside(ann: dict[str, Any], image: dict[str, Any]) -> bool:
     x, y, w, h = ann['bbox']
     inside_w = min(x + w, image['width']) - max(x, 0)
     inside_h = min(y + h, image['height']) - max(y, 0)
-    return inside_w > 0 and inside_h > 0 and ann['area'] > 0 and w >= 1 and h >= 1
+    return bool(inside_w > 0 and inside_h > 0 and ann['area'] > 0 and w >= 1 and h >= 1)
 
 
 def _middle_format(anns: list[dict[str, Any]], labels: dict[int, int]) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from mmkit.datasets.packed import PackedList
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.errors import MissingFileError
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.evaluation import DetectionTruth
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.transforms.checks import check_disk
 from mmkit.transforms.compose import Compose
+from mmkit.transforms.loading import LoadAnnotations
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')
@@ -49,8 +50,8 @@ class CustomDataset(SeededDataset):
         max_broken: so many unreadable images are replaced by others in training before it stops.
 
     Raises:
-        FileNotFoundError: if there is no such annotation file.
-        ValueError: if there is nothing to train on.
+        MissingFileError: if there is no such annotation file.
+        InvalidValueError: if there is nothing to train on.
     """
 
     _truth: DetectionTruth | None = None
@@ -120,11 +121,13 @@ class CustomDataset(SeededDataset):
         """Sample `index`; in training another one of its group where the image is broken or the pipeline gives None.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or nothing usable is found.
+            RuntimeError: if more than `max_broken` images are broken, or none is of use.
         """
         if self.test_mode:
             return self.pipeline(self._start(index, rng))
-        sample = self._replacements.first_usable(index, rng, self.flag, lambda i: self.pipeline(self._start(i, rng)))
+        sample = self._replacements.first_usable(
+            index, rng, self.groups(), lambda i: self.pipeline(self._start(i, rng))
+        )
         if sample is None:
             raise RuntimeError(
                 f'no usable sample in {Replacements.MAX_TRIES} tries from {self.ann_file}: '
@@ -134,7 +137,7 @@ class CustomDataset(SeededDataset):
         return sample
 
     def _start(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """What a pipeline begins with."""
+        """The dict that the pipeline begins with."""
         image = self.images[index]
         image.setdefault('id', index)
         ann = complete_ann(image.pop('ann', {}))
@@ -158,11 +161,12 @@ class CustomDataset(SeededDataset):
         """Log the table of images and boxes of every class.
 
         Raises:
-            ValueError: in training, if no box is of any of the classes.
+            InvalidValueError: in training, if no box is of any of the classes.
         """
         num_boxes, table = count_classes(self.ann_file, images, self.CLASSES)
         if not self.test_mode and not num_boxes:
-            raise ValueError(f'{self.ann_file}: no annotation of the classes {self.CLASSES} in {len(images)} images')
+            message = f'{self.ann_file}: no annotation of the classes {self.CLASSES} in {len(images)} images'
+            raise InvalidValueError(message, key='ann_file')
         kind = type(self).__name__
         logger.info('%s %s: %d images, %d boxes\n%s', kind, self.ann_file, len(images), num_boxes, table)
         seen = {int(label) for image in images for label in image.get('ann', {}).get('labels', ())}
@@ -175,17 +179,18 @@ class CustomDataset(SeededDataset):
         """Objects without a mask would teach a mask head that there is nothing to see.
 
         Raises:
-            ValueError: if the pipeline loads masks and no object has one.
+            InvalidValueError: if the pipeline loads masks and no object has one.
         """
-        if not any(getattr(step, 'with_mask', False) for step in self.pipeline.transforms):
+        if not any(isinstance(step, LoadAnnotations) and step.with_mask for step in self.pipeline.transforms):
             return
         anns = [image.get('ann', {}) for image in images]
         num_boxes = sum(len(ann.get('bboxes', ())) for ann in anns)
         num_masks = sum(bool(len(mask)) for ann in anns for mask in ann.get('masks', ()))
         if not num_masks:
-            raise ValueError(
+            raise InvalidValueError(
                 f'{self.ann_file}: none of its {num_boxes} boxes has a mask (segmentation), '
-                'and LoadAnnotations(with_mask=True) asks for them: train a model of boxes, or add polygons'
+                'and LoadAnnotations(with_mask=True) asks for them: train a model of boxes, or add polygons',
+                key='ann_file',
             )
         if num_masks < num_boxes:
             logger.warning('%s: %d of %d boxes have no mask', self.ann_file, num_boxes - num_masks, num_boxes)
@@ -202,7 +207,8 @@ class CustomDataset(SeededDataset):
                 min_size,
             )
         if not kept:
-            raise ValueError(f'{self.ann_file}: none of its {len(images)} images is left to train on')
+            message = f'{self.ann_file}: none of its {len(images)} images is left to train on'
+            raise InvalidValueError(message, key='ann_file')
         return kept
 
     def truth(self) -> DetectionTruth:

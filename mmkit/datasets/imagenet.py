@@ -12,7 +12,7 @@ import numpy as np
 from mmkit.datasets.annotations import read_classes
 from mmkit.datasets.classification import ClassificationDataset
 from mmkit.datasets.packed import PackedList
-from mmkit.errors import MissingFileError
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.transforms.checks import check_disk
@@ -40,8 +40,8 @@ class ImageNet(ClassificationDataset):
         max_broken: so many unreadable images are replaced by others in training before it stops.
 
     Raises:
-        FileNotFoundError: if there is no such folder or file.
-        ValueError: if a folder or the file has no image, a line is not of that form, or names and folders differ.
+        MissingFileError: if there is no such folder or file.
+        InvalidValueError: if a folder or the file has no image, a line has another form, or names and folders differ.
     """
 
     def __init__(
@@ -79,13 +79,14 @@ def find_folders(root: str) -> tuple[str, ...]:
     """Names of the folders in `root`, sorted: the classes.
 
     Raises:
-        FileNotFoundError: if there is no `root`. ValueError: if it has no folders.
+        MissingFileError: if there is no `root`. InvalidValueError: if it has no folders.
     """
     if not Path(root).is_dir():
-        raise FileNotFoundError(f'no folder {root} (ImageNet.data_prefix)')
+        raise MissingFileError(f'no folder {root} (ImageNet.data_prefix)', key='data_prefix')
     folders = tuple(sorted(path.name for path in Path(root).iterdir() if path.is_dir() and path.name[0] != '.'))
     if not folders:
-        raise ValueError(f'{root} has no folders: ImageNet expects one for each class, or an ann_file')
+        message = f'{root} has no folders: ImageNet expects one for each class, or an ann_file'
+        raise InvalidValueError(message, key='data_prefix')
     return folders
 
 
@@ -94,33 +95,37 @@ def check_names(names: Sequence[str] | None, folders: Sequence[str], root: str) 
     if names is None or list(names) == list(folders):
         return
     if len(names) != len(folders):
-        raise ValueError(f'{len(names)} classes {_few(names)} for the {len(folders)} folders {_few(folders)} in {root}')
+        message = f'{len(names)} classes {_few(names)} for the {len(folders)} folders {_few(folders)} in {root}'
+        raise InvalidValueError(message, key='classes')
     if set(names) == set(folders):
-        raise ValueError(
+        raise InvalidValueError(
             f'classes {_few(names)} are the folders of {root} in another order; labels follow the sorted folders: '
-            'leave classes out'
+            'leave classes out',
+            key='classes',
         )
     if set(names) & set(folders):
         unknown = sorted(set(names) - set(folders))
-        raise ValueError(f'{root} has no folder of the classes {_few(unknown)}; it has {_few(folders)}')
+        message = f'{root} has no folder of the classes {_few(unknown)}; it has {_few(folders)}'
+        raise InvalidValueError(message, key='classes')
 
 
 def find_images(root: str, folders: Sequence[str], extensions: tuple[str, ...]) -> list[tuple[str, int]]:
     """(path under `root`, label) of every image, folder by folder, sorted.
 
     Raises:
-        ValueError: if a folder has none.
+        InvalidValueError: if a folder has none.
     """
     samples: list[tuple[str, int]] = []
     for label, folder in enumerate(folders):
-        found = []
+        paths = []
         for parent, inner, files in os.walk(Path(root) / folder, followlinks=True):
             inner[:] = [name for name in inner if name[0] != '.']
             below = Path(parent).relative_to(root)
-            found += [str(below / file) for file in files if file.lower().endswith(extensions) and file[0] != '.']
-        if not found:
-            raise ValueError(f'no image in the class folder {Path(root) / folder}; extensions are {extensions}')
-        samples += [(filename, label) for filename in sorted(found)]
+            paths += [str(below / file) for file in files if file.lower().endswith(extensions) and file[0] != '.']
+        if not paths:
+            message = f'no image in the class folder {Path(root) / folder}; extensions are {extensions}'
+            raise InvalidValueError(message, key='data_prefix')
+        samples += [(filename, label) for filename in sorted(paths)]
     return samples
 
 
@@ -128,7 +133,7 @@ def read_samples(ann_file: str) -> list[tuple[str, int]]:
     """(path, label) of every line.
 
     Raises:
-        FileNotFoundError: if there is no such file. ValueError: with the number of a line that is something else.
+        MissingFileError: if there is no such file. InvalidValueError: with the number of a line that is something else.
     """
     if not Path(ann_file).is_file():
         raise MissingFileError(f'no annotation file {ann_file}', key='ann_file')
@@ -138,7 +143,8 @@ def read_samples(ann_file: str) -> list[tuple[str, int]]:
         if not parts:
             continue
         if len(parts) != 2 or not parts[1].isdecimal():
-            raise ValueError(f'{ann_file}:{number}: expected a path and a label from 0, got {line!r}')
+            message = f'{ann_file}:{number}: expected a path and a label from 0, got {line!r}'
+            raise InvalidValueError(message, key='ann_file')
         samples.append((parts[0], int(parts[1])))
     return samples
 

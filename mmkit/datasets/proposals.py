@@ -1,4 +1,4 @@
-"""Files of boxes found by another detector."""
+"""Files of another detector's boxes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.utils.pickles import load_arrays
 
 
@@ -22,12 +23,12 @@ def load_proposals(path: str | Path, img_ids: Sequence[Any]) -> list[np.ndarray]
         img_ids: of the images of the annotation file, in its order.
 
     Raises:
-        ValueError: if there are more or fewer lists than images, the suffix is another, or a pickle holds anything but
-            arrays.
+        InvalidValueError: if there are more or fewer lists than images, the suffix is another, or a pickle holds
+            anything but arrays.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no proposal file {path}')
+        raise MissingFileError(f'no proposal file {path}', key='proposal_file')
     if path.suffix == '.json':
         content = json.loads(path.read_text())
         if content and isinstance(content[0], dict):
@@ -35,17 +36,16 @@ def load_proposals(path: str | Path, img_ids: Sequence[Any]) -> list[np.ndarray]
     elif path.suffix in ('.pkl', '.pickle'):
         content = load_arrays(path)
     else:
-        raise ValueError(f'proposals come in .json or .pkl files, got {path}')
+        raise InvalidValueError(f'proposals come in .json or .pkl files, got {path}', key='proposal_file')
     if len(content) != len(img_ids):
-        raise ValueError(
-            f'{path} has proposals of {len(content)} images, the annotation file has {len(img_ids)} images'
-        )
+        message = f'{path} has proposals of {len(content)} images, the annotation file has {len(img_ids)} images'
+        raise InvalidValueError(message, key='proposal_file')
     return [_array(rows) for rows in content]
 
 
-def _group(found: list[dict[str, Any]], img_ids: Sequence[Any]) -> list[np.ndarray]:
+def _group(boxes: list[dict[str, Any]], img_ids: Sequence[Any]) -> list[np.ndarray]:
     rows = defaultdict(list)
-    for box in found:
+    for box in boxes:
         x, y, w, h = box['bbox']
         rows[box['image_id']].append([x, y, x + w, y + h, box['score']])
     return [_array(sorted(rows[img_id], key=lambda row: -row[4])) for img_id in img_ids]

@@ -12,7 +12,7 @@ from mmkit.utils.dist import get_rank, get_world_size
 
 
 class EpochSampler(Sampler[int]):
-    """What the samplers share. `set_epoch` is called before every epoch; it tells the dataset, too.
+    """The base of the samplers. `set_epoch` is called before every epoch; it tells the dataset, too.
 
     Args:
         dataset: to draw from.
@@ -36,7 +36,7 @@ class EpochSampler(Sampler[int]):
             self.dataset.set_epoch(epoch)
 
     def indices(self) -> np.ndarray:
-        """What this process sees in this epoch, (len(self),) int64."""
+        """The images of this process in this epoch, (len(self),) int64."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[int]:
@@ -93,7 +93,7 @@ class DistributedGroupSampler(EpochSampler):
     ) -> None:
         super().__init__(dataset, num_replicas, rank, seed)
         self.samples_per_gpu = samples_per_gpu
-        self.flag = np.asarray(dataset.flag)
+        self.flag = dataset.groups()
         self._step = samples_per_gpu * self.num_replicas
         sizes = np.unique(self.flag, return_counts=True)[1]
         self.num_steps = int((-(-sizes // self._step)).sum())

@@ -28,13 +28,13 @@ class SeededDataset(Dataset[Any]):
     Attributes:
         CLASSES: names of the labels 0..C-1.
         PALETTE: RGB of each label, for drawings; None leaves the choice to them.
-        flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch.
+        flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch. None: no groups.
         has_own_evaluate: set for a subclass that overrides `evaluate`: its figures are those that this returns.
     """
 
     CLASSES: tuple[str, ...] | None = None
     PALETTE: Sequence[Sequence[int]] | None = None
-    flag: np.ndarray
+    flag: np.ndarray | None = None
     has_own_evaluate: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -61,6 +61,10 @@ class SeededDataset(Dataset[Any]):
     def get(self, index: int, rng: np.random.Generator) -> Any:
         """Sample `index`, with `rng` as its only source of chance."""
         raise NotImplementedError
+
+    def groups(self) -> np.ndarray:
+        """(N,) uint8, `flag`; without it all images are of group 0."""
+        return np.zeros(len(self), dtype=np.uint8) if self.flag is None else np.asarray(self.flag)
 
     def get_cat_ids(self, index: int) -> list[int]:
         """The labels of the objects of image `index`."""
@@ -115,7 +119,7 @@ class SeededDataset(Dataset[Any]):
         return own + [self._prepared(METRICS.build(copy.deepcopy(each))) for each in more]
 
     def _own_metric(self, options: Mapping[str, Any]) -> Metric:
-        """What `evaluate` computes, as a metric."""
+        """The metric behind `evaluate`."""
         if self.has_own_evaluate:
             return EvaluateMetric(self, options)
         return self._prepared(self._default_metric(options))

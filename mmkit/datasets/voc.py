@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from mmkit.datasets.custom import CustomDataset
+from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.transforms.images import read_image
@@ -52,7 +53,7 @@ class XMLDataset(CustomDataset):
     The other arguments are those of `CustomDataset`.
 
     Raises:
-        ValueError: if neither `classes` nor `CLASSES` of a subclass say what to look for, or an xml file is broken.
+        InvalidValueError: if neither `classes` nor `CLASSES` of a subclass names classes, or an xml file is broken.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class XMLDataset(CustomDataset):
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
         if not self.CLASSES:
-            raise ValueError(f'{type(self).__name__} needs classes, or a subclass with CLASSES')
+            raise InvalidValueError(f'{type(self).__name__} needs classes, or a subclass with CLASSES', key='classes')
         names = [line.split()[0] for line in Path(ann_file).read_text().splitlines() if line.strip()]
         return [self._read(name) for name in names]
 
@@ -101,13 +102,13 @@ class XMLDataset(CustomDataset):
         path = Path(self.img_prefix) / self.ann_subdir / f'{name}.xml'
         filename = f'{self.img_subdir}/{name}.jpg'
         if not path.is_file():
-            raise FileNotFoundError(f'no annotations {path} of image {name!r} in {self.ann_file}')
+            raise MissingFileError(f'no annotations {path} of image {name!r} in {self.ann_file}', key='ann_file')
         try:
             root = ElementTree.parse(path).getroot()
             width, height = self._image_size(root, filename)
             objects = [_Object(element) for element in root.findall('object')]
         except (ElementTree.ParseError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f'cannot read {path}: {error}') from error
+            raise InvalidValueError(f'cannot read {path}: {error}', key='ann_file') from error
         return dict(id=name, filename=filename, width=width, height=height, ann=self._middle_format(objects))
 
     def _image_size(self, root: ElementTree.Element, filename: str) -> tuple[int, int]:
@@ -119,12 +120,10 @@ class XMLDataset(CustomDataset):
 
     def _middle_format(self, objects: Sequence[_Object]) -> dict[str, Any]:
         labels = {name: label for label, name in enumerate(self.CLASSES or ())}
-        chosen = [found for found in objects if found.name in labels]
-        ignored = np.array(
-            [found.difficult or found.smaller_than(self.min_object_size) for found in chosen], dtype=bool
-        )
-        bboxes = np.array([found.bbox for found in chosen], dtype=np.float32).reshape(-1, 4) - 1  # they count from 1
-        numbers = np.array([labels[found.name] for found in chosen], dtype=np.int64)
+        chosen = [each for each in objects if each.name in labels]
+        ignored = np.array([each.difficult or each.smaller_than(self.min_object_size) for each in chosen], dtype=bool)
+        bboxes = np.array([each.bbox for each in chosen], dtype=np.float32).reshape(-1, 4) - 1  # they count from 1
+        numbers = np.array([labels[each.name] for each in chosen], dtype=np.int64)
         return dict(
             bboxes=bboxes[~ignored],
             labels=numbers[~ignored],

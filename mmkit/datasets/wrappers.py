@@ -50,7 +50,7 @@ class ConcatDataset(SeededDataset):
             if dataset.CLASSES != self.CLASSES:
                 message = f'dataset {number} has the classes {dataset.CLASSES}, dataset 0 has {self.CLASSES}'
                 raise InvalidValueError(message, key='datasets')
-        self.flag = np.concatenate([dataset.flag for dataset in self.datasets])
+        self.flag = np.concatenate([dataset.groups() for dataset in self.datasets])
         self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class RepeatDataset(SeededDataset):
         self.dataset = as_dataset(dataset)
         self.times = times
         self.CLASSES = self.dataset.CLASSES
-        self.flag = np.tile(self.dataset.flag, times)
+        self.flag = np.tile(self.dataset.groups(), times)
 
     def __len__(self) -> int:
         return self.times * len(self.dataset)
@@ -178,7 +178,7 @@ class ClassBalancedDataset(SeededDataset):
         self.CLASSES = self.dataset.CLASSES
         factors = self._repeat_factors()
         self.indices = np.repeat(np.arange(len(self.dataset)), [math.ceil(factor) for factor in factors])
-        self.flag = self.dataset.flag[self.indices]
+        self.flag = self.dataset.groups()[self.indices]
 
     def _repeat_factors(self) -> list[float]:
         labels = [set(self.dataset.get_cat_ids(index)) for index in range(len(self.dataset))]

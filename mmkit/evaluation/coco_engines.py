@@ -120,7 +120,7 @@ class Engine:
             use_labels: compare within each class.
         """
         kind = 'segmentation' if self.iou_type == 'segm' else 'bbox'  # of both, the box would give a mask its area
-        found = [
+        results = [
             {
                 'image_id': int(self._image_ids[each['image']]),
                 'category_id': int(each['label']) + 1 if use_labels else 1,
@@ -129,7 +129,7 @@ class Engine:
             }
             for each in detections
         ]
-        evaluator = _evaluator(self.name, self._coco, found, self.iou_type)
+        evaluator = _evaluator(self.name, self._coco, results, self.iou_type)
         evaluator.params.catIds = self._cat_ids
         evaluator.params.imgIds = sorted(self._image_ids.tolist())
         evaluator.params.maxDets = list(max_dets)

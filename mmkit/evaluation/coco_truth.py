@@ -81,7 +81,7 @@ def coco_truth(
 
 def _area(ann: Mapping[str, Any]) -> float:
     _, _, width, height = ann['bbox']
-    return width * height if ann.get('area') is None else ann['area']
+    return float(width * height if ann.get('area') is None else ann['area'])
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:

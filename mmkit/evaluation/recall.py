@@ -28,7 +28,7 @@ def pairwise_iou(first: Array, second: Array, legacy: bool = False) -> Array:
     area_first = (first[:, 2:4] - first[:, :2] + extra).prod(axis=1)
     area_second = (second[:, 2:4] - second[:, :2] + extra).prod(axis=1)
     union = area_first[:, None] + area_second[None] - inter
-    return (inter / np.maximum(union, np.finfo(np.float32).eps)).astype(np.float32)
+    return np.asarray(inter / np.maximum(union, np.finfo(np.float32).eps), np.float32)
 
 
 def _greedy_overlaps(ious: Array) -> Array:

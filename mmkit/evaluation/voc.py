@@ -108,7 +108,7 @@ def _judge(
 
 def _area_inside(bboxes: np.ndarray, area_range: tuple[float, float], legacy: bool) -> np.ndarray:
     areas = (bboxes[:, 2:4] - bboxes[:, :2] + (1.0 if legacy else 0.0)).prod(axis=1)
-    return (areas >= area_range[0]) & (areas < area_range[1])
+    return np.asarray((areas >= area_range[0]) & (areas < area_range[1]))
 
 
 def class_ap(

@@ -20,8 +20,8 @@ def test_iof_divides_by_the_first_box() -> None:
 
 def test_giou_of_aligned_boxes() -> None:
     # Overlap 25, union 175, hull 15 x 15 = 225; then apart: union 116, hull 30 x 30.
-    found = bbox_overlaps(A, B[[0, 2]], mode='giou', is_aligned=True)
-    torch.testing.assert_close(found, torch.tensor([25 / 175 - 50 / 225, -(900 - 116) / 900]))
+    result = bbox_overlaps(A, B[[0, 2]], mode='giou', is_aligned=True)
+    torch.testing.assert_close(result, torch.tensor([25 / 175 - 50 / 225, -(900 - 116) / 900]))
 
 
 def test_leading_dimensions() -> None:

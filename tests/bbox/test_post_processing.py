@@ -10,10 +10,10 @@ SCORES = torch.tensor([[0.9, 0.0, 0.1], [0.8, 0.7, 0.1], [0.05, 0.6, 0.1]])  # t
 
 
 def test_boxes_of_one_class_suppress_each_other() -> None:
-    found = multiclass_nms(BOXES, SCORES, 0.05, NMS)
-    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.7, 0.6]))
-    assert found.labels.tolist() == [0, 1, 1]
-    torch.testing.assert_close(found.bboxes, BOXES)
+    detections = multiclass_nms(BOXES, SCORES, 0.05, NMS)
+    torch.testing.assert_close(detections.scores, torch.tensor([0.9, 0.7, 0.6]))
+    assert detections.labels.tolist() == [0, 1, 1]
+    torch.testing.assert_close(detections.bboxes, BOXES)
 
 
 def test_best_of_all_classes_and_where_they_come_from() -> None:
@@ -24,13 +24,13 @@ def test_best_of_all_classes_and_where_they_come_from() -> None:
 
 def test_each_class_may_have_its_own_boxes() -> None:
     boxes = torch.cat([BOXES, BOXES + 100], dim=1)
-    found = multiclass_nms(boxes, SCORES, 0.05, NMS)
-    torch.testing.assert_close(found.bboxes[:2], torch.stack([BOXES[0], BOXES[1] + 100]))
+    detections = multiclass_nms(boxes, SCORES, 0.05, NMS)
+    torch.testing.assert_close(detections.bboxes[:2], torch.stack([BOXES[0], BOXES[1] + 100]))
 
 
 def test_factors_act_after_the_threshold() -> None:
-    found = multiclass_nms(BOXES, SCORES, 0.5, NMS, score_factors=torch.tensor([0.1, 1.0, 0.1]))
-    torch.testing.assert_close(found.scores, torch.tensor([0.8, 0.7, 0.06]))
+    detections = multiclass_nms(BOXES, SCORES, 0.5, NMS, score_factors=torch.tensor([0.1, 1.0, 0.1]))
+    torch.testing.assert_close(detections.scores, torch.tensor([0.8, 0.7, 0.06]))
 
 
 def test_nothing_left() -> None:
@@ -43,5 +43,5 @@ def test_nothing_left() -> None:
 
 def test_soft_nms_lowers_scores() -> None:
     soft = dict(type='soft_nms', iou_threshold=0.5, min_score=0.05)
-    found = multiclass_nms(BOXES[:2], SCORES[:2, [0, 2]], 0.05, soft)
-    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8 * (1 - 0.9)]))
+    detections = multiclass_nms(BOXES[:2], SCORES[:2, [0, 2]], 0.05, soft)
+    torch.testing.assert_close(detections.scores, torch.tensor([0.9, 0.8 * (1 - 0.9)]))

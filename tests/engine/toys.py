@@ -110,3 +110,14 @@ def loaders_of(*lengths: int, batch: int = 2):
 def runner_of(kind=EpochBasedRunner, **arguments):
     model = arguments.pop('model', None) or toy_model()
     return kind(model, build_optimizer(model, {'type': 'SGD', 'lr': 0.1}), **arguments)
+
+
+def run_with(*hooks, epochs=1, length=8, model=None, **loader):
+    model = model or toy_model()
+    runner = EpochBasedRunner(
+        model, build_optimizer(model, {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}), max_epochs=epochs
+    )
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.run([build_dataloader(ToyDataset(length), 2, 0, seed=0, **loader)])
+    return runner

@@ -194,9 +194,9 @@ def trained_names(model: torch.nn.Module, batch: Batch) -> set[str]:
     for name, value in losses.items():
         assert torch.as_tensor(value).isfinite().all(), f'{name} is {value}'
     torch.stack([value.mean() for value in losses.values()]).sum().backward()
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    assert all(grad.isfinite().all() for grad in found.values())
-    return set(found)
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert all(grad.isfinite().all() for grad in grads.values())
+    return set(grads)
 
 
 @pytest.mark.parametrize('scene', SCENES)
@@ -243,9 +243,9 @@ def test_every_parameter_takes_part_without_regions(name: str, monkeypatch: pyte
     assert trained_names(model, batch) == trainable
 
 
-def check_instances(found: list[Instances], with_masks: bool) -> None:
-    assert len(found) == 2
-    for each in found:
+def check_instances(detections: list[Instances], with_masks: bool) -> None:
+    assert len(detections) == 2
+    for each in detections:
         assert each.bboxes.shape == (len(each), 4) and each.bboxes.isfinite().all()
         assert each.scores.shape == each.labels.shape == (len(each),)
         assert each.labels.dtype == torch.long and set(each.labels.tolist()) <= set(range(NUM_CLASSES))
@@ -270,9 +270,9 @@ def test_nothing_above_the_threshold(name: str, monkeypatch: pytest.MonkeyPatch)
     over = dict(score_thr=1.0)
     cfg = {**head.test_cfg, **over} if isinstance(head.test_cfg, Mapping) else replace(head.test_cfg, **over)
     monkeypatch.setattr(head, 'test_cfg', cfg)
-    found = model(batch_of(*SCENES['full']))
-    check_instances(found, model.with_mask)
-    assert [len(each) for each in found] == [0, 0]
+    detections = model(batch_of(*SCENES['full']))
+    check_instances(detections, model.with_mask)
+    assert [len(each) for each in detections] == [0, 0]
 
 
 @torch.no_grad()
@@ -281,6 +281,6 @@ def test_no_regions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(name).eval()
     if model.rpn_head is not None:
         monkeypatch.setattr(model.rpn_head, 'test_cfg', replace(model.rpn_head.test_cfg, min_bbox_size=1000))
-    found = model(batch_of(*SCENES['full'], regions=Instances(bboxes=torch.zeros(0, 4))))
-    check_instances(found, model.with_mask)
-    assert [len(each) for each in found] == [0, 0]
+    detections = model(batch_of(*SCENES['full'], regions=Instances(bboxes=torch.zeros(0, 4))))
+    check_instances(detections, model.with_mask)
+    assert [len(each) for each in detections] == [0, 0]

@@ -240,18 +240,18 @@ class ProgressHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
+        self.bar: tqdm[Any] | None = None
 
     def before_run(self, runner: Trainer) -> None:
-        self._bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
+        self.bar = track(total=runner.max_iters, desc='training', initial=runner.iter, unit='it')
 
     def after_train_iter(self, runner: Trainer) -> None:
-        if self._bar is None:
+        if self.bar is None:
             return
         averages = runner.meters.averages(1)  # of the latest loss that has been read
-        self._bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
-        self._bar.update()
+        self.bar.set_postfix(epoch=runner.epoch + 1, loss=f'{averages.get("loss", math.nan):.4f}', refresh=False)
+        self.bar.update()
 
     def after_run(self, runner: Trainer) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if self.bar is not None:
+            self.bar.close()

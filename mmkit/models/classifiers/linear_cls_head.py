@@ -20,7 +20,7 @@ NORMAL = dict(type='Normal', layer='Linear', std=0.01)
 
 @HEADS.register_module()
 class LinearClsHead(BaseModule):
-    """A linear layer on the last of the features.
+    """A linear layer on the features of the last level.
 
     Args:
         num_classes: C.

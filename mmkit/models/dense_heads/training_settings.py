@@ -22,9 +22,12 @@ def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = (
         known: the fields of `PriorInfo` that the head fills in.
 
     Raises:
-        InvalidTypeError: if the assigner needs others.
+        InvalidTypeError: if the assigner needs others, or does not say what it needs.
     """
-    assigner: Assigner = build_from_cfg(cfg, BBOX_ASSIGNERS)
+    assigner = build_from_cfg(cfg, BBOX_ASSIGNERS)
+    if not isinstance(assigner, Assigner):
+        kind = type(assigner).__name__
+        raise InvalidTypeError(f'{kind} must say what it `needs`: derive it from BaseAssigner', key='assigner')
     missing = set(assigner.needs) - set(known)
     if missing:
         raise InvalidTypeError(

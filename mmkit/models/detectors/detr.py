@@ -1,4 +1,4 @@
-"""Detectors whose head also needs to know where the batch is padding."""
+"""Detectors with a head of queries, which needs to know where the batch is padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detectors that propose regions and then look at each."""
+"""Detectors of two stages: proposals of regions, and a RoI head that classifies and refines them."""
 
 from __future__ import annotations
 

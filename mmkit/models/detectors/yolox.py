@@ -97,7 +97,7 @@ class YOLOX(SingleStageDetector):
 
 
 def resized(batch: Batch, old: tuple[int, int], new: tuple[int, int]) -> Batch:
-    """Images of size `new`, and the ground truth that fits when they were of size `old`, both (height, width)."""
+    """The batch with images of size `new` instead of `old`, both (height, width), and its boxes resized likewise."""
     if old == new:
         return batch
     assert batch.gts is not None

@@ -1,4 +1,4 @@
-"""Prediction and decoding, the same for every RoI head."""
+"""Base of RoI heads: prediction and decoding."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RegionOutputs:
 
 
 class BaseRoIHead(BaseModule):
-    """The second stage of a detector: scores, refines and perhaps segments regions of the image.
+    """Base of RoI heads, which score, refine and perhaps segment regions of the image.
 
-    A subclass has `loss`, and the steps that score and segment the regions of all images together.
+    A subclass defines `loss`, and the steps that score and segment the regions of all images together.
 
     Args:
         test_cfg: see `RoITestSettings`; predicting needs it.
@@ -67,14 +67,14 @@ class BaseRoIHead(BaseModule):
     def _box_outputs(
         self, feats: Sequence[Tensor], rois: Tensor, counts: Sequence[int], metas: Sequence[ImageMeta]
     ) -> RegionOutputs:
-        """Outputs for the (R, 5) regions, of which each image has as many as `counts` says."""
+        """Outputs for (R, 5) regions; `counts` has the number of regions of each image."""
 
     @abstractmethod
     def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
         """Logits (R, C or 1, h, w) of the masks, one of each stage."""
 
     def _context(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The features as the branches read them."""
+        """Features for both branches; a subclass may add some."""
         return feats
 
     # ------------------------------------------------------------------ prediction
@@ -148,7 +148,7 @@ class BaseRoIHead(BaseModule):
 
 
 def best_pairs(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As many pairs of a region and a class as there are regions, those of the highest scores.
+    """The best pairs of a region and a class, as many as there are regions.
 
     Args:
         boxes: (B, P, 4), or (B, P, 4C) if every class has its own.

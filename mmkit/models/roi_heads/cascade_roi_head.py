@@ -38,13 +38,13 @@ class CascadeRoIHeadArgs(TypedDict, total=False):
 
 @HEADS.register_module()
 class CascadeRoIHead(BaseRoIHead):
-    """`num_stages` box heads in a row, and perhaps as many mask heads.
+    """`num_stages` box heads, each of which refines the boxes of the one before, and perhaps as many mask heads.
 
     Args:
         stage_loss_weights: factor of each stage's losses.
         bbox_roi_extractor, bbox_head, mask_roi_extractor, mask_head: a config for all stages or one for each; without
             `mask_roi_extractor` the mask heads read what the box heads read.
-        shared_head, pretrained: not supported, as in the original.
+        shared_head, pretrained: not supported, as in mmdetection.
         train_cfg: one for all stages or one for each, see `RoITrainSettings`.
         test_cfg: see `RoITestSettings`.
 
@@ -158,7 +158,7 @@ class CascadeRoIHead(BaseRoIHead):
     def _sample(
         self, stage: int, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch
     ) -> list[SamplingResult]:
-        """Draw among the proposals by the settings of a stage, whose box head tells OHEM which regions are hard."""
+        """Sample the proposals for a stage; OHEM ranks them by the losses of its box head."""
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
@@ -187,7 +187,7 @@ class CascadeRoIHead(BaseRoIHead):
         labels: Tensor,
         batch: Batch,
     ) -> list[Instances]:
-        """Sampled boxes moved by the stage, without those that were ground truth: they come in again when sampling."""
+        """Sampled boxes, refined by the stage, without added ground truth: the next stage's sampler adds it again."""
         head = self.bbox_head[stage]
         if len(labels):
             labels = torch.where(labels == head.num_classes, cls_score[:, : head.num_classes].argmax(1), labels)
@@ -221,7 +221,7 @@ class CascadeRoIHead(BaseRoIHead):
 
 
 def _both(outputs: tuple[Tensor | None, Tensor | None]) -> tuple[Tensor, Tensor]:
-    """A box head's class scores and deltas: a stage hands on boxes that it has classified."""
+    """Class scores and deltas of a box head; a stage needs both to refine boxes for the next one."""
     cls_score, bbox_pred = outputs
     if cls_score is None or bbox_pred is None:
         raise InvalidValueError('the box heads of a cascade need with_cls=True and with_reg=True', key='bbox_head')

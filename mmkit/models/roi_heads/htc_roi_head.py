@@ -19,7 +19,7 @@ from mmkit.structures import Batch, Instances, SamplingResult
 
 @HEADS.register_module()
 class HybridTaskCascadeRoIHead(CascadeRoIHead):
-    """A cascade whose mask heads hand features on, and whose regions also read a semantic segmentation.
+    """A cascade whose mask heads also read the features of the mask head before, and features of a semantic branch.
 
     The semantic features travel as the last entry of `feats`, behind the levels that the other extractors read.
 

@@ -15,7 +15,7 @@ Entry = TypeVar('Entry')
 
 
 class Stages(nn.ModuleList, Generic[Part]):
-    """An `nn.ModuleList` whose modules are known by their contract `Part`."""
+    """An `nn.ModuleList` typed by the contract `Part` of its modules."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         super().__init__(cast(Iterable[nn.Module], parts))
@@ -30,7 +30,7 @@ class Stages(nn.ModuleList, Generic[Part]):
 def build_stages(
     cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]], registry: Registry[Part], num_stages: int, name: str
 ) -> Stages[Part]:
-    """The parts of all stages, for which the argument `name` gives one config, or one for each."""
+    """The parts of all stages; the argument `name` has one config for all of them, or one for each."""
     return Stages(registry.build(each) for each in per_stage(cfg, num_stages, name))
 
 

@@ -16,10 +16,10 @@ def row_of_boxes() -> torch.Tensor:
 def test_threshold_is_mean_plus_deviation() -> None:
     gts = Instances(torch.tensor([[8.0, 0, 20, 10]]), torch.tensor([4]))
     # Candidates: boxes 1, 0, 2 by distance of centres 1, 9, 11; IoUs 10 / 12, 2 / 20, 0: mean 0.311, deviation 0.455.
-    found = ATSSAssigner(topk=3).assign(row_of_boxes(), gts, info=PriorInfo([5]))
-    assert found.gt_inds.tolist() == [-1, 0, -1, -1, -1]
-    assert found.labels.tolist() == [-1, 4, -1, -1, -1]
-    torch.testing.assert_close(found.max_overlaps[1], torch.tensor(10 / 12))
+    assignment = ATSSAssigner(topk=3).assign(row_of_boxes(), gts, info=PriorInfo([5]))
+    assert assignment.gt_inds.tolist() == [-1, 0, -1, -1, -1]
+    assert assignment.labels.tolist() == [-1, 4, -1, -1, -1]
+    torch.testing.assert_close(assignment.max_overlaps[1], torch.tensor(10 / 12))
 
 
 def test_candidates_come_from_every_level() -> None:
@@ -37,8 +37,8 @@ def test_a_prior_goes_to_the_gt_it_overlaps_most() -> None:
 def test_ignored_priors() -> None:
     gts = Instances(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([0]))
     ignored = torch.tensor([[40.0, 0, 50, 10]])
-    found = ATSSAssigner(topk=3, ignore_iof_thr=0.5).assign(row_of_boxes(), gts, ignored, info=PriorInfo([5]))
-    assert found.gt_inds.tolist() == [0, -1, -1, -1, -2]
+    assignment = ATSSAssigner(topk=3, ignore_iof_thr=0.5).assign(row_of_boxes(), gts, ignored, info=PriorInfo([5]))
+    assert assignment.gt_inds.tolist() == [0, -1, -1, -1, -2]
 
 
 def test_alpha_judges_predictions() -> None:
@@ -48,8 +48,8 @@ def test_alpha_judges_predictions() -> None:
     scores[1, 1] = 10
     boxes = row_of_boxes()
     preds = gts.bboxes.expand(5, 4)
-    found = assigner.assign(boxes, gts, info=PriorInfo([5], scores=scores.sigmoid(), bbox_preds=preds))
-    assert found.gt_inds.tolist() == [-1, 0, -1, -1, -1]
+    assignment = assigner.assign(boxes, gts, info=PriorInfo([5], scores=scores.sigmoid(), bbox_preds=preds))
+    assert assignment.gt_inds.tolist() == [-1, 0, -1, -1, -1]
     assert assigner.needs == {'num_level_bboxes', 'scores', 'bbox_preds'}
     assert ATSSAssigner(topk=3).needs == {'num_level_bboxes'}
     with pytest.raises(ValueError, match='bbox_preds'):
@@ -58,7 +58,7 @@ def test_alpha_judges_predictions() -> None:
 
 def test_nothing_to_assign() -> None:
     gts = Instances(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-    found = ATSSAssigner(topk=2).assign(row_of_boxes(), gts, info=PriorInfo([5]))
-    assert found.gt_inds.tolist() == [-1] * 5
+    assignment = ATSSAssigner(topk=2).assign(row_of_boxes(), gts, info=PriorInfo([5]))
+    assert assignment.gt_inds.tolist() == [-1] * 5
     one = Instances(torch.ones(1, 4), torch.zeros(1, dtype=torch.long))
     assert ATSSAssigner(topk=2).assign(torch.zeros(0, 4), one, info=PriorInfo([0])).gt_inds.shape == (0,)

@@ -17,16 +17,16 @@ def flags(*responsible: int) -> PriorInfo:
 
 def test_only_responsible_priors_are_positive() -> None:
     assigner = GridAssigner(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0)
-    found = assigner.assign(PRIORS, GTS, info=flags(1, 1, 1, 0))
-    assert found.gt_inds.tolist() == [0, 0, 1, -1]
-    assert found.labels.tolist() == [5, 5, 6, -1]
+    assignment = assigner.assign(PRIORS, GTS, info=flags(1, 1, 1, 0))
+    assert assignment.gt_inds.tolist() == [0, 0, 1, -1]
+    assert assignment.labels.tolist() == [5, 5, 6, -1]
     other = assigner.assign(PRIORS, GTS, info=flags(1, 0, 0, 0))
     assert other.gt_inds.tolist() == [0, -2, -2, -1]
 
 
 def test_the_best_responsible_prior_serves_below_the_threshold() -> None:
-    found = GridAssigner(0.9, 0.5).assign(PRIORS, GTS, info=flags(0, 1, 1, 1))
-    assert found.gt_inds.tolist() == [-2, 0, 1, -1]
+    assignment = GridAssigner(0.9, 0.5).assign(PRIORS, GTS, info=flags(0, 1, 1, 1))
+    assert assignment.gt_inds.tolist() == [-2, 0, 1, -1]
     strict = GridAssigner(0.9, 0.5, min_pos_iou=0.8).assign(PRIORS, GTS, info=flags(1, 1, 1, 1))
     assert strict.gt_inds.tolist() == [0, -2, -2, -1]
 
@@ -45,8 +45,8 @@ def test_equally_good_priors_all_or_the_first() -> None:
 
 def test_negatives_within_two_bounds() -> None:
     none = flags(0, 0, 0, 0)
-    found = GridAssigner(0.9, (0.5, 0.9)).assign(PRIORS, GTS, info=none)
-    assert found.gt_inds.tolist() == [-2, -1, -1, -2]
+    assignment = GridAssigner(0.9, (0.5, 0.9)).assign(PRIORS, GTS, info=none)
+    assert assignment.gt_inds.tolist() == [-2, -1, -1, -2]
     with pytest.raises(ValueError, match='neg_iou_thr'):
         GridAssigner(0.9, (0.5, 0.6, 0.7))
 

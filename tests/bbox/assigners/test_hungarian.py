@@ -11,9 +11,11 @@ PREDS = torch.tensor([[0.6, 0.6, 0.4, 0.4], [0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.2
 
 
 def test_each_gt_gets_one_query() -> None:
-    found = HungarianAssigner().assign(PREDS, GTS, info=PriorInfo(cls_scores=torch.zeros(3, 3), img_shape=(50, 100)))
-    assert found.gt_inds.tolist() == [1, -1, 0]
-    assert found.labels.tolist() == [0, -1, 1]
+    assignment = HungarianAssigner().assign(
+        PREDS, GTS, info=PriorInfo(cls_scores=torch.zeros(3, 3), img_shape=(50, 100))
+    )
+    assert assignment.gt_inds.tolist() == [1, -1, 0]
+    assert assignment.labels.tolist() == [0, -1, 1]
 
 
 def test_classes_decide_between_equal_boxes() -> None:
@@ -23,8 +25,8 @@ def test_classes_decide_between_equal_boxes() -> None:
         reg_cost=dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
         iou_cost=dict(type='IoUCost', iou_mode='giou', weight=2.0),
     )
-    found = assigner.assign(PREDS[[2, 2, 2]], GTS[:1], info=PriorInfo(cls_scores=scores, img_shape=(50, 100)))
-    assert found.gt_inds.tolist() == [-1, 0, -1]
+    assignment = assigner.assign(PREDS[[2, 2, 2]], GTS[:1], info=PriorInfo(cls_scores=scores, img_shape=(50, 100)))
+    assert assignment.gt_inds.tolist() == [-1, 0, -1]
 
 
 def test_nothing_to_assign() -> None:

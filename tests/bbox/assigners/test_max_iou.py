@@ -12,16 +12,16 @@ GTS = Instances(torch.tensor([[0.0, 0, 10, 9], [0, 10, 10, 19]]), torch.tensor([
 
 
 def test_thresholds() -> None:
-    found = MaxIoUAssigner(pos_iou_thr=0.5, neg_iou_thr=0.1, match_low_quality=False).assign(PRIORS, GTS)
-    assert found.gt_inds.tolist() == [0, -1, -2, -1]
-    torch.testing.assert_close(found.max_overlaps, torch.tensor([0.9, 0, 25 / 165, 0]))
-    assert found.labels.tolist() == [2, -1, -1, -1]
-    assert found.num_gts == 2
+    assignment = MaxIoUAssigner(pos_iou_thr=0.5, neg_iou_thr=0.1, match_low_quality=False).assign(PRIORS, GTS)
+    assert assignment.gt_inds.tolist() == [0, -1, -2, -1]
+    torch.testing.assert_close(assignment.max_overlaps, torch.tensor([0.9, 0, 25 / 165, 0]))
+    assert assignment.labels.tolist() == [2, -1, -1, -1]
+    assert assignment.num_gts == 2
 
 
 def test_negatives_within_two_bounds() -> None:
-    found = MaxIoUAssigner(0.5, [0.1, 0.5], match_low_quality=False).assign(PRIORS, GTS)
-    assert found.gt_inds.tolist() == [0, -2, -1, -2]
+    assignment = MaxIoUAssigner(0.5, [0.1, 0.5], match_low_quality=False).assign(PRIORS, GTS)
+    assert assignment.gt_inds.tolist() == [0, -2, -1, -2]
     with pytest.raises(ValueError, match='neg_iou_thr'):
         MaxIoUAssigner(0.5, [0.1, 0.2, 0.3])
 
@@ -34,9 +34,9 @@ def test_low_quality_matches_need_min_pos_iou() -> None:
 def test_a_later_gt_takes_the_prior_of_an_earlier_one() -> None:
     priors = torch.tensor([[0.0, 0, 10, 10]])
     gts = Instances(torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5]]), torch.tensor([0, 1]))
-    found = MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3).assign(priors, gts)
-    assert found.gt_inds.tolist() == [1]
-    assert found.max_overlaps.tolist() == [1]
+    assignment = MaxIoUAssigner(0.7, 0.3, min_pos_iou=0.3).assign(priors, gts)
+    assert assignment.gt_inds.tolist() == [1]
+    assert assignment.max_overlaps.tolist() == [1]
 
 
 def test_equally_good_priors_all_or_the_first() -> None:

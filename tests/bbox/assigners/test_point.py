@@ -13,9 +13,9 @@ POINTS = torch.cat([FINE, COARSE])
 def test_size_chooses_the_level_and_distance_the_points() -> None:
     gts = Instances(torch.tensor([[-7.0, -16, 25, 16], [-31, -32, 33, 32]]), torch.tensor([3, 4]))
     # Sides 32 and 64: levels of stride 8 and 16. Centres (9, 0) and (1, 0).
-    found = PointAssigner(scale=4, pos_num=2).assign(POINTS, gts)
-    assert found.gt_inds.tolist() == [-1, 0, 0, -1, 1, 1]
-    assert found.labels.tolist() == [-1, 3, 3, -1, 4, 4]
+    assignment = PointAssigner(scale=4, pos_num=2).assign(POINTS, gts)
+    assert assignment.gt_inds.tolist() == [-1, 0, 0, -1, 1, 1]
+    assert assignment.labels.tolist() == [-1, 3, 3, -1, 4, 4]
 
 
 def test_the_nearer_object_wins_whatever_the_order() -> None:

@@ -13,19 +13,19 @@ GT = Instances(torch.tensor([[0.0, 0, 16, 10]]), torch.tensor([1]))
 def test_score_and_iou_decide_together() -> None:
     preds = GT.bboxes.repeat(3, 1)
     scores = torch.tensor([[0.9, 0.2], [0.1, 0.8], [0.0, 0.9]])
-    found = TaskAlignedAssigner(topk=2).assign(PRIORS, GT, info=PriorInfo(scores=scores, bbox_preds=preds))
+    assignment = TaskAlignedAssigner(topk=2).assign(PRIORS, GT, info=PriorInfo(scores=scores, bbox_preds=preds))
     # The two best are the last, whose centre is outside, and the one in the middle.
-    assert found.gt_inds.tolist() == [-1, 0, -1]
-    assert found.labels.tolist() == [-1, 1, -1]
-    torch.testing.assert_close(found.alignment, torch.tensor([0, 0.8, 0]))
+    assert assignment.gt_inds.tolist() == [-1, 0, -1]
+    assert assignment.labels.tolist() == [-1, 1, -1]
+    torch.testing.assert_close(assignment.alignment, torch.tensor([0, 0.8, 0]))
 
 
 def test_a_prior_goes_to_the_gt_it_predicts_best() -> None:
     gts = Instances(torch.tensor([[0.0, 0, 16, 10], [0, 0, 16, 8]]), torch.tensor([0, 1]))
-    found = TaskAlignedAssigner(topk=1).assign(
+    assignment = TaskAlignedAssigner(topk=1).assign(
         PRIORS[:1], gts, info=PriorInfo(scores=torch.tensor([[0.9, 0.1]]), bbox_preds=gts.bboxes[1:])
     )
-    assert found.gt_inds.tolist() == [1]
+    assert assignment.gt_inds.tolist() == [1]
 
 
 def test_nothing_to_assign() -> None:

@@ -11,13 +11,13 @@ GT = Instances(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([2]))
 
 def test_nearest_prediction_and_nearest_anchor() -> None:
     preds = ANCHORS[[3, 3, 0, 0]]
-    found = UniformAssigner(0.15, 0.7, match_times=1).assign(ANCHORS, GT, info=PriorInfo(bbox_preds=preds))
+    assignment = UniformAssigner(0.15, 0.7, match_times=1).assign(ANCHORS, GT, info=PriorInfo(bbox_preds=preds))
     # Anchor 0 is chosen as an anchor; anchor 2 or 3 as a prediction, ignored as its anchor is far; so is the other.
-    assert found.gt_inds.tolist() == [0, -1, -2, -2]
-    assert found.labels.tolist() == [2, -1, -1, -1]
-    assert sorted(found.pos_is_used.tolist()) == [False, True]
-    torch.testing.assert_close(found.pos_gt_bboxes, GT.bboxes.expand(2, 4))
-    torch.testing.assert_close(found.pos_bboxes[found.pos_is_used], preds[:1])
+    assert assignment.gt_inds.tolist() == [0, -1, -2, -2]
+    assert assignment.labels.tolist() == [2, -1, -1, -1]
+    assert sorted(assignment.pos_is_used.tolist()) == [False, True]
+    torch.testing.assert_close(assignment.pos_gt_bboxes, GT.bboxes.expand(2, 4))
+    torch.testing.assert_close(assignment.pos_bboxes[assignment.pos_is_used], preds[:1])
 
 
 def test_nothing_to_assign() -> None:

@@ -39,11 +39,11 @@ def test_training_gives_losses_and_testing_gives_scores():
     logits = model.head(model.extract_feat(batch().imgs))
     assert losses['loss'].item() == pytest.approx(nn.functional.cross_entropy(logits, batch().gt_labels).item())
     assert losses['top-2'].item() in (0, 25, 50, 75, 100)
-    found = model.eval()(batch())
-    assert len(found) == 4 and all(isinstance(each, ClassScores) for each in found)
+    predictions = model.eval()(batch())
+    assert len(predictions) == 4 and all(isinstance(each, ClassScores) for each in predictions)
     expected = model.head(model.extract_feat(batch().imgs)).softmax(1)
-    assert torch.allclose(found[2].scores, expected[2])
-    assert found[2].scores.untyped_storage().nbytes() == 12
+    assert torch.allclose(predictions[2].scores, expected[2])
+    assert predictions[2].scores.untyped_storage().nbytes() == 12
 
 
 def test_names_of_parameters_are_mmclassifications():

@@ -89,5 +89,5 @@ def test_an_exported_head_computes_the_same(name):
     with torch.no_grad():
         exported = torch.export.export(decoding, (feats,)).module()
         other = tuple(torch.rand_like(feat) for feat in feats)
-        for found, expected in zip(exported(other), decoding(other), strict=True):
-            torch.testing.assert_close(found, expected)
+        for result, expected in zip(exported(other), decoding(other), strict=True):
+            torch.testing.assert_close(result, expected)

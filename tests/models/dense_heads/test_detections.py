@@ -51,9 +51,9 @@ def test_finish_scales_filters_and_suppresses():
     bboxes = torch.tensor([[0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 9], [20, 20, 24, 40.0]])
     scores, labels = torch.tensor([0.5, 0.9, 0.8, 0.4]), torch.tensor([0, 0, 1, 0])
     cfg = PostProcessing(max_per_img=2, min_bbox_size=4)
-    found = finish_predictions(bboxes, scores, labels, meta(scale=2), cfg, rescale=True)
-    assert found.bboxes.tolist() == [[0, 0, 4, 4], [0, 0, 4, 4.5]]  # the last is 2 pixels wide
-    assert found.labels.tolist() == [0, 1]
+    detections = finish_predictions(bboxes, scores, labels, meta(scale=2), cfg, rescale=True)
+    assert detections.bboxes.tolist() == [[0, 0, 4, 4], [0, 0, 4, 4.5]]  # the last is 2 pixels wide
+    assert detections.labels.tolist() == [0, 1]
     kept = finish_predictions(bboxes, scores, labels, meta(scale=2), PostProcessing(), rescale=False)
     assert kept.scores.tolist() == pytest.approx([0.9, 0.8, 0.4])
     nothing = finish_predictions(bboxes[:0], scores[:0], labels[:0], meta(), cfg, rescale=True)
@@ -72,7 +72,7 @@ def test_detect_chooses_by_level_before_it_applies_factors():
         assert img_shape == (16, 16)
         return torch.cat([preds, preds, preds + 8, preds + 8], dim=1)
 
-    (found,) = detect(levels, decode_boxes, [meta()], PostProcessing(nms_pre=2, score_thr=0.15), rescale=False)
+    (detections,) = detect(levels, decode_boxes, [meta()], PostProcessing(nms_pre=2, score_thr=0.15), rescale=False)
     # The third of the first level is not among its best two; a weak factor lowers the rank, but removes nothing.
-    assert found.bboxes[:, 0].tolist() == [100, 300, 0]
-    assert found.scores.tolist() == pytest.approx([0.8, 0.2, 0.09])
+    assert detections.bboxes[:, 0].tolist() == [100, 300, 0]
+    assert detections.scores.tolist() == pytest.approx([0.8, 0.2, 0.09])

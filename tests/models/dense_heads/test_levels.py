@@ -25,8 +25,8 @@ def test_flatten_follows_the_order_of_priors():
 
 
 def test_centerness_is_one_in_the_middle_and_falls_to_the_sides():
-    found = centerness(torch.tensor([[2.0, 3, 2, 3], [1, 1, 4, 9], [0, 1, 4, 1]]))
-    assert found.tolist() == pytest.approx([1, 1 / 6, 0])
+    result = centerness(torch.tensor([[2.0, 3, 2, 3], [1, 1, 4, 9], [0, 1, 4, 1]]))
+    assert result.tolist() == pytest.approx([1, 1 / 6, 0])
 
 
 @pytest.mark.parametrize('total, expected', [(3, 3), (0, 1), (torch.tensor(2.5), 2.5)])

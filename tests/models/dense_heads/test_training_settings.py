@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from mmkit.bbox import Assignment
+from mmkit.bbox.assigners import BaseAssigner
 from mmkit.bbox.samplers import PseudoSampler, RandomSampler
 from mmkit.models.dense_heads import ATSSHead, DETRHead, GFLHead, RetinaHead, YOLOXHead
 from mmkit.models.dense_heads.training_settings import build_sampler
@@ -121,6 +123,29 @@ def test_a_users_variant_of_quality_focal_loss_serves_gfl():
     assert head.use_sigmoid_cls
     with pytest.raises(TypeError, match='GFLHead: loss_cls is a QualityFocalLoss'):
         GFLHead(2, 4, feat_channels=4, norm_cfg=None, loss_cls=dict(type=MyFocal))
+
+
+class ByClass(BaseAssigner):
+    """A user's assigner: every prior is positive."""
+
+    def assign(self, bboxes, gts, ignored=None, info=None):
+        return Assignment.from_gt_inds(torch.zeros(len(bboxes), dtype=torch.long), torch.ones(len(bboxes)), gts)
+
+
+class Silent:
+    """A user's assigner that does not say what it needs."""
+
+    def assign(self, bboxes, gts, ignored=None):
+        raise AssertionError
+
+
+def test_a_users_assigner_says_what_it_needs():
+    head = RetinaHead(2, 4, feat_channels=4, train_cfg=dict(assigner=dict(type=ByClass)))
+    anchors = torch.zeros(9, 4)
+    targets = head.targets(anchors, [(1, 1)] + [(0, 0)] * 4, batch_of(truth(([0, 0, 8, 8], 1)), height=8, width=8))
+    assert targets.labels.tolist() == [[1] * 9]
+    with pytest.raises(TypeError, match='Silent must say what it `needs`: derive it from BaseAssigner'):
+        RetinaHead(2, 4, feat_channels=4, train_cfg=dict(assigner=dict(type=Silent)))
 
 
 def test_an_assigner_must_pair_queries_with_objects():

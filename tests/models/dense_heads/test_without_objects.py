@@ -158,9 +158,9 @@ def test_predictions(name):
     head.eval()
     batch = batch_of(truth(), truth(), height=48, width=48)
     with torch.no_grad():
-        found = head.predict(head(feats), batch.metas)
-    assert len(found) == 2
-    for each in found:
+        detections = head.predict(head(feats), batch.metas)
+    assert len(detections) == 2
+    for each in detections:
         assert len(each) <= 10 and each.bboxes.isfinite().all()
         assert (each.scores.diff() <= 0).all()
         assert each.labels.dtype == torch.long and set(each.labels.tolist()) <= {0, 1, 2}

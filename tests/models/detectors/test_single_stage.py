@@ -37,8 +37,8 @@ def test_losses_in_training_and_detections_otherwise():
     detector = model()
     batch = batch_of(truth(([8, 8, 40, 40], 1)), truth(), height=64, width=64)
     assert detector.train()(batch).keys() == {'loss_cls', 'loss_bbox'}
-    found = detector.eval()(batch)
-    assert len(found) == 2 and all(0 < len(each) <= 5 for each in found)
+    detections = detector.eval()(batch)
+    assert len(detections) == 2 and all(0 < len(each) <= 5 for each in detections)
     assert [tuple(feat.shape) for feat in detector.extract_feat(batch.imgs)] == [(2, 8, 8, 8), (2, 8, 4, 4)]
 
 

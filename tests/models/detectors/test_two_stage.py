@@ -61,8 +61,8 @@ def test_training_has_its_own_number_of_proposals(without, most, monkeypatch):
 
 
 def test_detections():
-    found = model().eval()(scene())
-    assert len(found) == 2 and all(0 < len(each) <= 6 for each in found)
+    detections = model().eval()(scene())
+    assert len(detections) == 2 and all(0 < len(each) <= 6 for each in detections)
 
 
 def test_fast_rcnn_takes_its_regions_from_the_batch():
@@ -85,8 +85,8 @@ def test_rpn_calls_everything_an_object():
     batch.gts = [truth(([8, 8, 40, 40], 5)), truth(([20, 4, 52, 30], 7))]
     torch.manual_seed(1)
     assert detector(batch) == losses
-    found = detector.eval().predict(batch)
-    assert len(found[0]) == 20 and found[0].labels.unique().tolist() == [0]
+    detections = detector.eval().predict(batch)
+    assert len(detections[0]) == 20 and detections[0].labels.unique().tolist() == [0]
 
 
 def test_proposals_are_not_rescaled_but_detections_are(monkeypatch):

@@ -32,9 +32,9 @@ def test_ignored_labels_count_in_the_mean_unless_told() -> None:
 
 def test_sigmoid_takes_labels_with_the_background_after_the_classes() -> None:
     pred = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
-    found = CrossEntropyLoss(use_sigmoid=True, reduction='none')(pred, torch.tensor([0, 2]))
+    result = CrossEntropyLoss(use_sigmoid=True, reduction='none')(pred, torch.tensor([0, 2]))
     expected = [[math.log(4 / 3), LOG2], [LOG2, math.log(4)]]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    torch.testing.assert_close(result, torch.tensor(expected))
     one_class = CrossEntropyLoss(use_sigmoid=True, reduction='sum')(torch.zeros(3, 1), torch.tensor([0, 1, 1]))
     torch.testing.assert_close(one_class, torch.tensor(3 * LOG2))
 

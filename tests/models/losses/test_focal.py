@@ -11,9 +11,9 @@ LOG2 = math.log(2)
 
 
 def test_by_hand() -> None:
-    found = FocalLoss(reduction='none')(torch.zeros(2, 2), torch.tensor([1, 2]))
+    result = FocalLoss(reduction='none')(torch.zeros(2, 2), torch.tensor([1, 2]))
     negative, positive = 0.75 * 0.25 * LOG2, 0.25 * 0.25 * LOG2
-    torch.testing.assert_close(found, torch.tensor([[negative, positive], [negative, negative]]))
+    torch.testing.assert_close(result, torch.tensor([[negative, positive], [negative, negative]]))
 
 
 def test_labels_one_hot_and_probabilities_agree() -> None:
@@ -49,5 +49,5 @@ def test_nothing_to_classify() -> None:
 
 def test_gaussian_focal_by_hand() -> None:
     pred, target = torch.tensor([[0.5, 0.5]]), torch.tensor([[1.0, 0.5]])
-    found = GaussianFocalLoss(reduction='none')(pred, target)
-    torch.testing.assert_close(found, torch.tensor([[LOG2 * 0.25, LOG2 * 0.25 * 0.5**4]]))
+    result = GaussianFocalLoss(reduction='none')(pred, target)
+    torch.testing.assert_close(result, torch.tensor([[LOG2 * 0.25, LOG2 * 0.25 * 0.5**4]]))

@@ -62,9 +62,9 @@ def test_four_weights_are_averaged(kind: type) -> None:
 def test_nothing_to_learn_from_keeps_the_graph(kind: type) -> None:
     pred = PRED.clone().requires_grad_()
     assert kind()(pred, TARGET, torch.zeros(1, 4), avg_factor=1) == 0
-    found = kind()(pred[:0], TARGET[:0], torch.zeros(0, 4), avg_factor=0)
-    found.backward()
-    assert found == 0 and pred.grad.abs().sum() == 0
+    built = kind()(pred[:0], TARGET[:0], torch.zeros(0, 4), avg_factor=0)
+    built.backward()
+    assert built == 0 and pred.grad.abs().sum() == 0
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -12,26 +12,26 @@ LOG2 = math.log(2)
 
 def test_quality_focal_by_hand() -> None:
     labels, quality = torch.tensor([0, 2]), torch.tensor([0.8, 0.0])
-    found = QualityFocalLoss(reduction='none')(torch.zeros(2, 2), (labels, quality))
-    torch.testing.assert_close(found, torch.tensor([LOG2 * (0.3**2 + 0.25), LOG2 * 0.5]))
+    result = QualityFocalLoss(reduction='none')(torch.zeros(2, 2), (labels, quality))
+    torch.testing.assert_close(result, torch.tensor([LOG2 * (0.3**2 + 0.25), LOG2 * 0.5]))
     activated = QualityFocalLoss(reduction='none', activated=True)(torch.full((2, 2), 0.5), (labels, quality))
-    torch.testing.assert_close(activated, found)
+    torch.testing.assert_close(activated, result)
     weighted = QualityFocalLoss(loss_weight=2.0)(
         torch.zeros(2, 2), (labels, quality), torch.tensor([0.0, 1.0]), avg_factor=4
     )
-    torch.testing.assert_close(weighted, found[1] / 2)
+    torch.testing.assert_close(weighted, result[1] / 2)
 
 
 def test_distribution_focal_lies_between_two_integers() -> None:
     pred = torch.log(torch.tensor([[0.5, 0.25, 0.25]]))
-    found = DistributionFocalLoss()(pred, torch.tensor([0.25]))
-    torch.testing.assert_close(found, torch.tensor(0.75 * LOG2 + 0.25 * 2 * LOG2))
+    result = DistributionFocalLoss()(pred, torch.tensor([0.25]))
+    torch.testing.assert_close(result, torch.tensor(0.75 * LOG2 + 0.25 * 2 * LOG2))
 
 
 def test_varifocal_by_hand() -> None:
     target = torch.tensor([[0.8, 0.0]])
-    found = VarifocalLoss(reduction='none')(torch.zeros(1, 2), target)
-    torch.testing.assert_close(found, torch.tensor([[0.8 * LOG2, 0.75 * 0.25 * LOG2]]))
+    result = VarifocalLoss(reduction='none')(torch.zeros(1, 2), target)
+    torch.testing.assert_close(result, torch.tensor([[0.8 * LOG2, 0.75 * 0.25 * LOG2]]))
     plain = VarifocalLoss(reduction='none', iou_weighted=False)(torch.zeros(1, 2), target)
     torch.testing.assert_close(plain, torch.tensor([[LOG2, 0.75 * 0.25 * LOG2]]))
 

@@ -25,8 +25,8 @@ def test_balanced_l1_branches_meet() -> None:
     b = math.exp(3) - 1
     inside = 0.5 / b * (b * 0.5 + 1) * math.log(b * 0.5 + 1) - 0.25
     outside = 3 + 1.5 / b - 0.5
-    found = loss(torch.tensor([0.5, 2.0]), torch.zeros(2))
-    torch.testing.assert_close(found, torch.tensor([inside, outside]))
+    result = loss(torch.tensor([0.5, 2.0]), torch.zeros(2))
+    torch.testing.assert_close(result, torch.tensor([inside, outside]))
     near = loss(torch.tensor([0.99999, 1.00001]), torch.zeros(2))
     torch.testing.assert_close(near[0], near[1], atol=1e-4, rtol=0)
 

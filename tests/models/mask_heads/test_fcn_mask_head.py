@@ -54,8 +54,8 @@ def test_targets_end_where_the_image_does():
 def test_soft_targets_tell_how_much_of_a_cell_is_covered():
     gts = with_masks(truth(([8, 8, 13, 16], 1)))
     region = samples([[8, 8, 16, 16]], [], gts, [0])
-    found = FCNMaskHead(**SMALL).targets([region], [gts], mask_size=2, soft=True)
-    assert found.tolist() == [[[1, 0.25]] * 2]
+    targets = FCNMaskHead(**SMALL).targets([region], [gts], mask_size=2, soft=True)
+    assert targets.tolist() == [[[1, 0.25]] * 2]
 
 
 def test_loss_reads_the_channel_of_the_class():

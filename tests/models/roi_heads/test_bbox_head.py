@@ -27,11 +27,11 @@ def sampled():
 
 
 def test_targets_by_hand():
-    found = head().targets([sampled()])
-    assert found.labels.tolist() == [1, 2, 3]  # background is 3
-    assert found.label_weights.tolist() == [1, 1, 1]
-    assert found.bbox_targets.tolist() == [[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert found.bbox_weights.tolist() == [[1] * 4, [1] * 4, [0] * 4]
+    targets = head().targets([sampled()])
+    assert targets.labels.tolist() == [1, 2, 3]  # background is 3
+    assert targets.label_weights.tolist() == [1, 1, 1]
+    assert targets.bbox_targets.tolist() == [[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert targets.bbox_weights.tolist() == [[1] * 4, [1] * 4, [0] * 4]
     assert head().targets([sampled()], pos_weight=2.5).label_weights.tolist() == [2.5, 2.5, 1]
     boxes = head(reg_decoded_bbox=True).targets([sampled()]).bbox_targets
     assert boxes[:2].tolist() == GTS.bboxes.tolist()
@@ -110,9 +110,9 @@ def test_prediction_in_original_pixels():
     scores = torch.tensor([[0.7, 0.1, 0.0, 0.2], [0.0, 0.0, 0.6, 0.4]])
     cfg = RoITestSettings(score_thr=0.5, nms=NMS, max_per_img=10)
     deltas = torch.zeros(2, 12)
-    found = head().predict(rois, scores, deltas, meta(24, 24, scale=2.0), cfg, rescale=True)
-    assert found.bboxes.tolist() == [[2, 2, 6, 6], [0, 0, 12, 12]]  # the second is clipped to the image of 24
-    assert found.labels.tolist() == [0, 2]
+    detections = head().predict(rois, scores, deltas, meta(24, 24, scale=2.0), cfg, rescale=True)
+    assert detections.bboxes.tolist() == [[2, 2, 6, 6], [0, 0, 12, 12]]  # the second is clipped to the image of 24
+    assert detections.labels.tolist() == [0, 2]
     same = head().predict(rois, scores, None, meta(24, 24, scale=2.0), cfg, rescale=False)
     assert same.bboxes.tolist() == [[4, 4, 12, 12], [0, 0, 24, 24]]
     assert len(head().predict(rois[:0], scores[:0], deltas[:0], meta(), cfg)) == 0

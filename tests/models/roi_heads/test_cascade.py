@@ -102,11 +102,11 @@ def test_prediction_moves_stage_by_stage_and_averages_scores():
         layer = roi_head.bbox_head[stage].fc_cls
         torch.nn.init.zeros_(layer.weight)
         layer.bias.data.copy_(torch.tensor(bias))
-    found = roi_head.predict([feat[:1] for feat in feats()], [regions([0, 0, 8, 8])], [meta(SIZE, SIZE)])[0]
-    assert found.bboxes[0].tolist() == [6, 0, 14, 8]  # 4 and then 2 to the right
+    detections = roi_head.predict([feat[:1] for feat in feats()], [regions([0, 0, 8, 8])], [meta(SIZE, SIZE)])[0]
+    assert detections.bboxes[0].tolist() == [6, 0, 14, 8]  # 4 and then 2 to the right
     expected = torch.tensor([2.0, 1, 0, 0]).softmax(0)  # the mean is of logits
-    torch.testing.assert_close(found.scores[:2], expected[:2])
-    assert found.labels[:2].tolist() == [0, 1]
+    torch.testing.assert_close(detections.scores[:2], expected[:2])
+    assert detections.labels[:2].tolist() == [0, 1]
 
 
 def test_hard_regions_are_chosen_by_the_stage_itself():
@@ -125,8 +125,8 @@ def test_hard_regions_are_chosen_by_the_stage_itself():
 
 
 def test_no_regions():
-    found = with_mask().predict(feats(), [regions(), regions()], [meta(SIZE, SIZE)] * 2)
-    assert [len(each) for each in found] == [0, 0] and [len(each.masks) for each in found] == [0, 0]
+    detections = with_mask().predict(feats(), [regions(), regions()], [meta(SIZE, SIZE)] * 2)
+    assert [len(each) for each in detections] == [0, 0] and [len(each.masks) for each in detections] == [0, 0]
 
 
 @pytest.mark.parametrize(

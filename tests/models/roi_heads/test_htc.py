@@ -97,22 +97,22 @@ def test_interleaved_masks_see_the_boxes_after_the_stage():
     batch = scene()
     samples = head()._sample(0, feats(), proposals(), batch)
     assert head(interleaved=False)._mask_samples(0, feats(), samples, refined, batch) is samples
-    found = head()._mask_samples(0, feats(), samples, refined, batch)
-    assert found[1].pos_bboxes.tolist() == [[4, 8, 20, 24], [4, 8, 20, 25]]
+    drawn = head()._mask_samples(0, feats(), samples, refined, batch)
+    assert drawn[1].pos_bboxes.tolist() == [[4, 8, 20, 24], [4, 8, 20, 25]]
 
 
 def test_hard_examples_are_those_of_the_box_head_for_the_masks_too():
     roi_head = head(train_cfg=dict(TRAIN, sampler=dict(OHEM, num=2)))
     positive = [[3.0, 2, 14, 15], [2, 3, 15, 14], [2, 2, 16, 14]]
     refined = [regions(*positive), regions([4, 8, 20, 25])]
-    found = roi_head._mask_samples(0, feats(), [], refined, scene())
+    drawn = roi_head._mask_samples(0, feats(), [], refined, scene())
     pooled = roi_head._box_feats(0, feats(), bboxes_to_rois([torch.tensor(positive)]))
-    assert found[0].pos_inds.tolist() == hardest(roi_head.bbox_head[0], pooled, [0, 0, 0], 1)
+    assert drawn[0].pos_inds.tolist() == hardest(roi_head.bbox_head[0], pooled, [0, 0, 0], 1)
 
 
 def test_predictions():
-    found = head(**SEMANTIC).predict(feats(), proposals(), [meta(SIZE, SIZE)] * 2)
-    assert all(0 < len(each) <= 6 and len(each.masks) == len(each) for each in found)
+    detections = head(**SEMANTIC).predict(feats(), proposals(), [meta(SIZE, SIZE)] * 2)
+    assert all(0 < len(each) <= 6 and len(each.masks) == len(each) for each in detections)
     none = head().predict(feats(), [regions(), regions()], [meta(SIZE, SIZE)] * 2)
     assert [len(each) for each in none] == [0, 0]
 

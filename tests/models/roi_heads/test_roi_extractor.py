@@ -104,5 +104,5 @@ def test_a_single_level_is_read_as_it_is():
 
 def test_regions_grow_around_their_centre_before_all_levels_are_read():
     ramps = [torch.arange(32.0).expand(1, 1, 32, 32), torch.zeros(1, 1, 16, 16)]
-    found = generic(featmap_strides=[1, 2])(ramps, torch.tensor([[0.0, 6, 6, 16, 16]]), roi_scale_factor=2)
-    assert found[0, 0, 0].tolist() == [5.5, 15.5]
+    pooled = generic(featmap_strides=[1, 2])(ramps, torch.tensor([[0.0, 6, 6, 16, 16]]), roi_scale_factor=2)
+    assert pooled[0, 0, 0].tolist() == [5.5, 15.5]

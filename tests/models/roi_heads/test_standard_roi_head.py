@@ -42,10 +42,15 @@ def test_losses_of_both_branches():
 
 def test_samples_hold_the_truth_first():
     """Two objects, the two proposals that meet them, and the four that do not."""
-    found = head().sample(feats(), proposals(), scene())
-    assert found[0].pos_gt_labels.tolist() == [0, 2, 0, 2] and found[0].pos_is_gt.tolist() == [True, True, False, False]
-    assert len(found[0].neg_bboxes) == 4
-    assert found[1].pos_gt_labels.tolist() == [1, 1] and len(found[1].neg_bboxes) == 4
+    samples = head().sample(feats(), proposals(), scene())
+    assert samples[0].pos_gt_labels.tolist() == [0, 2, 0, 2] and samples[0].pos_is_gt.tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(samples[0].neg_bboxes) == 4
+    assert samples[1].pos_gt_labels.tolist() == [1, 1] and len(samples[1].neg_bboxes) == 4
 
 
 @pytest.mark.parametrize('own_extractor', [True, False])
@@ -93,16 +98,16 @@ def test_hard_regions_are_chosen():
 
 def test_predictions_have_masks_of_the_image():
     metas = [meta(SIZE, SIZE, scale=2.0), meta(SIZE, SIZE)]
-    found = with_mask().predict(feats(), proposals(), metas)
-    assert [(each.masks.height, each.masks.width) for each in found] == [(16, 16), (32, 32)]
-    assert all(0 < len(each) <= 6 and len(each.masks) == len(each) for each in found)
-    assert found[0].bboxes.max() <= 16
+    detections = with_mask().predict(feats(), proposals(), metas)
+    assert [(each.masks.height, each.masks.width) for each in detections] == [(16, 16), (32, 32)]
+    assert all(0 < len(each) <= 6 and len(each.masks) == len(each) for each in detections)
+    assert detections[0].bboxes.max() <= 16
 
 
 def test_no_regions():
     none = [regions(), regions()]
-    found = with_mask().predict(feats(), none, [meta(SIZE, SIZE)] * 2)
-    assert [len(each) for each in found] == [0, 0] and [len(each.masks) for each in found] == [0, 0]
+    detections = with_mask().predict(feats(), none, [meta(SIZE, SIZE)] * 2)
+    assert [len(each) for each in detections] == [0, 0] and [len(each.masks) for each in detections] == [0, 0]
 
 
 def test_shared_layers_come_before_both_branches():

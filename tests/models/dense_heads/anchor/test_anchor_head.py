@@ -33,17 +33,17 @@ def head(train_cfg=None, **arguments):
     return AnchorHead(train_cfg=dict(assigner=assigner) | (train_cfg or {}), **arguments)
 
 
-def targets(found, batch):
-    anchors = torch.cat(found.prior_generator.grid_priors([(2, 2)]))
-    return found.targets(anchors, [(2, 2)], batch)
+def targets(result, batch):
+    anchors = torch.cat(result.prior_generator.grid_priors([(2, 2)]))
+    return result.targets(anchors, [(2, 2)], batch)
 
 
 def test_targets():
-    found = targets(head(), batch_of(OBJECT, truth()))
-    assert found.labels.tolist() == [[2, 2, 2, 1], [2, 2, 2, 2]]
-    assert found.label_weights.tolist() == [[1, 1, 1, 1], [1, 1, 1, 1]]
-    assert found.bbox_targets.abs().sum() == 0  # the anchor fits
-    assert (found.num_pos, found.num_neg) == (1 + 1, 3 + 4)  # an image without objects counts as one positive
+    result = targets(head(), batch_of(OBJECT, truth()))
+    assert result.labels.tolist() == [[2, 2, 2, 1], [2, 2, 2, 2]]
+    assert result.label_weights.tolist() == [[1, 1, 1, 1], [1, 1, 1, 1]]
+    assert result.bbox_targets.abs().sum() == 0  # the anchor fits
+    assert (result.num_pos, result.num_neg) == (1 + 1, 3 + 4)  # an image without objects counts as one positive
 
 
 def test_targets_of_a_shifted_object_are_deltas_or_the_box():
@@ -99,27 +99,27 @@ def test_a_sampler_averages_over_all_samples():
 
 
 def test_softmax_has_a_background():
-    found = head(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))
-    assert found.conv_cls.out_channels == 3
-    losses = found.loss(zeros(3, 4), batch_of(OBJECT))
+    built = head(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))
+    assert built.conv_cls.out_channels == 3
+    losses = built.loss(zeros(3, 4), batch_of(OBJECT))
     assert losses['loss_cls'].item() == pytest.approx(4 * math.log(3))
-    ((probabilities,),) = found.class_probabilities([torch.zeros(1, 3, 1, 1)])
+    ((probabilities,),) = built.class_probabilities([torch.zeros(1, 3, 1, 1)])
     assert probabilities.tolist() == [pytest.approx([1 / 3, 1 / 3])]
 
 
 def test_decoded_boxes_are_compared():
-    found = head(reg_decoded_bbox=True, loss_bbox=dict(type='IoULoss', linear=True))
-    losses = found.loss(zeros(2, 4), batch_of(truth(([4, 4, 12, 14], 1))))
+    built = head(reg_decoded_bbox=True, loss_bbox=dict(type='IoULoss', linear=True))
+    losses = built.loss(zeros(2, 4), batch_of(truth(([4, 4, 12, 14], 1))))
     assert losses['loss_bbox'].item() == pytest.approx(1 - 64 / 80)
 
 
 def test_losses_with_statistics_are_called_for_each_level():
     calls = []
     generator = dict(ANCHORS, strides=[8, 16])
-    found = head(anchor_generator=generator, loss_cls=dict(type='GHMC', bins=5), loss_bbox=dict(type='GHMR', bins=5))
-    found.loss_cls.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
+    built = head(anchor_generator=generator, loss_cls=dict(type='GHMC', bins=5), loss_bbox=dict(type='GHMR', bins=5))
+    built.loss_cls.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))
     outs = [torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 1, 1)], [torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 1, 1)]
-    losses = found.loss(outs, batch_of(OBJECT))
+    losses = built.loss(outs, batch_of(OBJECT))
     assert calls == [4, 1]
     assert all(loss.isfinite() for loss in losses.values())
 
@@ -130,14 +130,14 @@ def test_predictions_are_decoded_clipped_and_best_first():
     cls_scores[0][0, 1, 1, 1] = 1.0  # the last anchor is of class 1
     cls_scores[0][0, 0, 0, 0] = 2.0  # the first of class 0
     bbox_preds[0][0, 2, 1, 1] = math.log(1.5)
-    found = head()
-    (result,) = found.predict((cls_scores, bbox_preds), [meta(scale=2)])
+    built = head()
+    (result,) = built.predict((cls_scores, bbox_preds), [meta(scale=2)])
     assert result.labels.tolist() == [0, 1]
     assert result.scores.tolist() == pytest.approx(torch.tensor([2.0, 1.0]).sigmoid().tolist())
     assert result.bboxes.tolist() == [[0, 0, 2, 2], [1, 2, 7, 6]]
-    (in_input,) = found.predict((cls_scores, bbox_preds), [meta(scale=2)], rescale=False)
+    (in_input,) = built.predict((cls_scores, bbox_preds), [meta(scale=2)], rescale=False)
     assert in_input.bboxes[1].tolist() == pytest.approx([2, 4, 14, 12])
-    (fewer,) = found.predict((cls_scores, bbox_preds), [meta()], cfg=dict(score_thr=0.8, nms_pre=10))
+    (fewer,) = built.predict((cls_scores, bbox_preds), [meta()], cfg=dict(score_thr=0.8, nms_pre=10))
     assert fewer.labels.tolist() == [0]
 
 

@@ -40,13 +40,13 @@ def test_losses_by_hand():
 
 def test_anchors_on_padding_are_counted_by_level():
     generator = dict(type='AnchorGenerator', scales=[1], ratios=[1.0], strides=[8, 16])
-    found = head(anchor_generator=generator, train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=1)))
+    built = head(anchor_generator=generator, train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=1)))
     given = []
-    assigner = found.train_cfg.assigner
+    assigner = built.train_cfg.assigner
     assign = assigner.assign
     assigner.assign = lambda *args: given.append(args[3]) or assign(*args)
     outs = tuple([torch.zeros(1, c, 2, 2), torch.zeros(1, c, 1, 1)] for c in (2, 4, 1))
-    found.loss(outs, batch_of(truth(([2, 4, 8, 12], 1)), pad_shape=(16, 8)))
+    built.loss(outs, batch_of(truth(([2, 4, 8, 12], 1)), pad_shape=(16, 8)))
     assert given == [PriorInfo(num_level_bboxes=[2, 1])]
 
 
@@ -55,20 +55,20 @@ def test_centerness_ranks_but_does_not_choose():
     cls_scores[0].fill_(-10)
     cls_scores[0][0, 0] = torch.tensor([[0.0, -10], [-10, 1.0]])
     centers[0][0, 0, 1, 1] = -4
-    (found,) = head().predict((cls_scores, bbox_preds, centers), [meta()])
+    (detections,) = head().predict((cls_scores, bbox_preds, centers), [meta()])
     sure, vague = torch.tensor([1.0, -4.0]).sigmoid().tolist()
-    assert found.scores.tolist() == pytest.approx([0.5 * 0.5, sure * vague])
-    assert found.bboxes.tolist() == [[0, 0, 4, 4], [4, 4, 12, 12]]
+    assert detections.scores.tolist() == pytest.approx([0.5 * 0.5, sure * vague])
+    assert detections.bboxes.tolist() == [[0, 0, 4, 4], [4, 4, 12, 12]]
 
 
 def test_layers():
-    found = head(pred_kernel_size=1)
-    assert found.atss_cls.weight.shape == (2, 8, 1, 1)
-    assert [name for name in found.state_dict() if name.startswith('scales')] == ['scales.0.scale']
-    found.scales[0].scale.data.fill_(2)
+    built = head(pred_kernel_size=1)
+    assert built.atss_cls.weight.shape == (2, 8, 1, 1)
+    assert [name for name in built.state_dict() if name.startswith('scales')] == ['scales.0.scale']
+    built.scales[0].scale.data.fill_(2)
     feats = [torch.rand(1, 4, 2, 2)]
-    doubled = found(feats)[1][0]
-    found.scales[0].scale.data.fill_(1)
-    assert torch.allclose(doubled, 2 * found(feats)[1][0])
+    doubled = built(feats)[1][0]
+    built.scales[0].scale.data.fill_(1)
+    assert torch.allclose(doubled, 2 * built(feats)[1][0])
     with pytest.raises(ValueError, match='reg_decoded_bbox'):
         head(reg_decoded_bbox=False)

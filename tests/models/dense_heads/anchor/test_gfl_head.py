@@ -65,8 +65,8 @@ def test_distances_are_in_strides():
     cls_scores[0].fill_(-10)
     cls_scores[0][0, 1, 1, 1] = 1
     logits[0][0, 2, 1, 1] = 100  # left: 2 strides
-    (found,) = head().predict((cls_scores, logits), [meta(32, 32)])
-    assert found.bboxes.tolist() == [pytest.approx([0, 0, 16, 16])]
+    (detections,) = head().predict((cls_scores, logits), [meta(32, 32)])
+    assert detections.bboxes.tolist() == [pytest.approx([0, 0, 16, 16])]
     (unclipped,) = head(bbox_coder=dict(type='DistancePointBBoxCoder', clip_border=False)).predict(
         (cls_scores, logits), [meta(32, 32)]
     )

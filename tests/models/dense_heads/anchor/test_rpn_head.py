@@ -44,15 +44,15 @@ def test_every_object_is_of_the_one_class():
 
 def test_proposals_are_suppressed_within_their_level_only():
     generator = dict(ANCHORS, scales=[1, 1], strides=[8, 8])  # twice the same anchor, on each of two levels
-    found = head(anchor_generator=generator)
+    built = head(anchor_generator=generator)
     first = torch.tensor([3.0, 2.0]).view(1, 2, 1, 1)
     second = torch.tensor([1.0, 4.0]).view(1, 2, 1, 1)
     boxes = [torch.zeros(1, 8, 1, 1)] * 2
-    (proposals,) = found.predict(([first, second], boxes), [meta()], rescale=False)
+    (proposals,) = built.predict(([first, second], boxes), [meta()], rescale=False)
     assert proposals.scores.tolist() == pytest.approx(torch.tensor([4.0, 3.0]).sigmoid().tolist())
     assert proposals.bboxes.tolist() == [[0, 0, 4, 4]] * 2
     assert proposals.labels.tolist() == [0, 0]
-    (one,) = found.predict(([first, second], boxes), [meta(scale=2)], cfg=dict(TEST, max_per_img=1))
+    (one,) = built.predict(([first, second], boxes), [meta(scale=2)], cfg=dict(TEST, max_per_img=1))
     assert one.bboxes.tolist() == [[0, 0, 2, 2]]
 
 

@@ -85,9 +85,9 @@ def test_predictions_leave_out_the_background():
     scores, deltas = zeros(3, 4)
     scores[0][0, 2] = 9
     scores[0][0, 0, 1, 1] = 9
-    (found,) = head().predict((scores, deltas), [meta()])
-    assert found.bboxes.tolist() == [[4, 4, 12, 12]] and found.labels.tolist() == [0]
-    assert found.scores.item() == pytest.approx(0.5, abs=1e-3)
+    (detections,) = head().predict((scores, deltas), [meta()])
+    assert detections.bboxes.tolist() == [[4, 4, 12, 12]] and detections.labels.tolist() == [0]
+    assert detections.scores.item() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_samplers_are_refused():

@@ -70,19 +70,19 @@ def test_predictions():
     preds[0, 2, 1, 1] = math.log(0.5)  # half as wide as the anchor
     preds[0, 4:, 0, 0] = torch.tensor([-6.0, 3.0, -10])  # below conf_thr, although the class is sure
     preds[0, 4:, 0, 1] = torch.tensor([-5.0, 3.0, -10])  # above it
-    (found,) = head().predict([preds], [meta(scale=2)])
-    assert found.bboxes.tolist() == [[5, 4, 7, 8], [4, 0, 8, 4]]
+    (detections,) = head().predict([preds], [meta(scale=2)])
+    assert detections.bboxes.tolist() == [[5, 4, 7, 8], [4, 0, 8, 4]]
     sure = torch.tensor([1.0, 2, -5, 3]).sigmoid()
-    assert found.scores.tolist() == pytest.approx([(sure[0] * sure[1]).item(), (sure[2] * sure[3]).item()])
-    assert found.labels.tolist() == [1, 0]
+    assert detections.scores.tolist() == pytest.approx([(sure[0] * sure[1]).item(), (sure[2] * sure[3]).item()])
+    assert detections.labels.tolist() == [1, 0]
     (every,) = head().predict([preds], [meta()], cfg={key: TEST[key] for key in ('score_thr', 'nms')})
     assert len(every) == 3
 
 
 def test_few_objects_at_the_start():
-    found = head(featmap_strides=[32])
-    found.init_weights()
-    bias = found.convs_pred[0].bias
+    built = head(featmap_strides=[32])
+    built.init_weights()
+    bias = built.convs_pred[0].bias
     assert bias[4].item() == pytest.approx(math.log(8 / 19**2))
     assert bias[5].item() == pytest.approx(math.log(0.6 / 1.01))
     assert bias[:4].abs().sum() == 0

@@ -31,10 +31,10 @@ def head(**arguments):
     )
 
 
-def targets(found, *objects):
-    points = found.points([torch.zeros(1, 1, 2, 2)])[0]
-    ranges = torch.tensor(found.regress_ranges[0]).expand(4, 2)
-    return found.targets(points, ranges, truth(*objects))
+def targets(result, *objects):
+    points = result.points([torch.zeros(1, 1, 2, 2)])[0]
+    ranges = torch.tensor(result.regress_ranges[0]).expand(4, 2)
+    return result.targets(points, ranges, truth(*objects))
 
 
 def test_a_point_belongs_to_the_smallest_object_around_it():
@@ -76,9 +76,9 @@ def test_losses_by_hand():
 def test_towers():
     feats = [torch.rand(1, 4, 2, 2)]
     on_reg, on_cls = head(centerness_on_reg=True), head()
-    for found, silent, speaking in ((on_reg, 'cls_convs', 'reg_convs'), (on_cls, 'reg_convs', 'cls_convs')):
-        found(feats)[2][0].sum().backward()
-        grads = {name.split('.')[0]: p.grad for name, p in found.named_parameters() if 'convs' in name}
+    for result, silent, speaking in ((on_reg, 'cls_convs', 'reg_convs'), (on_cls, 'reg_convs', 'cls_convs')):
+        result(feats)[2][0].sum().backward()
+        grads = {name.split('.')[0]: p.grad for name, p in result.named_parameters() if 'convs' in name}
         assert grads[silent] is None and grads[speaking] is not None
     names = head(dcn_on_last_conv=True, stacked_convs=2, conv_bias=True).state_dict()
     assert 'cls_convs.1.conv.conv_offset.weight' in names and 'cls_convs.0.conv.bias' in names
@@ -90,10 +90,10 @@ def test_towers():
 
 def test_raw_predictions_are_made_positive():
     feats = [torch.rand(1, 4, 2, 2)]
-    for found, expected in ((head(), math.exp(-1)), (head(norm_on_bbox=True), 0)):
-        found.conv_reg.weight.data.zero_()
-        found.conv_reg.bias.data.fill_(-1)
-        assert found(feats)[1][0].unique().tolist() == pytest.approx([expected])
+    for result, expected in ((head(), math.exp(-1)), (head(norm_on_bbox=True), 0)):
+        result.conv_reg.weight.data.zero_()
+        result.conv_reg.bias.data.fill_(-1)
+        assert result(feats)[1][0].unique().tolist() == pytest.approx([expected])
 
 
 @pytest.mark.parametrize('norm_on_bbox, distance', [(False, 4.0), (True, 0.5)])
@@ -102,10 +102,10 @@ def test_predictions(norm_on_bbox, distance):
     cls_scores[0].fill_(-10)
     cls_scores[0][0, 1, 1, 1], cls_scores[0][0, 0, 0, 1] = 2, 1
     outs = cls_scores, [torch.full((1, 4, 2, 2), distance)], centers
-    (found,) = head(norm_on_bbox=norm_on_bbox).predict(outs, [meta(scale=2)])
-    assert found.bboxes.tolist() == [[4, 4, 8, 8], [4, 0, 8, 4]]
-    assert found.labels.tolist() == [1, 0]
-    assert found.scores.tolist() == pytest.approx((torch.tensor([2.0, 1.0]).sigmoid() / 2).tolist())
+    (detections,) = head(norm_on_bbox=norm_on_bbox).predict(outs, [meta(scale=2)])
+    assert detections.bboxes.tolist() == [[4, 4, 8, 8], [4, 0, 8, 4]]
+    assert detections.labels.tolist() == [1, 0]
+    assert detections.scores.tolist() == pytest.approx((torch.tensor([2.0, 1.0]).sigmoid() / 2).tolist())
 
 
 def test_ranges_must_fit_the_strides():

@@ -34,25 +34,25 @@ def test_decode():
 
 def test_losses_by_hand():
     # All boxes are 8 x 8; the one around (8, 8) has the greatest IoU, 1/4, and is the only one chosen.
-    found = head()
-    losses = found.loss(zeros(2, 4, 1), batch_of(OBJECT))
+    built = head()
+    losses = built.loss(zeros(2, 4, 1), batch_of(OBJECT))
     assert losses.keys() == {'loss_cls', 'loss_bbox', 'loss_obj'}
     assert losses['loss_cls'].item() == pytest.approx(2 * LN2)
     assert losses['loss_bbox'].item() == pytest.approx(5 * (1 - 1 / 16))
     assert losses['loss_obj'].item() == pytest.approx(4 * LN2)
-    found.use_l1 = True
-    assert found.loss(zeros(2, 4, 1), batch_of(OBJECT))['loss_l1'].item() == pytest.approx(2 * LN2)
+    built.use_l1 = True
+    assert built.loss(zeros(2, 4, 1), batch_of(OBJECT))['loss_l1'].item() == pytest.approx(2 * LN2)
 
 
 def test_targets():
     (priors,) = head().priors([torch.zeros(1, 2, 2, 2)])
     assert priors.tolist() == [[0, 0, 8, 8], [8, 0, 8, 8], [0, 8, 8, 8], [8, 8, 8, 8]]
     bboxes = head().decode_boxes(priors, torch.zeros(4, 4), (16, 16))
-    found = head().targets(priors, bboxes, torch.full((4, 2), 0.25), OBJECT)
-    assert found.positive.tolist() == [False, False, False, True]
-    assert found.scores.tolist() == [pytest.approx([0, 0.25])]
-    assert found.bboxes.tolist() == [[0, 0, 16, 16]]
-    assert found.offsets.tolist() == [pytest.approx([0, 0, LN2, LN2])]
+    result = head().targets(priors, bboxes, torch.full((4, 2), 0.25), OBJECT)
+    assert result.positive.tolist() == [False, False, False, True]
+    assert result.scores.tolist() == [pytest.approx([0, 0.25])]
+    assert result.bboxes.tolist() == [[0, 0, 16, 16]]
+    assert result.offsets.tolist() == [pytest.approx([0, 0, LN2, LN2])]
     empty = head().targets(priors, bboxes, torch.full((4, 2), 0.25), truth())
     assert not empty.positive.any() and empty.scores.shape == (0, 2) and empty.offsets.shape == (0, 4)
 
@@ -62,10 +62,10 @@ def test_predictions():
     cls_scores[0].fill_(-9)
     cls_scores[0][0, :, 1, 1] = torch.tensor([0.0, -1])  # only the best class of a box counts: 1/2 * 1/2
     cls_scores[0][0, :, 0, 1] = torch.tensor([0.5, 1])
-    (found,) = head().predict((cls_scores, bbox_preds, objectness), [meta(scale=2)])
-    assert found.labels.tolist() == [1, 0]
-    assert found.scores.tolist() == pytest.approx([torch.tensor(1.0).sigmoid().item() / 2, 0.25])
-    assert found.bboxes.tolist() == [[2, -2, 6, 2], [2, 2, 6, 6]]  # not clipped
+    (detections,) = head().predict((cls_scores, bbox_preds, objectness), [meta(scale=2)])
+    assert detections.labels.tolist() == [1, 0]
+    assert detections.scores.tolist() == pytest.approx([torch.tensor(1.0).sigmoid().item() / 2, 0.25])
+    assert detections.bboxes.tolist() == [[2, -2, 6, 2], [2, 2, 6, 6]]  # not clipped
 
 
 def test_layers_are_of_each_level():
@@ -78,7 +78,7 @@ def test_layers_are_of_each_level():
 
 
 def test_objects_are_improbable_at_the_start():
-    found = head()
-    found.init_weights()
-    assert found.multi_level_conv_obj[0].bias.sigmoid().item() == pytest.approx(0.01)
-    assert found.multi_level_conv_cls[0].bias.sigmoid().tolist() == pytest.approx([0.01] * 2)
+    built = head()
+    built.init_weights()
+    assert built.multi_level_conv_obj[0].bias.sigmoid().item() == pytest.approx(0.01)
+    assert built.multi_level_conv_cls[0].bias.sigmoid().tolist() == pytest.approx([0.01] * 2)

@@ -144,19 +144,19 @@ def test_every_layer_has_its_losses():
 def test_softmax_predictions_take_one_class_a_query():
     logits = [[3.0, 0, 0], [0, 0, 9], [0, 4, 0]]
     metas = [meta(SIZE, SIZE, scale=2.0)]
-    found = detr().predict(outputs(logits, BOXES), metas)[0]
-    assert found.labels.tolist()[:2] == [1, 0]
-    torch.testing.assert_close(found.bboxes[1], torch.tensor([7.5, 7.5, 8.5, 8.5]))
-    assert found.bboxes[0].tolist() == pytest.approx([0.5, 0.5, 9.5, 9.5])
+    detections = detr().predict(outputs(logits, BOXES), metas)[0]
+    assert detections.labels.tolist()[:2] == [1, 0]
+    torch.testing.assert_close(detections.bboxes[1], torch.tensor([7.5, 7.5, 8.5, 8.5]))
+    assert detections.bboxes[0].tolist() == pytest.approx([0.5, 0.5, 9.5, 9.5])
     assert len(detr(test_cfg=dict(max_per_img=1)).predict(outputs(logits, BOXES), metas)[0]) == 1
 
 
 def test_sigmoid_predictions_may_take_several_classes_of_a_query():
     head = detr(loss_cls=FOCAL)
-    found = head.predict(outputs([[-9.0, -9], [4, 3], [-9, 2]], BOXES), [meta(SIZE, SIZE)], rescale=False)[0]
-    assert found.labels.tolist()[:3] == [0, 1, 1]
-    torch.testing.assert_close(found.scores[:3], torch.tensor([4.0, 3, 2]).sigmoid())
-    torch.testing.assert_close(found.bboxes[0], found.bboxes[1])
+    detections = head.predict(outputs([[-9.0, -9], [4, 3], [-9, 2]], BOXES), [meta(SIZE, SIZE)], rescale=False)[0]
+    assert detections.labels.tolist()[:3] == [0, 1, 1]
+    torch.testing.assert_close(detections.scores[:3], torch.tensor([4.0, 3, 2]).sigmoid())
+    torch.testing.assert_close(detections.bboxes[0], detections.bboxes[1])
 
 
 def test_encoding_of_another_width_is_an_error():
@@ -172,9 +172,9 @@ def test_logit_stays_finite():
 
 def test_references_move_in_logits():
     points, deltas = torch.tensor([[0.25, 0.5]]), torch.tensor([[1.0, 0, 0, -2]])
-    found = refine_references(points, deltas)[0]
+    result = refine_references(points, deltas)[0]
     expected = [1 / (1 + 3 * math.exp(-1)), 0.5, 0.5, 1 / (1 + math.exp(2))]  # points bring no size
-    assert found.tolist() == pytest.approx(expected)
+    assert result.tolist() == pytest.approx(expected)
     boxes = torch.tensor([[0.25, 0.5, 0.75, 0.5]])
     torch.testing.assert_close(refine_references(boxes, torch.zeros(1, 4)), boxes)
 
