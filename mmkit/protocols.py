@@ -29,7 +29,7 @@ OutsT = TypeVar('OutsT')
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
         epoch: complete ones, of `max_epochs`.
