@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from mmkit.config.config_dict import ConfigDict
 from mmkit.config.explain import spelled_number
@@ -109,13 +109,32 @@ class Registry(Generic[T]):
             message += f'; there is a {" and a ".join(others)} of this name'
         return f'{message}. For a class of your own, {_OWN_CLASS}'
 
+    @overload
+    def register_module(
+        self,
+        name: str | Sequence[str] | None = None,
+        force: bool = False,
+        module: None = None,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Callable[[Target], Target]: ...
+
+    @overload
+    def register_module(
+        self,
+        name: str | Sequence[str] | None = None,
+        force: bool = False,
+        *,
+        module: Target,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Target: ...
+
     def register_module(
         self,
         name: str | Sequence[str] | None = None,
         force: bool = False,
         module: Target | None = None,
         defaults: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> Callable[[Target], Target] | Target:
         """Register a class or function: `@REG.register_module()`, or `REG.register_module(module=Class)`.
 
         Args:

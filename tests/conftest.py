@@ -24,8 +24,8 @@ LASTING_VARIABLES = ('LD_LIBRARY_PATH', 'QT_QPA_FONTDIR', 'TORCHINDUCTOR_CACHE_D
 
 @pytest.fixture(autouse=True)
 def _nothing_leaks():
-    """Fail a test that leaves threads, processes, environment variables or process-wide settings behind."""
-    before, logs = settings(), log_files()
+    """Fail a test that leaves threads, processes, environment variables, files or process-wide settings behind."""
+    before, logs, files = settings(), log_files(), files_here()
     threads, processes = set(threading.enumerate()), children()
     yield
     for thread in set(threading.enumerate()) - threads:
@@ -42,6 +42,7 @@ def _nothing_leaks():
     ]
     leaked += [f'process {pid}' for pid in children() - processes]
     leaked += [f'open log {path}' for path in log_files() - logs]
+    leaked += [f'file {name} in the working directory' for name in files_here() - files]
     assert not leaked, 'the test leaves behind: ' + '; '.join(leaked)
 
 
@@ -81,6 +82,11 @@ def log_files() -> set[str]:
     """Files that the loggers write to."""
     handlers = [*logging.getLogger().handlers, *logging.getLogger('mmkit').handlers]
     return {handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)}
+
+
+def files_here() -> set[str]:
+    """Names in the working directory, but for those of caches."""
+    return {name for name in os.listdir() if not name.startswith(('.', '__pycache__'))}
 
 
 def children() -> set[int]:

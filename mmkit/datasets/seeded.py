@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -108,15 +107,14 @@ class SeededDataset(Dataset[Any]):
         if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Sequence):
             message = f"metrics is a list of dicts with `type`, got {metrics!r}; names such as 'bbox' go into metric"
             raise InvalidTypeError(message, key='metrics')
-        several = list(metric) if isinstance(metric, (list, tuple)) else [metric]
-        registered = [name for name in several if name in METRICS]
+        names = list(metric) if isinstance(metric, (list, tuple)) else [metric]
+        registered = [name for name in names if name in METRICS]
+        own_names = [name for name in names if name not in METRICS] if registered else metric
+        if own_names or not (registered or own_names is None):
+            options = {'metric': own_names, **options}
         more = [*({'type': name} for name in registered), *metrics]
-        if registered:
-            metric = [name for name in several if name not in METRICS] or None  # type: ignore[misc]  # None is alone
-        if metric is not None:
-            options = {'metric': metric, **options}
         own = [self._own_metric(options)] if options or not more else []
-        return own + [self._prepared(METRICS.build(copy.deepcopy(each))) for each in more]
+        return own + [self._prepared(METRICS.build(each)) for each in more]
 
     def _own_metric(self, options: Mapping[str, Any]) -> Metric:
         """The metric behind `evaluate`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -101,7 +102,8 @@ class ConcatDataset(SeededDataset):
         """As in `SeededDataset`; with separate_eval of each dataset by itself."""
         if self.has_own_evaluate or not self.separate_eval:
             return super().build_metrics(metric, metrics, **options)
-        return [PartsMetric([(part.build_metrics(metric, metrics, **options), len(part)) for part in self.datasets])]
+        parts = [part.build_metrics(metric, copy.deepcopy(metrics), **options) for part in self.datasets]
+        return [PartsMetric(parts, [len(part) for part in self.datasets])]
 
     has_own_evaluate = False
 

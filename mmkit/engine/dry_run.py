@@ -5,7 +5,6 @@ Its errors name the part of the config that they come from. Weights, buffers and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,7 @@ from mmkit.config import ConfigDict
 from mmkit.config.explain import texts_for_numbers
 from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
-from mmkit.engine.predict import predict_views
+from mmkit.engine.predict import Views, predict_views
 from mmkit.engine.rng import preserved_rng
 from mmkit.errors import ConfigError, UserError
 from mmkit.registry import located
@@ -43,6 +42,11 @@ def dry_run_training(
         return
     with preserved_rng(), _preserved_state(model), torch.no_grad():
         batch = _first_batch(dataset, dataset_cfg)
+        if not isinstance(batch, Batch):
+            raise ConfigError(
+                f'the pipeline of {_name_of(dataset_cfg)} gives several views of an image, which only a test takes: '
+                'leave out MultiScaleFlipAug'
+            )
         model.train()
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -61,11 +65,10 @@ def dry_run_prediction(
         views = _first_batch(dataset, dataset_cfg)
         first = views if isinstance(views, Batch) else views[0]
         if first.gts is not None:
-            name = dataset_cfg._path if isinstance(dataset_cfg, ConfigDict) else 'the dataset'
             get_logger().warning(
                 '%s gives ground truth as data.train does: a test wants a pipeline of its own, whose flips are undone '
                 '(MultiScaleFlipAug)',
-                name,
+                _name_of(dataset_cfg),
             )
         model.eval()
         with model_parts_named(model, model_cfg):
@@ -90,8 +93,10 @@ def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None
     except Exception as error:
         if cfg is None:
             raise
-        with located(_config_of(part.name, cfg)):
+        part_cfg = _config_of(part.name, cfg)
+        with located(part_cfg):
             if isinstance(error, UserError):
+                _keep_key_of(part_cfg, error)
                 raise
             raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
 
@@ -140,7 +145,7 @@ class ModuleTracker:
         return leave
 
 
-def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Any:
+def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Views:
     """The first sample, or its views, as a batch of one."""
     parts = [cfg] if isinstance(cfg, Mapping) else list(cfg or [])[:1]
     cfg = parts[0] if parts else ConfigDict()
@@ -148,6 +153,7 @@ def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Any:
         try:
             return collate([dataset[0]])
         except UserError as error:
+            _keep_key_of(cfg, error)
             error.key = error.key or _folder_in(str(error), cfg)
             raise
         except Exception as error:
@@ -157,8 +163,18 @@ def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Any:
 
 def _folder_in(message: str, cfg: Mapping[str, Any]) -> str | None:
     """The key of a dataset that names the folder of a file in a message: that of the longest, if several do."""
-    keys = [key for key, value in cfg.items() if isinstance(value, str) and os.sep in f'{value}/' and value in message]
-    return max(keys, key=lambda key: len(cfg[key]), default=None)
+    texts = {key: value for key, value in cfg.items() if isinstance(value, str) and value and key != 'type'}
+    return max((key for key in texts if texts[key] in message), key=lambda key: len(texts[key]), default=None)
+
+
+def _keep_key_of(cfg: Mapping[str, Any], error: UserError) -> None:
+    """Forget the key of an error that is not located yet and is no key of `cfg`: it is one of a part of that."""
+    if not error.is_located and error.key not in cfg:
+        error.key = None
+
+
+def _name_of(cfg: DatasetConfig | None) -> str:
+    return cfg._path if isinstance(cfg, ConfigDict) and cfg._path else 'the dataset'
 
 
 def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:

@@ -18,15 +18,16 @@ class PartsMetric(DatasetMetric):
     """The figures of each part of a dataset by itself, with `0_`, `1_`, ... before their names.
 
     Args:
-        parts: metrics of each part, and how many images it has.
+        parts: metrics of each part.
+        lengths: number of images of each part.
 
     Raises:
         InvalidTypeError: if a metric is no `DatasetMetric`.
     """
 
-    def __init__(self, parts: Sequence[tuple[Sequence[Metric], int]]) -> None:
-        self.parts = [[as_dataset_metric(metric) for metric in metrics] for metrics, _ in parts]
-        self.ends = np.cumsum([0, *(length for _, length in parts)]).tolist()
+    def __init__(self, parts: Sequence[Sequence[Metric]], lengths: Sequence[int]) -> None:
+        self.parts = [[as_dataset_metric(metric) for metric in metrics] for metrics in parts]
+        self.ends = np.cumsum([0, *lengths]).tolist()
         self.needs_masks = any(metric.needs_masks for metrics in self.parts for metric in metrics)
         if all(metric.names for metrics in self.parts for metric in metrics):
             self.names = [f'{i}_{name}' for i, part in enumerate(self.parts) for each in part for name in each.names]

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmkit.config import Config
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training, model_parts_named
-from mmkit.errors import InvalidValueError, UserError
+from mmkit.errors import InvalidValueError, MissingFileError, UserError
 from tests.engine.toys import ToyDataset, toy_model
 
 CONFIG = """model = dict(
@@ -97,3 +97,36 @@ def test_nothing_is_left_of_a_dry_run(dry_run):
 
 def test_an_empty_dataset_is_left_to_the_runner():
     dry_run_training(toy_model(), ToyDataset(0), None, None)
+
+
+class Failing(ToyDataset):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def get(self, index, rng):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ('error', 'place'),
+    [
+        (FileNotFoundError('no image file images/a.png'), 'data.train.img_prefix at '),
+        (MissingFileError('no image file images/a.png'), 'data.train.img_prefix at '),
+        (KeyError('gt_bboxes'), 'data.train at '),
+        (InvalidValueError('too large', key='crop_size'), 'data.train at '),
+        (InvalidValueError('none', key='classes'), 'data.train.classes at '),
+    ],
+)
+def test_a_sample_that_cannot_be_made_names_its_dataset(tmp_path, error, place):
+    (tmp_path / 'cfg.py').write_text("data = dict(train=dict(type='Toy', classes=('a',),\n    img_prefix='images'))")
+    cfg = Config.fromfile(tmp_path / 'cfg.py').data.train
+    with pytest.raises(UserError, match=rf'{error.args[0]}.* \[{place}\S*cfg\.py'):
+        dry_run_training(toy_model(), Failing(error), cfg, None)
+
+
+def test_views_for_a_test_are_no_training_data(monkeypatch):
+    get = ToyDataset.get
+    monkeypatch.setattr(ToyDataset, 'get', lambda self, index, rng: [get(self, index, rng)] * 2)
+    with pytest.raises(UserError, match='several views of an image'):
+        dry_run_training(toy_model(), ToyDataset(), None, None)

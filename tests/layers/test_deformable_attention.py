@@ -38,8 +38,8 @@ def test_samples_equal_a_naive_loop():
             for p in range(points):
                 x, y = locations[b, q, m, level, p].tolist()
                 expected[b, q, m, d] += float(weights[b, q, m, level, p]) * bilinear(plane, x * width, y * height)
-    found = sample_levels(value, SHAPES, locations, weights)
-    torch.testing.assert_close(found, expected.flatten(2), atol=1e-5, rtol=1e-4)
+    out = sample_levels(value, SHAPES, locations, weights)
+    torch.testing.assert_close(out, expected.flatten(2), atol=1e-5, rtol=1e-4)
 
 
 def attention(**arguments):
@@ -51,28 +51,28 @@ def sampling(queries=3, batch=2, size=2):
     return Sampling(torch.full((batch, queries, 2, size), 0.5), SHAPES)
 
 
-def test_start_values_look_around():
+def test_initial_offsets_point_in_all_directions():
     """Two heads look right and left, one cell away and then two."""
     offsets = attention().sampling_offsets.bias.view(2, 2, 2, 2)  # head, level, point, xy
     torch.testing.assert_close(offsets[:, 0], torch.tensor([[[1.0, 0], [2, 0]], [[-1, 0], [-2, 0]]]), atol=1e-6, rtol=0)
     torch.testing.assert_close(offsets[:, 0], offsets[:, 1])
 
 
-def test_offsets_are_in_cells_or_in_shares_of_a_box():
+def test_offsets_are_in_cells_or_in_fractions_of_a_box():
     layer, query = attention(), torch.zeros(1, 1, 8)
     points = layer._locations(query, sampling(1, 1))
     assert points[0, 0, 0, 0, 0].tolist() == pytest.approx([0.5 + 1 / 4, 0.5])  # one cell of four to the right
     boxes = Sampling(torch.tensor([0.5, 0.5, 0.4, 0.2]).expand(1, 1, 2, 4), SHAPES)
-    found = layer._locations(query, boxes)
-    assert found[0, 0, 0, 0, :, 0].tolist() == pytest.approx([0.6, 0.7])  # point p at p + 1 quarters of the width
+    out = layer._locations(query, boxes)
+    assert out[0, 0, 0, 0, :, 0].tolist() == pytest.approx([0.6, 0.7])  # point p at p + 1 quarters of the width
 
 
 def test_padding_reads_as_zero():
     layer = attention()
     query, value = torch.rand(3, 2, 8), torch.rand(CELLS, 2, 8)
     padding = torch.ones(2, CELLS, dtype=torch.bool)
-    found = layer(query, value=value, key_padding_mask=padding, sampling=sampling())
-    torch.testing.assert_close(found, query + layer.output_proj.bias)
+    out = layer(query, value=value, key_padding_mask=padding, sampling=sampling())
+    torch.testing.assert_close(out, query + layer.output_proj.bias)
 
 
 def test_batch_first_is_the_same():
@@ -80,12 +80,12 @@ def test_batch_first_is_the_same():
     layer, other = attention(), attention(batch_first=True)
     other.load_state_dict(layer.state_dict())
     query, value = torch.rand(3, 2, 8), torch.rand(CELLS, 2, 8)
-    found = layer(query, value=value, sampling=sampling())
+    out = layer(query, value=value, sampling=sampling())
     turned = other(query.transpose(0, 1), value=value.transpose(0, 1), sampling=sampling())
-    torch.testing.assert_close(found.transpose(0, 1), turned)
+    torch.testing.assert_close(out.transpose(0, 1), turned)
 
 
-def test_what_it_cannot_do_is_an_error():
+def test_unsupported_arguments_are_refused():
     with pytest.raises(ValueError, match='embed_dims 8 is no multiple of num_heads 3'):
         attention(num_heads=3)
     with pytest.raises(ValueError, match='norm_cfg'):

@@ -68,7 +68,7 @@ def test_a_convolution_shared_by_two_norms():
     torch.testing.assert_close(after, before)
 
 
-def test_norms_that_do_more_than_norm_stay():
+def test_norms_that_do_more_than_normalise_stay():
     class NormAndReLU(nn.BatchNorm2d):
         def forward(self, x):
             return super().forward(x).relu()
@@ -76,7 +76,7 @@ def test_norms_that_do_more_than_norm_stay():
     check(randomise(nn.Sequential(nn.Conv2d(4, 4, 1), NormAndReLU(4))), torch.randn(1, 4, 6, 6), 0)
 
 
-def test_modules_that_can_switch_are_asked_to():
+def test_modules_with_a_form_for_inference_switch_to_it():
     class Branches(nn.Module):
         deployed = False
 

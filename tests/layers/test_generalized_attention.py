@@ -10,7 +10,7 @@ X = torch.rand(2, 8, 5, 6)
 
 @pytest.mark.parametrize('kind', ['1000', '0100', '0010', '0001', '1111', '0110'])
 @pytest.mark.parametrize('strides', [(1, 1), (2, 2)])
-def test_starts_as_an_identity_and_every_term_learns(kind, strides):
+def test_starts_as_the_identity_and_every_term_learns(kind, strides):
     torch.manual_seed(0)
     block = GeneralizedAttention(8, num_heads=2, attention_type=kind, kv_stride=strides[0], q_stride=strides[1])
     assert torch.equal(block(X), X)

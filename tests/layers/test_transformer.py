@@ -19,9 +19,9 @@ def test_attention_adds_positions_to_queries_and_keys_only():
     torch.manual_seed(0)
     attention = MultiheadAttention(8, 2).eval()
     query, key, pos, key_pos = (torch.rand(n, 2, 8) for n in (3, 5, 3, 5))
-    found = attention(query, key, query_pos=pos, key_pos=key_pos)
+    out = attention(query, key, query_pos=pos, key_pos=key_pos)
     expected = query + attention.attn(query + pos, key + key_pos, key)[0]
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(out, expected)
 
 
 def test_self_attention_gives_keys_the_positions_of_queries():
@@ -35,8 +35,8 @@ def test_padding_is_not_attended_to():
     attention = MultiheadAttention(8, 2).eval()
     query, key = torch.rand(3, 1, 8), torch.rand(5, 1, 8)
     padding = torch.tensor([[False, False, False, True, True]])
-    found = attention(query, key, key_padding_mask=padding)
-    torch.testing.assert_close(found, attention(query, key[:3]))
+    out = attention(query, key, key_padding_mask=padding)
+    torch.testing.assert_close(out, attention(query, key[:3]))
 
 
 def test_batch_first_is_the_same():
@@ -81,10 +81,10 @@ def test_cross_attention_reads_the_memory():
     order = ('self_attn', 'norm', 'cross_attn', 'norm', 'ffn', 'norm')
     cross = layer(attn_cfgs=[ATTENTION, ATTENTION], operation_order=order)
     query, memory = torch.rand(3, 2, 8), torch.rand(5, 2, 8)
-    found = cross(query, memory, memory)
+    out = cross(query, memory, memory)
     mid = cross.norms[0](cross.attentions[0](query))
     mid = cross.norms[1](cross.attentions[1](mid, memory, memory))
-    torch.testing.assert_close(found, cross.norms[2](cross.ffns[0](mid)))
+    torch.testing.assert_close(out, cross.norms[2](cross.ffns[0](mid)))
 
 
 def test_layers_follow_each_other():

@@ -48,11 +48,11 @@ def test_carafe_takes_the_neighbour_its_kernel_points_at():
     assert layer(x)[0, 0, 2:4, 2:4].flatten().tolist() == [4.0, 5.0, 6.0, 7.0]
 
 
-def test_carafe_without_images_still_takes_part():
+def test_carafe_without_images_has_gradients():
     layer = build_upsample_layer(dict(type='carafe', channels=2, scale_factor=2, compressed_channels=4))
-    found = layer(X[:0])
-    assert found.shape == (0, 2, 4, 4)
-    found.sum().backward()
+    out = layer(X[:0])
+    assert out.shape == (0, 2, 4, 4)
+    out.sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
 
 

@@ -25,16 +25,16 @@ def test_equal_offsets_move_the_whole_region():
     offsets = torch.tensor([0.1, 0.2]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
     roi = torch.tensor([[0.0, 4, 4, 24, 14]])
     moved = torch.tensor([[0.0, 5, 5, 25, 15]])
-    found = deform_roi_pool(feats(), roi, offsets, (3, 3), 0.5, 2, gamma=0.5)
-    torch.testing.assert_close(found, torchvision.ops.roi_align(feats(), moved, (3, 3), 0.5, 2, aligned=True))
+    out = deform_roi_pool(feats(), roi, offsets, (3, 3), 0.5, 2, gamma=0.5)
+    torch.testing.assert_close(out, torchvision.ops.roi_align(feats(), moved, (3, 3), 0.5, 2, aligned=True))
 
 
 def test_each_bin_has_its_own_offset():
     ramp = torch.arange(16.0).expand(1, 1, 16, 16)
     offsets = torch.zeros(1, 2, 2, 2)
     offsets[0, 0, 1, 0] = 1.0  # the lower left bin goes right by a tenth of 10 pixels
-    found = deform_roi_pool(ramp, torch.tensor([[0.0, 2, 2, 12, 12]]), offsets, (2, 2), sampling_ratio=1)
-    torch.testing.assert_close(found[0, 0], torch.tensor([[4.0, 9.0], [5.0, 9.0]]))
+    out = deform_roi_pool(ramp, torch.tensor([[0.0, 2, 2, 12, 12]]), offsets, (2, 2), sampling_ratio=1)
+    torch.testing.assert_close(out[0, 0], torch.tensor([[4.0, 9.0], [5.0, 9.0]]))
 
 
 @pytest.mark.parametrize('kind', [DeformRoIPoolPack, ModulatedDeformRoIPoolPack])

@@ -78,3 +78,11 @@ def test_wrong_views():
             MultiScaleFlipAug(STEPS, **arguments)
     with pytest.raises(ValueError, match='needs RandomFlip'):
         MultiScaleFlipAug([STEPS[0]], img_scale=(3, 2), flip=True)
+
+
+def test_the_name_that_mmdetection_gives_to_the_room():
+    from mmkit import transforms
+    from mmkit.datasets import pipelines
+
+    assert pipelines.__all__ == transforms.__all__
+    assert pipelines.Compose is Compose and pipelines.LoadImageFromFile is transforms.LoadImageFromFile

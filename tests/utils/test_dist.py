@@ -10,7 +10,7 @@ import torch
 from mmkit.utils import dist
 
 
-def test_alone_everything_is_the_identity():
+def test_a_single_process_needs_no_communication():
     tensor = torch.tensor([1.0, 2.0])
     assert (dist.get_rank(), dist.get_world_size(), dist.is_main()) == (0, 1, True)
     assert dist.reduce_mean(tensor) is tensor

@@ -14,9 +14,9 @@ from mmkit.utils.pickles import load_arrays
 def test_arrays_in_plain_containers(tmp_path, protocol):
     content = OrderedDict(a=[np.arange(6, dtype=np.uint8).reshape(2, 3), np.float32(0.5)], b=('x', b'\xff', 1, None))
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(content, protocol))
-    found = load_arrays(tmp_path / 'a.pkl')
-    assert np.array_equal(found['a'][0], content['a'][0]) and found['a'][0].dtype == np.uint8
-    assert found['a'][1] == 0.5 and found['b'] == content['b']
+    loaded = load_arrays(tmp_path / 'a.pkl')
+    assert np.array_equal(loaded['a'][0], content['a'][0]) and loaded['a'][0].dtype == np.uint8
+    assert loaded['a'][1] == 0.5 and loaded['b'] == content['b']
 
 
 class Evil:

@@ -68,7 +68,7 @@ def test_unknown_names(source, message):
         weights.resolve(source)
 
 
-def test_the_lost_host(home):
+def test_schemes_of_the_lost_server(home):
     place = home / 'checkpoints' / 'detectron2' / 'resnet50_caffe.pth'
     with pytest.raises(FileNotFoundError, match=f'server .* no longer exists.*put it at {place}'):
         weights.resolve('open-mmlab://detectron2/resnet50_caffe')

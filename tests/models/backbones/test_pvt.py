@@ -38,28 +38,28 @@ class TwoStagesV2(PyramidVisionTransformer):
 
 def authors_names(state, with_positions):
     """Our tensors as the authors would store them."""
-    found = {'head.weight': torch.zeros(1), 'cls_token': torch.zeros(1)}
+    renamed = {'head.weight': torch.zeros(1), 'cls_token': torch.zeros(1)}
     for name, tensor in state.items():
         _, stage, part, *rest = name.split('.')
         number, rest = int(stage) + 1, '.'.join(rest)
         if part == '0':
-            found[f'patch_embed{number}.{rest.replace("projection", "proj")}'] = tensor
+            renamed[f'patch_embed{number}.{rest.replace("projection", "proj")}'] = tensor
         elif part == '2':
-            found[f'norm{number}.{rest}'] = tensor
+            renamed[f'norm{number}.{rest}'] = tensor
         elif rest == '0.pos_embed':
-            found[f'pos_embed{number}'] = torch.cat([torch.zeros_like(tensor[:, :1]), tensor], dim=1)
+            renamed[f'pos_embed{number}'] = torch.cat([torch.zeros_like(tensor[:, :1]), tensor], dim=1)
         else:
             index, rest = rest.split('.', 1)
             place = f'block{number}.{int(index) - with_positions}.'
             if 'in_proj_' in rest:
                 kind, width = rest.rpartition('_')[2], len(tensor) // 3
-                found[f'{place}attn.q.{kind}'], found[f'{place}attn.kv.{kind}'] = tensor[:width], tensor[width:]
+                renamed[f'{place}attn.q.{kind}'], renamed[f'{place}attn.kv.{kind}'] = tensor[:width], tensor[width:]
                 continue
             tensor = tensor.flatten(1) if rest.startswith('ffn') and tensor.shape[2:] == (1, 1) else tensor
             rest = rest.replace('attn.attn.out_proj', 'attn.proj').replace('ffn.layers.0', 'mlp.fc1')
             rest = rest.replace('ffn.layers.1', 'mlp.dwconv.dwconv')
-            found[place + rest.replace('ffn.layers.3', 'mlp.fc2').replace('ffn.layers.4', 'mlp.fc2')] = tensor
-    return found
+            renamed[place + rest.replace('ffn.layers.3', 'mlp.fc2').replace('ffn.layers.4', 'mlp.fc2')] = tensor
+    return renamed
 
 
 @pytest.mark.parametrize('kind', [PyramidVisionTransformer, TwoStagesV2])

@@ -180,7 +180,7 @@ def test_maxima_of_maxima():
     assert torch.equal(pool(pool(x)), nine(x)) and torch.equal(pool(pool(pool(x))), thirteen(x))
 
 
-def test_what_is_deployed_is_not_trained():
+def test_a_deployed_model_is_not_trained():
     imgs = torch.rand(1, 3, 32, 32)
     for model in (small(), RepVGG(SMALL, base_channels=8, deploy=True)):
         model.train()

@@ -155,13 +155,14 @@ def test_resnext_groups_the_middle():
     assert ResNeXt(50, base_channels=8).layer1[0].conv2.groups == 1
 
 
-@pytest.mark.parametrize('model', [ResNet(18), ResNet(50), ResNetV1d(50), Res2Net(50)], ids=lambda model: model.depth)
-def test_optional_parts_are_none_and_never_absent(model):
+@pytest.mark.parametrize('kind, depth', [(ResNet, 18), (ResNet, 50), (ResNetV1d, 50), (Res2Net, 50)])
+def test_optional_parts_are_none_and_never_absent(kind, depth):
     """Tools that trace a module look at all its attributes."""
+    model = kind(depth, base_channels=8)
     block = model.layer1[0]
     for module in (model, block):
         assert all(hasattr(module, name) for name in dir(type(module)))
-    assert (block.norm3 is None) == (model.depth == 18) and (block.norm2 is None) == isinstance(model, Res2Net)
+    assert (block.norm3 is None) == (depth == 18) and (block.norm2 is None) == isinstance(model, Res2Net)
     assert (model.norm1 is None) == model.deep_stem
 
 

@@ -12,7 +12,7 @@ def small(**changes):
 
 def authors_names(state):
     """Our tensors as the authors would store them."""
-    found = {'head.weight': torch.zeros(1), 'norm.weight': torch.zeros(1)}
+    renamed = {'head.weight': torch.zeros(1), 'norm.weight': torch.zeros(1)}
     for name, tensor in state.items():
         if '.downsample.' in name:
             shape = tensor.shape
@@ -25,8 +25,8 @@ def authors_names(state):
             ('.ffn.layers.1.', '.mlp.fc2.'),
         ):
             name = name.replace(ours, theirs)
-        found[name] = tensor
-    return found
+        renamed[name] = tensor
+    return renamed
 
 
 def test_sizes_that_fit_no_window():
@@ -34,7 +34,7 @@ def test_sizes_that_fit_no_window():
     assert [tuple(out.shape) for out in outs] == [(2, 8, 10, 13), (2, 16, 5, 7)]
 
 
-def test_pairs_of_one_offset_share_a_bias():
+def test_pairs_at_one_offset_share_a_bias():
     index = relative_position_index(2, 2)  # cells: 0 1 / 2 3
     assert index[0, 1] == index[2, 3] and index[0, 2] == index[1, 3] and index[0, 0] == index[3, 3]
     assert index[0, 1] != index[1, 0] and sorted(set(index.flatten().tolist())) == list(range(9))

@@ -35,7 +35,7 @@ def shapes(outs):
     return [tuple(out.shape) for out in outs]
 
 
-def test_its_absence_is_an_error(monkeypatch):
+def test_a_missing_timm_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(ImportError, match='TIMMBackbone needs timm: pip install timm'):
         build_backbone(dict(type='TIMMBackbone', model_name='resnet18'))
@@ -133,7 +133,7 @@ def same_weights(model, state_dict):
     return own.keys() < state_dict.keys() and all(torch.equal(own[name], state_dict[name]) for name in own)
 
 
-def test_weights_stay_when_the_detector_starts(weights):
+def test_init_weights_keeps_loaded_weights(weights):
     path, state_dict = weights
     pretrained = dict(pretrained=True, pretrained_cfg_overlay=dict(file=str(path)), features_only=True)
     for start in (pretrained, dict(checkpoint_path=str(path))):

@@ -5,7 +5,7 @@ from mmkit.models import build_neck
 
 
 @pytest.mark.parametrize('dim', [1, 2, 3])
-def test_the_mean_over_all_places_of_every_level(dim):
+def test_spatial_mean_of_every_level(dim):
     neck = build_neck(dict(type='GlobalAveragePooling', dim=dim))
     feats = [torch.arange(2.0 * 3 * size**dim).reshape(2, 3, *[size] * dim) for size in (4, 2)]
     for feat, out in zip(feats, neck(feats)):
