@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from mmkit.dialects import lr_config
+from mmkit.dialects.lr_config import cosine_restarts
+from mmkit.dialects.lr_config import one_cycle as one_cycle_2x
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import Registry, located
 from mmkit.schedules import Clock, Curve, Schedule, Segment, Unit, curves, values_along
@@ -181,7 +182,7 @@ def cosine_restart(
     eta_min_ratio: float | None = None,
 ) -> Curve:
     """Half a cosine per period, each starting at its weight (arXiv:1608.03983)."""
-    return lr_config.cosine_restarts(periods, restart_weights, **_end(eta_min, eta_min_ratio))
+    return cosine_restarts(periods, restart_weights, **_end(eta_min, eta_min_ratio))
 
 
 @_register('QuadraticWarmup')
@@ -201,7 +202,7 @@ def one_cycle(
     three_phase: bool = False,
 ) -> Curve:
     """Up to `eta_max` and far down, once; the arguments of 2.x's policy (arXiv:1708.07120)."""
-    return lr_config.one_cycle(
+    return one_cycle_2x(
         max_lr=eta_max,
         total_steps=total_steps,
         pct_start=pct_start,
