@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 from types import SimpleNamespace
@@ -185,13 +184,12 @@ def _worker(rank, port, answers):
 
 
 @pytest.mark.slow
-def test_two_processes():
+def test_two_processes(spawn_context):
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context('spawn')
-    answers = context.Queue()
-    processes = [context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
+    answers = spawn_context.Queue()
+    processes = [spawn_context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
     collected = [answers.get(timeout=60) for _ in processes]
