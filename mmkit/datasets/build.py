@@ -146,7 +146,7 @@ def _build_sampler(dataset: SeededDataset, batch_size: int, dist: bool, shuffle:
 
 
 def _start_worker(worker_id: int) -> None:
-    """OpenCV's threads would fight with those of the other workers; what users draw from global state must differ."""
+    """Turn OpenCV's threads off, as there are several workers, and seed the global random states of this one."""
     cv2.setNumThreads(0)
     seed = torch.initial_seed() % 2**32
     random.seed(seed)

@@ -1,4 +1,4 @@
-"""From a `Recipe` to a `Runner`: model, data, optimizer and hooks, built in this order and from nothing else."""
+"""Assembly of a `Runner` from a `Recipe`, and from nothing else: model, data, optimizer, hooks, in this order."""
 
 from __future__ import annotations
 
