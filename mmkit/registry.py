@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         BoxSampler,
         ClassificationHead,
         DenseHead,
+        Initializer,
         IoUCalculator,
         MaskHead,
         MatchCost,
         Metric,
+        OptimizerBuilder,
         PriorGenerator,
         ProposalHead,
         RoIExtractor,
@@ -353,7 +355,7 @@ ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predi
 BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
 SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
-CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
+CLS_HEADS: Registry[ClassificationHead[Any]] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
@@ -363,11 +365,11 @@ UPSAMPLE_LAYERS: Registry[nn.Module] = Registry('upsample layer')
 PLUGIN_LAYERS: Registry[nn.Module] = Registry('plugin layer')
 LINEAR_LAYERS: Registry[nn.Module] = Registry('linear layer')
 DROPOUT_LAYERS: Registry[nn.Module] = Registry('dropout layer')
-INITIALIZERS: Registry[Any] = Registry('initializer')
+INITIALIZERS: Registry[Initializer] = Registry('initializer')
 ATTENTION: Registry[nn.Module] = Registry('attention')
 FEEDFORWARD_NETWORK: Registry[nn.Module] = Registry('feed-forward network')
 POSITIONAL_ENCODING: Registry[nn.Module] = Registry('positional encoding')
-TRANSFORMER: Registry[Any] = Registry('transformer')
+TRANSFORMER: Registry[Any] = Registry('transformer')  # each query head has one of its own kind
 TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
 TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
@@ -378,12 +380,13 @@ BBOX_CODERS: Registry[BoxCoder] = Registry('box coder')
 IOU_CALCULATORS: Registry[IoUCalculator] = Registry('IoU calculator')
 MATCH_COSTS: Registry[MatchCost] = Registry('match cost')
 
-DATASETS: Registry[Any] = Registry('dataset')
+DATASETS: Registry[object] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')
 PIPELINES = TRANSFORMS  # 2.x's name
 METRICS: Registry[Metric] = Registry('metric')
 
-HOOKS: Registry[Any] = Registry('hook')
-RUNNERS: Registry[Any] = Registry('runner')
+# The classes of these two are the engine's, which checks what it gets.
+HOOKS: Registry[object] = Registry('hook')
+RUNNERS: Registry[object] = Registry('runner')
 OPTIMIZERS: Registry[Optimizer] = Registry('optimizer')
-OPTIMIZER_BUILDERS: Registry[Any] = Registry('optimizer builder')
+OPTIMIZER_BUILDERS: Registry[OptimizerBuilder] = Registry('optimizer builder')
