@@ -100,8 +100,8 @@ class CocoEvaluation:
         return dict(zip(recall_names(counts.max_dets), values, strict=True))
 
     def _fast_recalls(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Recall by greedy matching of boxes, without ignored objects."""
-        gts = [boxes.bboxes[~boxes.ignored] for boxes in self.truth.boxes() if boxes.ignored is not None]
+        """Recall by greedy matching of boxes, without ignored objects; of all categories, as in mmdetection."""
+        gts = self.truth.class_agnostic_boxes()
         rows: list[list[list[float]]] = [[] for _ in gts]
         for detection in detections:
             x, y, w, h = detection['bbox']

@@ -85,6 +85,14 @@ def test_fast_proposals_leave_crowds_out() -> None:
     assert values == {'AR@100': 1.0, 'AR@300': 1.0, 'AR@1000': 1.0}
 
 
+def test_fast_proposals_count_objects_of_all_categories_as_mmdetection_does() -> None:
+    gt = truth((1, 5, [0, 0, 50, 50]), (1, 9, [100, 100, 50, 50]), (2, 9, [0, 0, 50, 50]))
+    detections = [detected(1, 5, [0, 0, 50, 50], 0.9), detected(1, 5, [100, 100, 50, 50], 0.8)]
+    values = coco_eval(gt, detections, ['proposal_fast'], cat_ids=[5])
+    assert values['AR@100'] == pytest.approx(2 / 3)
+    assert coco_eval(gt, detections, ['proposal'], cat_ids=[5])['AR@100'] == 1.0
+
+
 @pytest.mark.parametrize('engine', ENGINES)
 def test_masks_are_compared_as_masks(engine: str) -> None:
     gt = truth((1, 5, [0, 0, 40, 40]))
