@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
 Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -217,15 +219,19 @@ def _call(target: Callable[..., Any], arguments: Mapping[str, Any], positional: 
     except (ValueError, TypeError) as error:
         if isinstance(error, UserError) and error.is_located:  # of a part that it builds
             raise
+        blamed = error.key if isinstance(error, UserError) else None
         for key, value in arguments.items():
             number = spelled_number(value)
-            if number is not None:
+            if number is not None and blamed in (None, key):
                 message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
                 raise InvalidTypeError(message, key) from error
         if isinstance(error, UserError):
             raise
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
+        relayed = _UNEXPECTED.search(str(error))  # the constructor takes **kwargs and hands them on
+        if relayed is not None and relayed[1] in arguments:
+            raise InvalidTypeError(f'{_name(target)} has no argument {relayed[1]!r}', relayed[1]) from error
         if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
             raise InvalidTypeError(f'{_name(target)}: {error}') from error
         raise
@@ -247,7 +253,9 @@ def located(cfg: Mapping[str, Any], key: str | None = None) -> Iterator[None]:
     except Exception as error:
         place = UserError('')
         _locate(place, cfg, key)
-        if place.is_located and sys.version_info >= (3, 11):
+        if (
+            place.is_located and sys.version_info >= (3, 11) and not hasattr(error, '__notes__')
+        ):  # of the innermost part
             error.add_note(str(place).strip())
         raise
 
