@@ -148,7 +148,9 @@ def register_hooks(runner: Runner, training: TrainingRecipe) -> None:
     for logging_hook in training.loggers:
         runner.register_hook(HOOKS.build(logging_hook))
     for hook in training.hooks:
-        runner.register_hook(HOOKS.build(hook.config), hook.priority)
+        built = HOOKS.build(hook.config)
+        with located(hook.config, 'priority'):
+            runner.register_hook(built, hook.priority)
     if is_main() and sys.stderr.isatty():
         runner.register_hook(ProgressHook())
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from mmkit.config import ConfigDict
 from mmkit.errors import InvalidValueError
+from mmkit.utils.names import nearest
 
 # Set by mmdetection's configs, without effect there either.
 IDLE = {'debug'}
@@ -31,4 +33,8 @@ def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: st
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
-        warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=stacklevel)
+        near = nearest(unread[0], known, 1)
+        hint = f', did you mean {near[0]!r}?' if near else ''
+        where = f' [{", ".join(cfg._locate(key) for key in unread)}]' if isinstance(cfg, ConfigDict) else ''
+        message = f'nothing reads the {name} keys {unread}{hint}; known are {sorted(known)}{where}'
+        warnings.warn(message, stacklevel=stacklevel)
