@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from mmkit.structures import (
         Assignment,
@@ -29,7 +30,7 @@ OutsT = TypeVar('OutsT')
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
         epoch: complete ones, of `max_epochs`.
@@ -313,16 +314,16 @@ class RoIHead(Protocol):
         ...
 
 
-class ClassificationHead(Protocol):
-    """A head that classifies whole images. `outs` is of a type of its own per head."""
+class ClassificationHead(Protocol[OutsT]):
+    """A head that classifies whole images; `OutsT` is the output of its `forward`."""
 
-    def __call__(self, feats: tuple[Tensor, ...]) -> Any: ...
+    def __call__(self, feats: tuple[Tensor, ...]) -> OutsT: ...
 
-    def loss(self, outs: Any, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: OutsT, batch: Batch) -> dict[str, Tensor]:
         """Losses by name; those with "loss" in the name are summed."""
         ...
 
-    def predict(self, outs: Any, metas: Sequence[ImageMeta]) -> list[ClassScores]:
+    def predict(self, outs: OutsT, metas: Sequence[ImageMeta]) -> list[ClassScores]:
         """The scores of each image."""
         ...
 
@@ -440,3 +441,16 @@ class MatchCost(Protocol):
     def __call__(self, preds: Tensor, gts: Tensor, /) -> Tensor:
         """(Q, K) from Q predictions and K ground truths."""
         ...
+
+
+class Initializer(Protocol):
+    """Fills the parameters of a module with start values."""
+
+    def __call__(self, module: nn.Module, everything: bool = False) -> None:
+        """Fill the layers that it is for, or with `everything` all of them."""
+
+
+class OptimizerBuilder(Protocol):
+    """Makes the optimizer of a model: groups its parameters, with a learning rate and a weight decay of their own."""
+
+    def __call__(self, model: nn.Module) -> Optimizer: ...

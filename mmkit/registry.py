@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
         BoxSampler,
         ClassificationHead,
         DenseHead,
+        Initializer,
         IoUCalculator,
         MaskHead,
         MatchCost,
         Metric,
+        OptimizerBuilder,
         PriorGenerator,
         ProposalHead,
         RoIExtractor,
@@ -44,6 +47,7 @@ _OWN_CLASS = (
     "list its module in custom_imports=dict(imports=['package.module']) of a trusted config, or import it yourself"
 )
 Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -240,6 +244,9 @@ def _call(
             _blame_text(name, texts, error)
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
+        relayed = _UNEXPECTED.search(str(error))  # the constructor takes **kwargs and hands them on
+        if relayed is not None and relayed[1] in arguments:
+            raise InvalidTypeError(f'{name} has no argument {relayed[1]!r}', relayed[1]) from error
         if target.__module__.partition('.')[0] in ('mmkit', 'torch'):  # a fault in a user's class keeps its traceback
             raise InvalidTypeError(f'{name}: {summary(error)}') from error
         raise
@@ -270,7 +277,9 @@ def located(cfg: Mapping[str, Any], key: str | None = None) -> Iterator[None]:
     except Exception as error:
         place = UserError('')
         _locate(place, cfg, key)
-        if place.is_located and sys.version_info >= (3, 11):
+        if (
+            place.is_located and sys.version_info >= (3, 11) and not hasattr(error, '__notes__')
+        ):  # of the innermost part
             error.add_note(str(place).strip())
         raise
 
@@ -381,7 +390,7 @@ ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predi
 BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'probabilities', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
 SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
-CLS_HEADS: Registry[ClassificationHead] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
+CLS_HEADS: Registry[ClassificationHead[Any]] = Registry('classification head', HEADS, verbs=('loss', 'predict'))
 
 CONV_LAYERS: Registry[nn.Module] = Registry('conv layer')
 NORM_LAYERS: Registry[nn.Module] = Registry('norm layer')
@@ -391,11 +400,11 @@ UPSAMPLE_LAYERS: Registry[nn.Module] = Registry('upsample layer')
 PLUGIN_LAYERS: Registry[nn.Module] = Registry('plugin layer')
 LINEAR_LAYERS: Registry[nn.Module] = Registry('linear layer')
 DROPOUT_LAYERS: Registry[nn.Module] = Registry('dropout layer')
-INITIALIZERS: Registry[Any] = Registry('initializer')
+INITIALIZERS: Registry[Initializer] = Registry('initializer')
 ATTENTION: Registry[nn.Module] = Registry('attention')
 FEEDFORWARD_NETWORK: Registry[nn.Module] = Registry('feed-forward network')
 POSITIONAL_ENCODING: Registry[nn.Module] = Registry('positional encoding')
-TRANSFORMER: Registry[Any] = Registry('transformer')
+TRANSFORMER: Registry[Any] = Registry('transformer')  # each query head has one of its own kind
 TRANSFORMER_LAYER: Registry[nn.Module] = Registry('transformer layer')
 TRANSFORMER_LAYER_SEQUENCE: Registry[nn.Module] = Registry('transformer layer sequence')
 
@@ -406,12 +415,13 @@ BBOX_CODERS: Registry[BoxCoder] = Registry('box coder')
 IOU_CALCULATORS: Registry[IoUCalculator] = Registry('IoU calculator')
 MATCH_COSTS: Registry[MatchCost] = Registry('match cost')
 
-DATASETS: Registry[Any] = Registry('dataset')
+DATASETS: Registry[object] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')
 PIPELINES = TRANSFORMS  # 2.x's name
 METRICS: Registry[Metric] = Registry('metric')
 
-HOOKS: Registry[Any] = Registry('hook')
-RUNNERS: Registry[Any] = Registry('runner')
+# The classes of these two are the engine's, which checks what it gets.
+HOOKS: Registry[object] = Registry('hook')
+RUNNERS: Registry[object] = Registry('runner')
 OPTIMIZERS: Registry[Optimizer] = Registry('optimizer')
-OPTIMIZER_BUILDERS: Registry[Any] = Registry('optimizer builder')
+OPTIMIZER_BUILDERS: Registry[OptimizerBuilder] = Registry('optimizer builder')

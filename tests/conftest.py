@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,13 @@ def _nothing_leaks():
     leaked += [f'open log {path}' for path in log_files() - logs]
     leaked += [f'file {name} in the working directory' for name in files_here() - files]
     assert not leaked, 'the test leaves behind: ' + '; '.join(leaked)
+
+
+@pytest.fixture(scope='session')
+def spawn_context() -> SpawnContext:
+    """Starts processes with a fresh interpreter; the tracker that comes with the first of them stays."""
+    resource_tracker.ensure_running()
+    return multiprocessing.get_context('spawn')
 
 
 def settings() -> dict[str, Any]:

@@ -229,6 +229,23 @@ def test_other_errors_have_a_note_of_the_location(tmp_path):
     assert caught.value.__notes__ == ['[x at <string>.py:1]']
 
 
+def test_arguments_that_a_constructor_hands_on_are_named_too():
+    class Relay(Neck):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+
+    cfg = Config.fromstring('x = dict(\n    in_channels=1,\n    out_chanels=2)').x
+    with pytest.raises(UserError, match=r"Relay has no argument 'out_chanels' \[x\.out_chanels at <string>\.py:3\]"):
+        PARTS.build(cfg, type=Relay)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='notes are of Python 3.11')
+def test_only_the_innermost_part_is_noted():
+    with pytest.raises(TypeError) as caught:
+        PARTS.build(model_cfg('num_outs="a"'))
+    assert len(caught.value.__notes__) == 1
+
+
 def test_variants_are_registered_with_defaults():
     registry = Registry('test variants')
     registry.register_module('Wide', module=Neck, defaults=dict(out_channels=512))

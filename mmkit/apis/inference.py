@@ -189,7 +189,7 @@ def show_result_pyplot(
 
 
 def check_image(img: np.ndarray) -> np.ndarray:
-    """The array, if it is an image.
+    """Check an image array, and return it.
 
     Raises:
         InvalidValueError: otherwise.

@@ -65,6 +65,6 @@ def _seeded(recipe: Recipe, differs: bool) -> Recipe:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    """A polite end leaves the training through its hooks: log files and curves are closed."""
+    """Leave the training by an exception, so that its hooks close log files and curves."""
     get_logger().error('terminated; --auto-resume goes on from the last checkpoint')
     raise SystemExit(128 + signum)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -16,40 +16,44 @@ from mmkit.config import ConfigDict
 from mmkit.datasets.collate import collate
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.datasets.wrappers import ConcatDataset
+from mmkit.datasets.wrappers import ConcatDataset, as_dataset
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.metrics import EvaluateMetric, EvaluatesItself
 from mmkit.protocols import Metric
-from mmkit.registry import DATASETS
 
+# A config, a dataset, or several of them that are concatenated.
+DatasetLike = Mapping[str, Any] | SeededDataset | Sequence['DatasetLike']
 PER_FILE = ('ann_file', 'img_prefix', 'seg_prefix', 'proposal_file')
 
 
-def build_dataset(cfg: Any, default_args: Mapping[str, Any] | None = None) -> Any:
+def build_dataset(cfg: DatasetLike, default_args: Mapping[str, Any] | None = None) -> SeededDataset:
     """Builds a dataset.
 
     Args:
         cfg: a config, or a dataset, which stays itself. A list of configs, or one with a list as `ann_file`, gives a
             `ConcatDataset`.
         default_args: arguments, such as `test_mode`, of every dataset that a wrapper holds or that stands alone.
+
+    Raises:
+        UserError: if the config is wrong, or its class is no dataset.
     """
-    if isinstance(cfg, (list, tuple)):
+    if isinstance(cfg, Sequence):
         return ConcatDataset([build_dataset(part, default_args) for part in cfg])
     if not isinstance(cfg, Mapping):
-        return cfg
+        return as_dataset(cfg)
     if 'dataset' in cfg or 'datasets' in cfg:
         wrapper: Any = copy.copy(cfg)
         for key in ('dataset', 'datasets'):
             if key in wrapper:
                 wrapper[key] = _build_inner(wrapper[key], default_args)
-        return DATASETS.build(wrapper)
+        return as_dataset(wrapper)
     if isinstance(cfg.get('ann_file'), (list, tuple)):
         return _build_of_files(cfg, default_args)
-    return DATASETS.build(cfg, **(default_args or {}))
+    return as_dataset(cfg, default_args)
 
 
-def _build_inner(cfg: Any, default_args: Mapping[str, Any] | None) -> Any:
-    if isinstance(cfg, (list, tuple)):
+def _build_inner(cfg: DatasetLike, default_args: Mapping[str, Any] | None) -> SeededDataset | list[SeededDataset]:
+    if isinstance(cfg, Sequence):
         return [build_dataset(part, default_args) for part in cfg]
     return build_dataset(cfg, default_args)
 
@@ -145,7 +149,7 @@ def _build_sampler(dataset: SeededDataset, batch_size: int, dist: bool, shuffle:
 
 
 def _start_worker(worker_id: int) -> None:
-    """OpenCV's threads would fight with those of the other workers; what users draw from global state must differ."""
+    """Turn OpenCV's threads off, as there are several workers, and seed the global random states of this one."""
     cv2.setNumThreads(0)
     seed = torch.initial_seed() % 2**32
     random.seed(seed)

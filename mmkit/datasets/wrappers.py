@@ -19,11 +19,13 @@ from mmkit.registry import DATASETS
 from mmkit.structures import Prediction
 
 
-def as_dataset(dataset: Mapping[str, Any] | SeededDataset) -> SeededDataset:
+def as_dataset(
+    dataset: Mapping[str, Any] | SeededDataset, default_args: Mapping[str, Any] | None = None
+) -> SeededDataset:
     """Builds a config; an object stays itself."""
-    built = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+    built = DATASETS.build(dataset, **(default_args or {})) if isinstance(dataset, Mapping) else dataset
     if not isinstance(built, SeededDataset):
-        raise InvalidTypeError(f'a wrapper wraps a SeededDataset, got {type(built).__name__}')
+        raise InvalidTypeError(f'a dataset is a SeededDataset, such as CustomDataset, got {type(built).__name__}')
     return built
 
 

@@ -25,7 +25,7 @@ def read_section(cfg: ConfigDict, key: str) -> ConfigDict | None:
 
 
 def check_numbers(section: ConfigDict | None) -> ConfigDict | None:
-    """The section as it is.
+    """Check the numbers of a section, and return it.
 
     Raises:
         InvalidTypeError: one of its numbers is written as a text.

@@ -1,4 +1,4 @@
-"""From a `Recipe` to a `Runner`: model, data, optimizer and hooks, built in this order and from nothing else."""
+"""Assembly of a `Runner` from a `Recipe`, and from nothing else: model, data, optimizer, hooks, in this order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import torch
 from torch import multiprocessing, nn
 from torch.utils.data import DataLoader
 
+from mmkit.config import ConfigDict
 from mmkit.datasets import SeededDataset
 from mmkit.dialects.recipe import Environment, EvaluationRecipe, Recipe, TrainingRecipe
 from mmkit.engine.checkpoint import find_latest, unwrap
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
+from mmkit.engine.hook import Hook
 from mmkit.engine.hooks.checks import NumClassCheckHook, check_num_classes
 from mmkit.engine.hooks.eval_hook import EvalHook
 from mmkit.engine.hooks.logger import ProgressHook
@@ -33,7 +35,7 @@ from mmkit.engine.parts import (
     wrap_distributed,
 )
 from mmkit.engine.runner import Runner
-from mmkit.errors import ConfigError, InvalidValueError
+from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.registry import HOOKS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, is_main
 from mmkit.utils.logging import get_logger
@@ -97,6 +99,11 @@ def assemble(
         device=device,
         timestamp=timestamp,
     )
+    if not isinstance(runner, Runner):
+        kind = type(runner).__name__
+        raise InvalidTypeError(
+            f'{kind} is no runner: derive it from EpochBasedRunner or IterBasedRunner', 'runner.type'
+        )
     register_hooks(runner, training)
     # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
     is_checked = any(isinstance(hook, NumClassCheckHook) for hook in runner.hooks)
@@ -144,15 +151,23 @@ def register_hooks(runner: Runner, training: TrainingRecipe) -> None:
         runner.register_hook(MomentumUpdaterHook(training.momentum))
     runner.register_hook(IterTimerHook())
     if training.checkpoint is not None:
-        runner.register_hook(HOOKS.build(training.checkpoint, type='CheckpointHook'))
+        runner.register_hook(_build_hook(training.checkpoint, type='CheckpointHook'))
     for logging_hook in training.loggers:
-        runner.register_hook(HOOKS.build(logging_hook))
+        runner.register_hook(_build_hook(logging_hook))
     for hook in training.hooks:
-        built = HOOKS.build(hook.config)
+        built = _build_hook(hook.config)
         with located(hook.config, 'priority'):
             runner.register_hook(built, hook.priority)
     if is_main() and sys.stderr.isatty():
         runner.register_hook(ProgressHook())
+
+
+def _build_hook(cfg: ConfigDict, **default_args: Any) -> Hook:
+    hook = HOOKS.build(cfg, **default_args)
+    with located(cfg):
+        if not isinstance(hook, Hook):
+            raise InvalidTypeError(f'{type(hook).__name__} is no hook: derive it from mmkit.engine.hook.Hook', 'type')
+    return hook
 
 
 def _add_evaluation(

@@ -53,7 +53,7 @@ Point = Literal[
 
 @runtime_checkable
 class Learner(Protocol):
-    """A model that computes losses also while it doesn't train."""
+    """A model that can compute losses in evaluation mode as well."""
 
     def preprocess(self, batch: Batch) -> Batch: ...
 
@@ -61,7 +61,7 @@ class Learner(Protocol):
 
 
 class Runner:
-    """Base class of the two kinds of runner: one training, with all of its state.
+    """Base class of both runners: one training, with all of its state.
 
     Args:
         model: a detector, or its DistributedDataParallel; called with a batch it returns a dict of losses.
@@ -132,7 +132,7 @@ class Runner:
 
     @property
     def hooks(self) -> list[Hook]:
-        """In the order in which they are called."""
+        """The hooks, in the order in which they are called."""
         return list(self._hooks)
 
     def register_hook(self, hook: Hook, priority: int | str | None = None) -> None:
@@ -160,7 +160,7 @@ class Runner:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's."""
+        """Parameter groups of the optimizer."""
         return self.optimizer.param_groups
 
     @property
@@ -196,7 +196,7 @@ class Runner:
             self.read_losses()
 
     def _set_length(self) -> None:
-        """Now that the length of an epoch is known."""
+        """Set the lengths in iterations, now that the length of an epoch is known."""
 
     def _begin_epoch(self, loader: Loader) -> Iterator[Batch]:
         """The batches of this epoch that are still to come; those before a resumed iteration aren't loaded."""
@@ -273,7 +273,7 @@ class Runner:
                 self.model.train(was_training)
 
     def _val_pass(self, loader: Loader, batches: Iterator[Batch]) -> None:
-        """Log the losses on validation data; nothing is learnt."""
+        """Log the losses on validation data, without training."""
         if not isinstance(self.module, Learner):
             raise InvalidTypeError(
                 f'a workflow with val needs a model with preprocess and loss, not a {type(self.module).__name__}',
@@ -363,7 +363,7 @@ class Runner:
             save_checkpoint(path, self.module, self.optimizer if save_optimizer else None, meta, {'runner': state})
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint of ours, or of mmdetection as far as it tells.
+        """Resume from a checkpoint of mmkit, or of mmdetection as far as it goes.
 
         Raises:
             RuntimeError: if its weights don't fit the model.

@@ -46,7 +46,7 @@ def load_checkpoint(
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> dict[str, Any]:
-    """Load weights into a model and log what fitted.
+    """Load weights into a model, and log the tensors that fit.
 
     Args:
         model: a detector or any module; a DistributedDataParallel or a compiled model is looked into.
@@ -73,7 +73,7 @@ def load_with_report(
     strict: bool = False,
     revise_keys: ReviseKeys = ((r'^module\.', ''),),
 ) -> tuple[dict[str, Any], LoadReport]:
-    """`load_checkpoint` for a caller that wants to look at what fitted."""
+    """`load_checkpoint` that also returns the report of the tensors that fit."""
     checkpoint = read_weights(resolve(filename), map_location)
     state_dict = _weights_in(checkpoint, filename)
     for pattern, replacement in revise_keys:
@@ -170,7 +170,7 @@ def _weights_in(checkpoint: Mapping[str, Any], filename: object) -> Mapping[str,
 
 
 def _require_match(model: nn.Module, report: LoadReport, filename: object, state_dict: Mapping[str, Tensor]) -> None:
-    """Weights that don't belong to the model are a mistake that must not go unnoticed."""
+    """Refuse weights that belong to another model."""
     matched, wanted = report.under('backbone.')
     part = 'backbone'
     if not wanted:

@@ -123,7 +123,7 @@ class ModuleTracker:
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Follow the calls of the modules inside of this block."""
+        """Track the calls of modules inside this block."""
         handles = []
         for name, module in self.model.named_modules():
             handles.append(module.register_forward_pre_hook(self._enter(name)))
@@ -204,7 +204,7 @@ def _blame_text(cfg: ConfigDict, error: Exception) -> None:
 
 @contextmanager
 def _preserved_state(model: nn.Module) -> Iterator[None]:
-    """Modes and buffers of all modules are afterwards as before."""
+    """Restore modes and buffers of all modules at the end of the block."""
     modes = [(module, module.training) for module in model.modules()]
     buffers: Sequence[tuple[Tensor, Tensor]] = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:

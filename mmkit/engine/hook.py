@@ -1,4 +1,4 @@
-"""Hooks: objects that are told where a training is. They observe it, and are never the training step itself."""
+"""Hooks: callbacks at the stages of a training. They observe it, and are never the training step itself."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Trainer(Protocol):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's."""
+        """Parameter groups of the optimizer."""
         ...
 
     @property
@@ -146,7 +146,7 @@ class Trainer(Protocol):
         """Write a checkpoint; all processes must call it."""
 
     def resume(self, path: str | PathLike[str]) -> None:
-        """Go on from a checkpoint."""
+        """Resume from a checkpoint."""
 
 
 class Hook:

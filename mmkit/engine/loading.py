@@ -1,4 +1,4 @@
-"""Data loaders as a runner uses them: told the epoch, and begun in the middle of one."""
+"""Data loaders for a runner: setting their epoch, and starting in the middle of one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def without_first(loader: Loader, count: int) -> Iterable[Batch]:
 
 
 def restart_workers(loader: Loader) -> None:
-    """Let workers that live longer than an epoch end, for they have a copy of the dataset as it was."""
+    """Stop persistent workers: they hold a copy of the dataset as it was."""
     if isinstance(loader, DataLoader) and loader.persistent_workers:
         loader._iterator = None
 

@@ -1,4 +1,4 @@
-"""From the losses of a model to their sum, and to numbers for logs."""
+"""The sum of a model's losses, and their values for logs."""
 
 from __future__ import annotations
 

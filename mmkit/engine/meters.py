@@ -1,4 +1,4 @@
-"""Running averages of what a training measures."""
+"""Running averages of the quantities that a training measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypedDict
 
 
 class MeterState(TypedDict):
-    """Of `Meters`, in a checkpoint: pairs of value and weight by name."""
+    """State of `Meters` in a checkpoint: pairs of value and weight by name."""
 
     window: int
     values: dict[str, list[tuple[float, int]]]

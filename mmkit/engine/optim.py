@@ -179,7 +179,7 @@ class DefaultOptimizerConstructor:
                 logger.log(level, 'optimizer.paramwise_cfg.custom_keys: no parameter has %r in its name%s', key, hint)
 
     def _multipliers(self, place: Place) -> tuple[float | None, float | None]:
-        """Of lr and weight_decay, None where nothing was asked for."""
+        """Multipliers of lr and weight_decay; None where no rule applies."""
         for key in sorted(sorted(self.custom_keys), key=len, reverse=True):
             if key in place.full_name:
                 custom = self.custom_keys[key]
@@ -200,7 +200,7 @@ class DefaultOptimizerConstructor:
 
 
 def _walk(module: nn.Module, prefix: str = '', parent: nn.Module | None = None) -> Iterator[Place]:
-    """All parameters; those of a module that is used twice come twice."""
+    """All parameters, repeated where a module is used more than once."""
     for name, param in module.named_parameters(recurse=False):
         yield Place(prefix + name, name, param, module, parent)
     for name, child in module.named_children():

@@ -1,4 +1,4 @@
-"""Predictions for a whole dataset, by one process or several, from one view of an image or from more."""
+"""Predictions for a whole dataset, by one process or several, with or without test-time augmentation."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _merged(model: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
-    """One prediction out of those for several views of an image: by NMS, or the mean of scores of the whole image."""
+    """Merge the predictions for several views of an image: boxes by NMS, scores of the whole image by their mean."""
     scores = [each.scores for each in predictions if isinstance(each, ClassScores)]
     if scores:
         return ClassScores(torch.stack(scores).mean(dim=0))
@@ -198,7 +198,7 @@ def _merged(model: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
 
 
 def merge_views(views: Sequence[Instances], nms: Mapping[str, Any], max_per_img: int = -1) -> Instances:
-    """One list of detections out of those in several views: NMS over all of them.
+    """Merge the detections in several views by NMS over all of them.
 
     Args:
         views: of one image, in pixels of the original image, not flipped.

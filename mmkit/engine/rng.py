@@ -45,7 +45,7 @@ def set_rng_state(state: RngState) -> None:
 
 @contextmanager
 def preserved_rng() -> Iterator[None]:
-    """Whatever draws random numbers inside, those drawn afterwards are the same."""
+    """Restore the state of all generators at the end of the block."""
     state = rng_state()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The training step: from a batch to changed weights."""
+"""The training step: forward, backward, clipping, update."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingStep:
         self.pending = PendingLosses()
 
     def __call__(self, batch: Batch, progress: Progress) -> bool | None:
-        """Learn from a batch, without waiting for the device.
+        """Train on one batch, without waiting for the device.
 
         If the losses or the gradient are not finite, no weight changes, and the next reading of `pending` raises an
         error about this batch.

@@ -44,7 +44,7 @@ class CocoEvaluation:
         self._engines = {kind: Engine(truth, kind, options.engine) for kind in sorted(kinds)}
 
     def run(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, float | str]:
-        """The figures of some detections.
+        """Figures of a set of detections.
 
         Args:
             detections: dicts of `image` and `label`, both indices, `score`, `bbox` (x, y, w, h) and, for segm,
@@ -100,8 +100,8 @@ class CocoEvaluation:
         return dict(zip(recall_names(counts.max_dets), values, strict=True))
 
     def _fast_recalls(self, detections: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Recall after pairing boxes off greedily, without ignored objects."""
-        gts = [boxes.bboxes[~boxes.ignored] for boxes in self.truth.boxes() if boxes.ignored is not None]
+        """Recall by greedy matching of boxes, without ignored objects; of all categories, as in mmdetection."""
+        gts = self.truth.class_agnostic_boxes()
         rows: list[list[list[float]]] = [[] for _ in gts]
         for detection in detections:
             x, y, w, h = detection['bbox']

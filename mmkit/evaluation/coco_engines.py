@@ -1,4 +1,4 @@
-"""The engines that count for COCO's metrics."""
+"""The engines that match detections with objects for COCO's metrics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Counts:
         max_det: int | None = None,
         class_index: int | None = None,
     ) -> float:
-        """Mean over what is not fixed; -1 if nothing was to be found, or if that threshold was not counted."""
+        """Mean over the axes that are not fixed; -1 without ground truth, or for a threshold that was not counted."""
         max_det = self.max_dets[-1] if max_det is None else max_det
         if max_det not in self.max_dets:
             return -1.0

@@ -19,7 +19,7 @@ IOU_THRS = np.linspace(0.5, 0.95, 10)  # 0.5 + 0.05 * k differs in the last bit,
 
 @dataclass(frozen=True)
 class CocoOptions:
-    """Figures to be counted.
+    """Choice of the figures to compute.
 
     Attributes:
         metrics: some of bbox, segm, proposal (recall by COCO's rules, whatever the class), proposal_fast (recall after
@@ -50,7 +50,7 @@ class CocoOptions:
         proposal_nums: Sequence[int] = (100, 300, 1000),
         engine: str = 'hotcoco',
     ) -> CocoOptions:
-        """From arguments as a config has them.
+        """Checked options from the arguments of a config.
 
         Raises:
             InvalidValueError: naming the argument that is wrong.
@@ -73,7 +73,7 @@ class CocoOptions:
         )
 
     def names(self, classes: Sequence[str]) -> list[str]:
-        """Names of the numbers that will be counted."""
+        """Names of the figures that will be computed."""
         names: list[str] = []
         for metric in self.metrics:
             if metric == 'proposal_fast':

@@ -60,6 +60,7 @@ def coco_truth(
         if ann['image_id'] in anns_of and ann['category_id'] in labels:
             anns_of[ann['image_id']].append(ann)
     anns = [ann for img_id in img_ids for ann in anns_of[img_id]]
+    others = _others(content, {img_id: index for index, img_id in enumerate(img_ids)}, labels)
     bboxes = np.array([ann['bbox'] for ann in anns], dtype=np.float64).reshape(-1, 4)
     is_crowd = np.array([as_flag(ann.get('iscrowd')) for ann in anns], dtype=bool)
     has_masks = any(ann.get('segmentation') for ann in anns)
@@ -76,7 +77,21 @@ def coco_truth(
         is_ignored=is_crowd | np.array([as_flag(ann.get('ignore')) for ann in anns], dtype=bool),
         segmentations=[ann.get('segmentation') for ann in anns] if has_masks else None,
         cat_ids=cat_ids,
+        other_images=np.array([index for index, _ in others], dtype=np.int64),
+        other_bboxes=np.array([bbox for _, bbox in others], dtype=np.float64).reshape(-1, 4),
     )
+
+
+def _others(
+    content: Mapping[str, Any], positions: Mapping[Hashable, int], labels: Mapping[Hashable, int]
+) -> list[tuple[int, Sequence[float]]]:
+    """Image and box of each object that is of none of the classes, neither a crowd nor ignored."""
+    return [
+        (positions[ann['image_id']], ann['bbox'])
+        for ann in content.get('annotations', ())
+        if ann['image_id'] in positions and ann['category_id'] not in labels
+        if not (as_flag(ann.get('iscrowd')) or as_flag(ann.get('ignore')))
+    ]
 
 
 def _area(ann: Mapping[str, Any]) -> float:

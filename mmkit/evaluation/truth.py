@@ -67,6 +67,8 @@ class DetectionTruth(Truth):
         is_ignored: (N,) bool, crowds and objects marked as difficult: they neither count nor punish.
         segmentations: of each object its polygons or run-length code as the file has them, or None; None: of no object.
         cat_ids: of each label its category in files of results.
+        other_images: (M,) int64, the index of the image of each object that is of none of the classes, and no crowd.
+        other_bboxes: (M, 4) float64, their boxes as in `bboxes`. `proposal_fast` counts them, as in mmdetection.
     """
 
     sizes: np.ndarray
@@ -78,11 +80,19 @@ class DetectionTruth(Truth):
     is_ignored: np.ndarray
     segmentations: Collection[Any] | None = None
     cat_ids: Sequence[Hashable] = field(default=())
+    other_images: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    other_bboxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
     @cached_property
     def corners(self) -> np.ndarray:
         """(N, 4) float32 xyxy."""
-        return np.concatenate([self.bboxes[:, :2], self.bboxes[:, :2] + self.bboxes[:, 2:]], axis=1).astype(np.float32)
+        return _corners(self.bboxes)
+
+    def class_agnostic_boxes(self) -> list[np.ndarray]:
+        """(K, 4) float32 xyxy of each image: objects of any class, also of those that are not evaluated."""
+        images = np.concatenate([self.images[~self.is_ignored], self.other_images])
+        bboxes = _corners(np.concatenate([self.bboxes[~self.is_ignored], self.other_bboxes]))
+        return [bboxes[images == index] for index in range(len(self))]
 
     def boxes(self) -> list[Boxes]:
         """The objects image by image, for the metrics of Pascal VOC."""
@@ -108,4 +118,11 @@ class DetectionTruth(Truth):
             is_crowd=np.concatenate([part.is_crowd for part in parts]),
             is_ignored=np.concatenate([part.is_ignored for part in parts]),
             segmentations=segmentations,
+            other_images=np.concatenate([part.other_images + start for part, start in zip(parts, starts)]),
+            other_bboxes=np.concatenate([part.other_bboxes for part in parts]),
         )
+
+
+def _corners(bboxes: np.ndarray) -> np.ndarray:
+    """(N, 4) x, y, width, height -> float32 xyxy."""
+    return np.concatenate([bboxes[:, :2], bboxes[:, :2] + bboxes[:, 2:]], axis=1).astype(np.float32)

@@ -78,10 +78,10 @@ class TestInference:
     def test_several_views(self, tiny):
         cfg = Config(tiny[1])
         cfg.data.test.pipeline[1].update(flip=True, img_scale=[(64, 64), (96, 96)])
-        found = inference_detector(init_detector(cfg, tiny[2], 'cpu'), np.zeros((40, 50, 3), np.uint8))
-        assert 0 < len(found) <= 5
-        assert (found.bboxes >= 0).all()
-        assert (found.bboxes <= torch.tensor([50, 40, 50, 40])).all()
+        detections = inference_detector(init_detector(cfg, tiny[2], 'cpu'), np.zeros((40, 50, 3), np.uint8))
+        assert 0 < len(detections) <= 5
+        assert (detections.bboxes >= 0).all()
+        assert (detections.bboxes <= torch.tensor([50, 40, 50, 40])).all()
 
     def test_the_mode_of_the_model_stays(self, tiny):
         model = init_detector(tiny[1], tiny[2], 'cpu').train()
@@ -128,18 +128,18 @@ class TestPipeline:
 
 
 class TestShow:
-    FOUND = Instances(torch.tensor([[4.0, 4, 20, 20]]), torch.tensor([1]), torch.tensor([0.9]))
+    DETECTIONS = Instances(torch.tensor([[4.0, 4, 20, 20]]), torch.tensor([1]), torch.tensor([0.9]))
 
     def test_drawn_and_written(self, tiny, model, tmp_path):
         path = tiny[0] / 'images' / '0.png'
-        drawn = show_result(model, path, self.FOUND, out_file=str(tmp_path / 'new' / 'a.png'))
+        drawn = show_result(model, path, self.DETECTIONS, out_file=str(tmp_path / 'new' / 'a.png'))
         assert (drawn == cv2.imread(str(tmp_path / 'new' / 'a.png'))).all()
         assert (drawn != cv2.imread(str(path))).any()
-        assert (show_result(model, path, self.FOUND, score_thr=0.95) == cv2.imread(str(path))).all()
+        assert (show_result(model, path, self.DETECTIONS, score_thr=0.95) == cv2.imread(str(path))).all()
 
     def test_colours_of_the_checkpoint_are_rgb(self, model, monkeypatch):
         monkeypatch.setattr(model, 'PALETTE', [[0, 0, 0], [255, 0, 10]])
-        drawn = show_result(model, np.zeros((32, 32, 3), np.uint8), self.FOUND)
+        drawn = show_result(model, np.zeros((32, 32, 3), np.uint8), self.DETECTIONS)
         assert drawn[20, 12].tolist() == [10, 0, 255]
 
     def test_in_a_figure(self, model, monkeypatch):
@@ -150,7 +150,7 @@ class TestShow:
         monkeypatch.setattr(pyplot, 'show', lambda block: calls.append(block))
         monkeypatch.setattr(pyplot, 'pause', calls.append)
         image = np.zeros((32, 32, 3), np.uint8)
-        show_result_pyplot(model, image, self.FOUND)
-        show_result_pyplot(model, image, self.FOUND, wait_time=0.5)
+        show_result_pyplot(model, image, self.DETECTIONS)
+        show_result_pyplot(model, image, self.DETECTIONS, wait_time=0.5)
         assert calls == [True, False, 0.5]
         assert pyplot.get_fignums() == []

@@ -159,9 +159,9 @@ def test_a_detector_takes_the_backbone(trained):
 def test_single_images(config, trained):
     model = init_detector(config, trained[0] / 'latest.pth', device='cpu')
     rng = np.random.default_rng(5)
-    found = inference_detector(model, [draw(label, rng) for label in (0, 1, 2)], batch_size=3)
-    assert all(isinstance(each, ClassScores) for each in found)
-    assert [model.CLASSES[each.label] for each in found] == list(CLASSES)
+    predictions = inference_detector(model, [draw(label, rng) for label in (0, 1, 2)], batch_size=3)
+    assert all(isinstance(each, ClassScores) for each in predictions)
+    assert [model.CLASSES[each.label] for each in predictions] == list(CLASSES)
     assert inference_detector(model, draw(2, rng)).label == 2
 
 

@@ -76,14 +76,14 @@ def test_fused_branches_detect_the_same(files, tiny, tmp_path, capsys, caplog):
     save_checkpoint(tmp_path / 'a.pth', model, meta={'CLASSES': CLASSES})
     cfg.dump(tmp_path / 'repvgg.py')
 
-    found = []
+    outputs = []
     for flags in ([], ['--fuse-conv-bn'], ['--cfg-options', 'model.backbone.deploy=True']):
         command = [str(tmp_path / 'repvgg.py'), str(tmp_path / 'a.pth'), '--out', str(tmp_path / 'a.pkl')]
         assert main([*command, *flags, '--device', 'cpu']) == 0
-        found.append(pickle.loads((tmp_path / 'a.pkl').read_bytes()))
-    assert sum(map(len, found[0][0])) == 5
-    for other in found[1:]:
-        for image, same in zip(found[0], other, strict=True):
+        outputs.append(pickle.loads((tmp_path / 'a.pkl').read_bytes()))
+    assert sum(map(len, outputs[0][0])) == 5
+    for other in outputs[1:]:
+        for image, same in zip(outputs[0], other, strict=True):
             for boxes, others in zip(image, same, strict=True):
                 np.testing.assert_allclose(others, boxes, rtol=1e-4, atol=1e-4)
 

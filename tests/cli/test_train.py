@@ -221,6 +221,8 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'evaluation.metric_items=mAP50'], "'mAP50', did you mean 'mAP_50'? there are: "),
         (['--cfg-options', 'runner.max_epoch=1'], "the nearest is 'max_epochs' [runner.max_epoch at --cfg-options]"),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHok'}]"], '[custom_hooks.0.type at --cfg-options]'),
+        (['--cfg-options', "custom_hooks=[{'type':'torch.nn.Identity'}]"], 'Identity is no hook: derive it from'),
+        (['--cfg-options', 'runner.type=torch.nn.Identity', 'runner.max_epochs=1'], 'Identity is no runner'),
         (['--cfg-options', "custom_hooks=[{'type':'EMAHook','momentun':1}]"], '[custom_hooks.0.momentun at'),
         (['--cfg-options', 'optimizer_config.grad_clip={"max_nrom":1}'], "grad_clip has no 'max_nrom', expected"),
         (['--cfg-options', 'load_from=no.pth'], 'no file no.pth [load_from at --cfg-options]'),

@@ -10,8 +10,8 @@ b = dict(
 
 
 def test_leaves_have_paths_values_and_origins():
-    found = [str(leaf) for leaf in leaves(Config.fromstring(TEXT))]
-    assert found == [
+    shown = [str(leaf) for leaf in leaves(Config.fromstring(TEXT))]
+    assert shown == [
         'a = 1  # <string>.py:1',
         'b.c = [1, 2]  # <string>.py:3',
         'b.d.0.e = 5  # <string>.py:4',
@@ -24,8 +24,8 @@ def test_leaves_have_paths_values_and_origins():
 def test_differences():
     first = Config(dict(a=1, b=dict(c=2, d=3), e=[1]))
     second = Config(dict(a=1, b=dict(c=5, x=6), e=(1,)))
-    found = [tuple(leaf and (leaf.path, leaf.value) for leaf in pair) for pair in differences(first, second)]
-    assert found == [
+    shown = [tuple(leaf and (leaf.path, leaf.value) for leaf in pair) for pair in differences(first, second)]
+    assert shown == [
         (('b.c', 2), ('b.c', 5)),
         (('b.d', 3), None),
         (('e', [1]), ('e', (1,))),

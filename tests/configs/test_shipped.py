@@ -40,7 +40,7 @@ def test_shared_pieces_stand_alone(path: Path) -> None:
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_families_have_a_card(family: str) -> None:
-    """What the family is, what was published, what was reproduced here."""
+    """A description, the published figures and those reproduced here."""
     card = (CONFIGS / family / 'README.md').read_text()
     assert '## Reproduced here' in card
     for name in (Path(leaf).name for leaf in LEAVES if leaf.startswith(f'{family}/')):

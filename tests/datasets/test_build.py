@@ -19,7 +19,7 @@ def dataset(make_images, write_json, train_pipeline):
 
 
 def trace(loader, epochs):
-    """What identifies the batches of some epochs."""
+    """The batches of some epochs, by the ids of their images."""
     seen = []
     for epoch in epochs:
         loader.sampler.set_epoch(epoch)

@@ -76,7 +76,7 @@ def test_the_year_decides_on_the_metric(voc, year, expected):
     objects = [('dog', (11, 11, 21, 31), 0), ('dog', (31, 1, 41, 11), 0), ('dog', (1, 1, 6, 6), 1)]
     dataset = VOCDataset(**voc(objects, year=year), test_mode=True)
     bboxes = torch.tensor([[10.0, 10, 20, 30], [0, 0, 5, 5]])  # one right, one on the difficult object
-    found = Instances(bboxes, torch.tensor([11, 11]), torch.tensor([0.9, 0.8]))
-    values = dataset.evaluate([found])
+    detections = Instances(bboxes, torch.tensor([11, 11]), torch.tensor([0.9, 0.8]))
+    values = dataset.evaluate([detections])
     assert values['mAP'] == values['AP50'] == pytest.approx(expected, abs=1e-6)
-    assert dataset.evaluate([found], 'recall')['recall@100@0.5'] == pytest.approx(0.5)
+    assert dataset.evaluate([detections], 'recall')['recall@100@0.5'] == pytest.approx(0.5)

@@ -21,9 +21,9 @@ def test_mobilenet_of_torchvision_gives_the_same_features():
     torch.manual_seed(0)
     theirs = torchvision.models.mobilenet_v2(weights=None).eval()
     ours = build_backbone(dict(type='MobileNetV2', out_indices=(7,))).eval()
-    found = from_torchvision.convert(theirs.state_dict())
-    assert load_state_dict(ours, found.state_dict, strict=True).complete
-    assert found.dropped == ['classifier.1.weight', 'classifier.1.bias']
+    converted = from_torchvision.convert(theirs.state_dict())
+    assert load_state_dict(ours, converted.state_dict, strict=True).complete
+    assert converted.dropped == ['classifier.1.weight', 'classifier.1.bias']
     imgs = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(imgs)[0], theirs.features(imgs))
 
@@ -54,9 +54,9 @@ def test_faster_rcnn_of_torchvision_gives_the_same_features():
         weights=None, weights_backbone=None, num_classes=3
     ).eval()
     ours = build_detector(detector_cfg()).eval()
-    found = from_torchvision.convert(theirs.state_dict())
-    report = load_state_dict(ours, found.state_dict)
-    assert not found.unknown and not report.unexpected and not report.mismatched
+    converted = from_torchvision.convert(theirs.state_dict())
+    report = load_state_dict(ours, converted.state_dict)
+    assert not converted.unknown and not report.unexpected and not report.mismatched
     assert all(name.endswith('num_batches_tracked') for name in report.missing)
     imgs = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -119,9 +119,9 @@ def test_repvgg_names():
         'stage0.rbr_reparam.bias': 'stem.branch_reparam.bias',
         'module.stage4.0.rbr_reparam.weight': 'stage_4.0.branch_reparam.weight',
     }
-    found = repvgg.convert({name: torch.zeros(1) for name in [*expected, 'linear.weight', 'head.weight']})
-    assert names(found) == expected
-    assert found.dropped == ['linear.weight'] and found.unknown == ['head.weight']
+    converted = repvgg.convert({name: torch.zeros(1) for name in [*expected, 'linear.weight', 'head.weight']})
+    assert names(converted) == expected
+    assert converted.dropped == ['linear.weight'] and converted.unknown == ['head.weight']
 
 
 @pytest.mark.parametrize('deploy', [False, True])
@@ -143,8 +143,8 @@ def test_repvgg_of_the_authors_fills_a_backbone(deploy, tmp_path):
     block = 'stage2.1.rbr_reparam.bias' if deploy else 'stage2.1.rbr_identity.weight'
     place = loaded.stage_2[1].branch_reparam.bias if deploy else loaded.stage_2[1].branch_norm.weight
     torch.testing.assert_close(place.data, theirs[block])
-    found = repvgg.convert(theirs)
-    assert load_state_dict(ours, found.state_dict, strict=True).complete and not found.unknown
+    converted = repvgg.convert(theirs)
+    assert load_state_dict(ours, converted.state_dict, strict=True).complete and not converted.unknown
 
 
 def test_caffe2_backbone_fills_a_resnet(tmp_path):
@@ -163,8 +163,8 @@ def test_caffe2_backbone_fills_a_resnet(tmp_path):
                 arrays[f'{place}1_bn_b'] = block.downsample[1].bias
     path = tmp_path / 'R-50.pkl'
     path.write_bytes(pickle.dumps({'model': {k: v.detach().numpy() for k, v in arrays.items()}}))
-    found = detectron2.convert(detectron2.read_pickle(path))
-    report = load_state_dict(ours, found.state_dict)
+    converted = detectron2.convert(detectron2.read_pickle(path))
+    report = load_state_dict(ours, converted.state_dict)
     assert all(name.endswith('num_batches_tracked') for name in report.missing) and not report.unexpected
 
 
@@ -195,8 +195,8 @@ def test_mmdet_keeps_only_weights_and_classes(tmp_path):
     source, destination = tmp_path / 'epoch_1.pth', tmp_path / 'out' / 'weights.pth'
     state = OrderedDict({'module.backbone.conv1.weight': torch.ones(1), 'ema_backbone_conv1_weight': torch.zeros(1)})
     torch.save({'meta': {'CLASSES': ('a',), 'epoch': 1}, 'state_dict': state, 'optimizer': {'x': 1}}, source)
-    found = convert_file(source, destination, 'mmdet')
-    assert found.dropped == ['ema_backbone_conv1_weight']
+    converted = convert_file(source, destination, 'mmdet')
+    assert converted.dropped == ['ema_backbone_conv1_weight']
     written = torch.load(destination, weights_only=True)
     assert set(written) == {'meta', 'state_dict'} and written['meta']['CLASSES'] == ('a',)
     assert list(written['state_dict']) == ['backbone.conv1.weight']

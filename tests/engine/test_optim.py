@@ -41,11 +41,11 @@ def multipliers(paramwise, model=None, **optimizer):
         model, {'type': 'SGD', 'lr': 2.0, 'weight_decay': 0.5, **optimizer, 'paramwise_cfg': paramwise}
     )
     names = {id(param): name for name, param in model.named_parameters()}
-    found = {
+    factors = {
         names[id(group['params'][0])]: (group['lr'] / 2, group['weight_decay'] / 0.5) for group in made.param_groups
     }
-    assert 'frozen.weight' not in found
-    return {name: value for name, value in found.items() if value != (1, 1)}
+    assert 'frozen.weight' not in factors
+    return {name: value for name, value in factors.items() if value != (1, 1)}
 
 
 def test_one_group_without_paramwise_and_frozen_parameters_left_out():
@@ -62,15 +62,15 @@ def test_every_optimizer_of_torch_is_there():
 
 
 def test_biases():
-    found = multipliers({'bias_lr_mult': 2, 'bias_decay_mult': 0})
+    factors = multipliers({'bias_lr_mult': 2, 'bias_decay_mult': 0})
     # of convolutions, and of a deformable convolution itself; neither of norms nor of offsets; the decay of depthwise
     # convolutions has a multiplier of its own
-    assert found == {'conv.bias': (2, 0), 'depthwise.bias': (2, 1), 'dcn.bias': (2, 0)}
+    assert factors == {'conv.bias': (2, 0), 'depthwise.bias': (2, 1), 'dcn.bias': (2, 0)}
 
 
 def test_norms_and_depthwise_convolutions():
-    found = multipliers({'norm_decay_mult': 0, 'dwconv_decay_mult': 0.1, 'bias_decay_mult': 0.5})
-    assert found == {
+    factors = multipliers({'norm_decay_mult': 0, 'dwconv_decay_mult': 0.1, 'bias_decay_mult': 0.5})
+    assert factors == {
         'norm.weight': (1, 0),
         'norm.bias': (1, 0),
         'depthwise.weight': (1, 0.1),
@@ -81,18 +81,18 @@ def test_norms_and_depthwise_convolutions():
 
 
 def test_offsets_of_deformable_convolutions():
-    found = multipliers({'dcn_offset_lr_mult': 0.1, 'bias_lr_mult': 2})
-    assert found['dcn.conv_offset.weight'] == found['dcn.conv_offset.bias'] == (0.1, 1)
+    factors = multipliers({'dcn_offset_lr_mult': 0.1, 'bias_lr_mult': 2})
+    assert factors['dcn.conv_offset.weight'] == factors['dcn.conv_offset.bias'] == (0.1, 1)
 
 
 def test_the_longest_custom_key_counts_and_goes_first():
     keys = {'conv': {'lr_mult': 0.1}, 'conv.bias': {'decay_mult': 0.0}, 'scale': {'lr_mult': 3, 'decay_mult': 0.2}}
-    found = multipliers({'custom_keys': keys, 'bias_lr_mult': 7, 'norm_decay_mult': 0})
-    assert found['conv.weight'] == (0.1, 1)
-    assert found['conv.bias'] == (1, 0)
-    assert found['scale'] == (3, 0.2)
-    assert found['dcn.conv_offset.weight'] == (0.1, 1)
-    assert found['norm.bias'] == (1, 0) and found['dcn.bias'] == (7, 1)
+    factors = multipliers({'custom_keys': keys, 'bias_lr_mult': 7, 'norm_decay_mult': 0})
+    assert factors['conv.weight'] == (0.1, 1)
+    assert factors['conv.bias'] == (1, 0)
+    assert factors['scale'] == (3, 0.2)
+    assert factors['dcn.conv_offset.weight'] == (0.1, 1)
+    assert factors['norm.bias'] == (1, 0) and factors['dcn.bias'] == (7, 1)
 
 
 def test_custom_keys_that_fit_nothing_are_named(caplog):
@@ -123,8 +123,8 @@ def test_rules_for_offsets_follow_the_class_and_not_its_name():
     model = nn.ModuleDict(
         {'own': Renamed(1, 1, 1), 'other': DeformConvLookalike(OrderedDict(conv_offset=nn.Conv2d(1, 1, 1)))}
     )
-    found = multipliers({'dcn_offset_lr_mult': 0.1}, model)
-    assert found == {'own.conv_offset.weight': (0.1, 1), 'own.conv_offset.bias': (0.1, 1)}
+    factors = multipliers({'dcn_offset_lr_mult': 0.1}, model)
+    assert factors == {'own.conv_offset.weight': (0.1, 1), 'own.conv_offset.bias': (0.1, 1)}
 
 
 def test_shared_modules():

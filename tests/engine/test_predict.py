@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 from types import SimpleNamespace
@@ -57,11 +56,13 @@ class ToyDetector(Detector):
         left, score = float(meta.img_id), 0.5
         if meta.flip:
             left, score = 100 - left - 10, 0.75
-        found = Instances(torch.tensor([[left, 0, left + 10, 20]]), torch.tensor([meta.img_id]), torch.tensor([score]))
+        detections = Instances(
+            torch.tensor([[left, 0, left + 10, 20]]), torch.tensor([meta.img_id]), torch.tensor([score])
+        )
         bitmap = np.zeros((1, 40, 100), dtype=np.uint8)
         bitmap[0, :20, int(left) : int(left) + 10] = 1
-        found.masks = EncodedMasks.from_bitmaps(bitmap)
-        return found
+        detections.masks = EncodedMasks.from_bitmaps(bitmap)
+        return detections
 
 
 def make_loader(number=5, sampler=None, collate=make_batch):
@@ -71,8 +72,8 @@ def make_loader(number=5, sampler=None, collate=make_batch):
 def test_detections_come_in_order_and_the_mode_is_restored(capsys):
     model = ToyDetector().train()
     visited = []
-    found = predict.single_gpu_test(model, make_loader(), lambda meta, each: visited.append((meta.img_id, each)))
-    assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
+    detections = predict.single_gpu_test(model, make_loader(), lambda meta, each: visited.append((meta.img_id, each)))
+    assert [each.labels.item() for each in detections] == [0, 1, 2, 3, 4]
     assert [index for index, _ in visited] == [0, 1, 2, 3, 4]
     assert model.training
     assert '5/5' in capsys.readouterr().err
@@ -81,7 +82,7 @@ def test_detections_come_in_order_and_the_mode_is_restored(capsys):
 def test_the_mode_is_restored_after_an_error():
     model = ToyDetector().train()
 
-    def fail(meta, found):
+    def fail(meta, detections):
         raise KeyError
 
     with pytest.raises(KeyError):
@@ -90,18 +91,18 @@ def test_the_mode_is_restored_after_an_error():
 
 
 def test_a_parallel_model():
-    found = predict.single_gpu_test(nn.DataParallel(ToyDetector()), make_loader())
-    assert len(found) == 5
+    detections = predict.single_gpu_test(nn.DataParallel(ToyDetector()), make_loader())
+    assert len(detections) == 5
 
 
 class TestViews:
     def test_a_flipped_view_agrees_and_its_score_wins(self):
         loader = make_loader(collate=lambda indices: [make_batch(indices), make_batch(indices, 'horizontal')])
-        found = predict.single_gpu_test(ToyDetector(), loader)
-        assert [len(each) for each in found] == [1] * 5
-        assert [each.bboxes[0, 0].item() for each in found] == [0, 1, 2, 3, 4]
-        assert {each.scores.item() for each in found} == {0.75}
-        assert [each.masks.to_ndarray().nonzero()[2].min() for each in found] == [0, 1, 2, 3, 4]
+        detections = predict.single_gpu_test(ToyDetector(), loader)
+        assert [len(each) for each in detections] == [1] * 5
+        assert [each.bboxes[0, 0].item() for each in detections] == [0, 1, 2, 3, 4]
+        assert {each.scores.item() for each in detections} == {0.75}
+        assert [each.masks.to_ndarray().nonzero()[2].min() for each in detections] == [0, 1, 2, 3, 4]
 
     def test_a_single_view_needs_no_nms(self):
         loader = make_loader(collate=lambda indices: [make_batch(indices)])
@@ -116,10 +117,12 @@ class TestViews:
         [('horizontal', [70, 4, 90, 8]), ('vertical', [10, 32, 30, 36]), ('diagonal', [70, 32, 90, 36])],
     )
     def test_flip_back(self, direction, box):
-        found = Instances(torch.tensor([[10.0, 4, 30, 8]]))
+        detections = Instances(torch.tensor([[10.0, 4, 30, 8]]))
         meta = make_meta(flip=direction)
-        assert predict.flip_back(found, meta).bboxes.tolist() == [box]
-        assert predict.flip_back(predict.flip_back(found, meta), meta).bboxes.tolist() == found.bboxes.tolist()
+        assert predict.flip_back(detections, meta).bboxes.tolist() == [box]
+        assert (
+            predict.flip_back(predict.flip_back(detections, meta), meta).bboxes.tolist() == detections.bboxes.tolist()
+        )
 
     def test_merging_keeps_classes_apart_and_the_best(self):
         boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 0, 60, 10]])
@@ -152,7 +155,7 @@ class TestViews:
 
 
 def interleaved(rank, number=5):
-    """What a distributed sampler gives two processes: the last one gets an image twice to even the numbers."""
+    """Indices of a distributed sampler for two processes: the second repeats an image so that both have as many."""
     return [index % number for index in range(rank, 6, 2)]
 
 
@@ -162,8 +165,8 @@ def test_the_parts_of_all_processes_are_put_in_order(monkeypatch):
         return [own, (interleaved(1), other)]
 
     monkeypatch.setattr(dist, 'all_gather_object', gather)
-    found = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(0)))
-    assert [each.labels.item() for each in found] == [0, 1, 2, 3, 4]
+    detections = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(0)))
+    assert [each.labels.item() for each in detections] == [0, 1, 2, 3, 4]
 
 
 def test_an_image_that_nobody_predicted():
@@ -175,19 +178,18 @@ def _worker(rank, port, answers):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='localhost')
     os.environ['MASTER_PORT'] = str(port)
     dist.init_dist('pytorch', backend='gloo')
-    found = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(rank)))
-    answers.put([each.labels.item() for each in found])
+    detections = predict.multi_gpu_test(ToyDetector(), make_loader(sampler=interleaved(rank)))
+    answers.put([each.labels.item() for each in detections])
     dist.leave()
 
 
 @pytest.mark.slow
-def test_two_processes():
+def test_two_processes(spawn_context):
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context('spawn')
-    answers = context.Queue()
-    processes = [context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
+    answers = spawn_context.Queue()
+    processes = [spawn_context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
     collected = [answers.get(timeout=60) for _ in processes]

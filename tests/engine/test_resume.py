@@ -64,14 +64,14 @@ def train(work_dir, at=None, seed=0, **changes):
 
 def losses_of(work_dir):
     """The last line of each (mode, epoch, iter), without times."""
-    found = {}
+    entries = {}
     for path in sorted(work_dir.glob('*.log.json'), key=lambda path: path.stat().st_mtime_ns):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             if 'mode' in entry:
                 timeless = {k: v for k, v in entry.items() if k not in ('time', 'data_time')}
-                found[entry['mode'], entry['epoch'], entry['iter']] = timeless
-    return found
+                entries[entry['mode'], entry['epoch'], entry['iter']] = timeless
+    return entries
 
 
 def same(first, second):

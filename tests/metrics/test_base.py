@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 from collections.abc import Sequence
@@ -98,13 +97,12 @@ def _worker(rank: int, port: int, answers: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_five_images() -> None:
+def test_two_processes_share_five_images(spawn_context: Any) -> None:
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context('spawn')
-    answers = context.Queue()
-    processes = [context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
+    answers = spawn_context.Queue()
+    processes = [spawn_context.Process(target=_worker, args=(rank, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
     collected = dict(answers.get(timeout=100) for _ in processes)

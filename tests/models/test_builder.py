@@ -24,7 +24,7 @@ TEST = dict(score_thr=0.25, nms=dict(type='nms', iou_threshold=0.5), max_per_img
 
 
 def test_outer_settings_are_those_of_the_model():
-    """Where configs before mmdetection 2.9 keep them, and where later ones do."""
+    """Beside the model before mmdetection 2.9, inside it since."""
     cfg = copy.deepcopy(MODEL)
     outer = build_detector(cfg, train_cfg=TRAIN, test_cfg=TEST)
     inner = build_detector(dict(MODEL, train_cfg=TRAIN, test_cfg=TEST))

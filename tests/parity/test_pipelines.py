@@ -15,7 +15,7 @@ CASES = read_json('pipeline/expected.json')
 
 
 def load(image: str) -> dict[str, Any]:
-    """What a dataset hands to its pipeline."""
+    """A sample as a dataset hands it to its pipeline."""
     truth = read_json(f'pipeline/{image}.json')
     return dict(
         img_info=dict(filename=f'{image}.png', height=truth['height'], width=truth['width'], id=truth['img_id']),

@@ -35,10 +35,10 @@ def test_drawn_windows_have_the_share_and_the_ratio_asked_for():
 
 
 def test_the_window_is_resized():
-    found = RandomResizedCrop(size=(8, 16), scale=(0.3, 0.3), ratio=(1, 1))(sample(40, 50, seed=3))
+    out = RandomResizedCrop(size=(8, 16), scale=(0.3, 0.3), ratio=(1, 1))(sample(40, 50, seed=3))
     top, left, high, wide = window_of(RandomResizedCrop(8, (0.3, 0.3), (1, 1)), 40, 50, 3)
     expected = cv2.resize(image(40, 50)[top : top + high, left : left + wide], (16, 8))
-    assert np.array_equal(found['img'], expected) and found['img_shape'] == (8, 16, 3)
+    assert np.array_equal(out['img'], expected) and out['img_shape'] == (8, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_without_a_window_the_largest_in_the_centre_is_taken(height, width, expe
 )
 def test_center_crop(shape, size, expected):
     top, left, high, wide = expected
-    found = CenterCrop(size)(sample(*shape))
-    assert np.array_equal(found['img'], image(*shape)[top : top + high, left : left + wide])
-    assert found['img_shape'] == (high, wide, 3)
+    out = CenterCrop(size)(sample(*shape))
+    assert np.array_equal(out['img'], image(*shape)[top : top + high, left : left + wide])
+    assert out['img_shape'] == (high, wide, 3)
 
 
 def test_random_crop_of_a_padded_image():
     windows = set()
     for seed in range(60):
-        found = RandomCrop(size=8, padding=2, pad_val=255)(sample(8, 8, seed))['img']
-        assert found.shape == (8, 8, 3)
-        inside = found[found[..., 2] == 0]  # rows and columns of the image itself
+        out = RandomCrop(size=8, padding=2, pad_val=255)(sample(8, 8, seed))['img']
+        assert out.shape == (8, 8, 3)
+        inside = out[out[..., 2] == 0]  # rows and columns of the image itself
         windows.add((*inside.min(0), *inside.max(0)))
         assert len(inside) >= 36
     assert len(windows) > 15  # of 25
@@ -104,9 +104,9 @@ def test_padding_before_random_crop(arguments, height, width, first_row):
     ],
 )
 def test_resize_in_the_words_of_classification(shape, arguments, expected):
-    found = Resize(**arguments)(sample(*shape))
-    assert found['img'].shape[:2] == expected
-    assert found['scale_factor'][:2].tolist() == pytest.approx([expected[1] / shape[1], expected[0] / shape[0]])
+    out = Resize(**arguments)(sample(*shape))
+    assert out['img'].shape[:2] == expected
+    assert out['scale_factor'][:2].tolist() == pytest.approx([expected[1] / shape[1], expected[0] / shape[0]])
 
 
 def test_flip_prob_is_flip_ratio():

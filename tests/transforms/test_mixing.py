@@ -20,7 +20,7 @@ def make_boxes_only(make_sample):
 
 
 def is_bright_inside(sample, slack=3):
-    """Whether all boxes, made a bit smaller, are on bright pixels."""
+    """Tell if all boxes, made a bit smaller, are on bright pixels."""
     for x1, y1, x2, y2 in sample['gt_bboxes'].round().astype(int):
         inner = sample['img'][max(y1, 0) + slack : max(y2 - slack, 0), max(x1, 0) + slack : max(x2 - slack, 0)]
         if inner.size and inner.min() < 190:

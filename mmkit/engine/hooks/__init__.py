@@ -1,4 +1,4 @@
-"""Hooks: objects that are told where a training is."""
+"""Hooks: callbacks at the stages of a training."""
 
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks import (

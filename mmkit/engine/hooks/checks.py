@@ -1,4 +1,4 @@
-"""Hooks that stop a training that cannot go well."""
+"""Hooks that stop a training that is bound to fail."""
 
 from __future__ import annotations
 

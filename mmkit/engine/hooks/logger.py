@@ -1,4 +1,4 @@
-"""Hooks that write what a training measures: text and JSON lines, tensorboard, a progress bar."""
+"""Hooks that log a training: text and JSON lines, tensorboard, a progress bar."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LoggerHook(Hook):
 
 
 def learning_rate(runner: Trainer) -> float:
-    """Of the first parameter group."""
+    """Learning rate of the first parameter group."""
     return float(runner.param_groups[0]['lr'])
 
 
@@ -235,7 +235,7 @@ class TensorboardLoggerHook(LoggerHook):
 
 
 class ProgressHook(Hook):
-    """A bar over the iterations of the whole training, for people who watch."""
+    """A progress bar over the iterations of the whole training."""
 
     priority = 'LOWEST'
 

@@ -1,4 +1,4 @@
-"""Hooks that configs name and mmkit doesn't have: an error says what to do instead."""
+"""Hooks of mmcv and mmdetection that mmkit lacks: an error names the replacement."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class ImageClassifier(BaseModule):
         if isinstance(self.backbone, FreezesNorms) and 'norm_eval' not in backbone:
             self.backbone.norm_eval = False
         self.neck = None if neck is None else NECKS.build(neck)
-        self.head: ClassificationHead = CLS_HEADS.build(head)
+        self.head: ClassificationHead[Any] = CLS_HEADS.build(head)
 
     def set_progress(self, progress: Progress) -> None:
         """Called before every training iteration; a classifier whose training depends on it overrides this."""

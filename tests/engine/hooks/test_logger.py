@@ -36,17 +36,17 @@ def test_when_loggers_write(arguments, expected):
 
 def test_loggers_average_over_their_interval():
     class Values(LoggerHook):
-        found = []
+        seen = []
 
         def after_train_iter(self, runner):
-            self.found.append(runner.losses['loss'])
+            self.seen.append(runner.losses['loss'])
             super().after_train_iter(runner)
 
         def write(self, runner, record):
-            self.found.append(('mean', record.values['loss']))
+            self.seen.append(('mean', record.values['loss']))
 
     run_with(Values(interval=4, reset_flag=True))
-    *losses, (_, mean) = Values.found
+    *losses, (_, mean) = Values.seen
     assert mean == pytest.approx(sum(losses) / 4)
 
 

@@ -27,12 +27,14 @@ FAST = [
     (dict(type='ResNet', depth=18, base_channels=8, norm_cfg=dict(type='SyncBN')), dict(FPN, type='PAFPN')),
     (dict(type='ResNet', depth=18, base_channels=8, norm_cfg=dict(type='IN')), FPN),
     (dict(type='RegNet', arch=REGNET, strides=(2, 2, 2), dilations=(1, 1, 1), out_indices=(0, 1, 2)), FPN),
-    (dict(type='YOLOXPAFPN', out_channels=8, num_csp_blocks=1),),
     (dict(type='SSDVGG', depth=11, out_feature_indices=(19, 24)), SSD_NECK),
     (dict(type='VGG', depth=11, out_indices=(4,)), dict(type='GlobalAveragePooling')),
 ]
 SLOW = [
-    dict(type='RepVGG', arch=REPVGG, out_indices=(1, 2, 3)),
+    (
+        dict(type='RepVGG', arch=REPVGG, out_indices=(1, 2, 3)),
+        dict(type='YOLOXPAFPN', out_channels=8, num_csp_blocks=1),
+    ),
     (
         dict(type='ResNet', depth=50, base_channels=8, frozen_stages=1, style='caffe'),
         dict(FPN, add_extra_convs='on_input'),

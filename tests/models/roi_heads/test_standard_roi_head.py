@@ -55,7 +55,7 @@ def test_samples_hold_the_truth_first():
 
 @pytest.mark.parametrize('own_extractor', [True, False])
 def test_masks_are_learnt_from_positives(own_extractor, monkeypatch):
-    """Whether the mask branch pools for itself or takes the box branch's features: one mask for each positive."""
+    """One mask for each positive, from RoI features of its own or from those of the box branch."""
     extractor = MASK_EXTRACTOR if own_extractor else None
     cfg = dict(TRAIN, mask_size=8 if own_extractor else 4)
     roi_head = head(mask_head=MASK, mask_roi_extractor=extractor, train_cfg=cfg)

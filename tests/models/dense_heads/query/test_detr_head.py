@@ -219,7 +219,7 @@ def test_two_stages_start_from_the_best_cells():
 
 
 def test_padding_plays_no_part():
-    """What lies in the padding changes nothing."""
+    """Pixels in the padding change nothing."""
     head, feats = deformable(), levels()
     mask = torch.ones(2, 48, 48, dtype=torch.bool)
     mask[:, :, :32] = False
