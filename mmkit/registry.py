@@ -235,7 +235,7 @@ def _call(
         return target(*positional, **arguments)
     except UserError as error:
         if not error.is_located:  # or else it is one of a part
-            _blame_text(name, {key: texts[key] for key in [error.key] if key in texts} if error.key else texts, error)
+            _blame_text(name, {key: value for key, value in texts.items() if error.key in (None, key)}, error)
         raise
     except (ValueError, *_WRONG_ARGUMENT) as error:
         if getattr(error, '__notes__', None):  # one of a part, which has passed through here
