@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmkit.errors import UserError
+from mmkit.errors import UserError, summary
 from mmkit.utils.logging import log_traceback
 
 
@@ -21,7 +21,7 @@ def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
     except (UserError, OSError) as error:
         path = log_traceback(error)
         # A message of code that knows nothing of configs may be of a fault in that code.
-        is_foreign = error.__cause__ is not None and str(error.__cause__) in str(error)
+        is_foreign = error.__cause__ is not None and summary(error.__cause__).partition(': ')[2] in str(error)
         hint = f' (traceback: {path or "with --work-dir in its log"})' if is_foreign else ''
         parser.exit(2, f'{parser.prog}: {one_line(error)}{hint}\n')
     except Exception as error:

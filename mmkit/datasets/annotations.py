@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.errors import InvalidValueError, MissingFileError
+from mmkit.errors import InvalidTypeError, InvalidValueError, MissingFileError
 from mmkit.evaluation import DetectionTruth, format_table
 
 
@@ -19,6 +19,7 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
     Raises:
         MissingFileError: if there is no such file.
         InvalidValueError: if a name occurs twice.
+        InvalidTypeError: for anything else.
     """
     if classes is None:
         return None if default is None else tuple(default)
@@ -27,6 +28,8 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
             message = f'classes={classes!r}: no such file of class names (a single class is written as ({classes!r},))'
             raise MissingFileError(message, key='classes')
         classes = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
+    if not isinstance(classes, Sequence):
+        raise InvalidTypeError(f'classes are a list of names, or a file of them, got {classes!r}', key='classes')
     if len(set(classes)) < len(classes):
         raise InvalidValueError(f'a class occurs twice among {list(classes)}', key='classes')
     return tuple(classes)

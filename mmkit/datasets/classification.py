@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.errors import InvalidValueError
+from mmkit.errors import BrokenDataError, InvalidValueError
 from mmkit.evaluation import ClassTruth, format_pairs
 from mmkit.protocols import Transform
 from mmkit.structures import Prediction
@@ -85,7 +85,7 @@ class ClassificationDataset(SeededDataset):
         """Sample `index`; in training another one where the image is broken or the pipeline gives None.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or none is of use.
+            BrokenDataError: if more than `max_broken` images are broken, or none is of use.
         """
 
         def make(number: int) -> Any:
@@ -95,7 +95,7 @@ class ClassificationDataset(SeededDataset):
             return make(index)
         sample = self._replacements.first_usable(index, rng, self.groups(), make)
         if sample is None:
-            raise RuntimeError(
+            raise BrokenDataError(
                 f'no usable sample in {Replacements.MAX_TRIES} tries from {self.source}: image {index} and those '
                 f'drawn instead of it are broken, or {self.pipeline} gives None for them'
             )

@@ -65,7 +65,11 @@ def _check_keys(cfg: ConfigDict, arguments: ConfigDict, kind: str, is_half: bool
         section = 'fp16' if key in (cfg.get('fp16') or {}) else 'optimizer_config'
         message = f'{section}: {kind} has no {key!r}, expected some of {", ".join(sorted(allowed))}'
         raise wrong(cfg, f'{section}.{key}', message, InvalidTypeError)
-    for key in arguments.get('grad_clip') or {}:
+    clip = arguments.get('grad_clip') or {}
+    if not isinstance(clip, Mapping):
+        message = f'optimizer_config.grad_clip is {clip!r}, expected a dict such as dict(max_norm=35, norm_type=2)'
+        raise wrong(cfg, 'optimizer_config.grad_clip', message, InvalidTypeError)
+    for key in clip:
         if key not in CLIP_KEYS:
             message = f'optimizer_config.grad_clip has no {key!r}, expected {" or ".join(CLIP_KEYS)}'
             raise wrong(cfg, f'optimizer_config.grad_clip.{key}', message, InvalidTypeError)

@@ -19,7 +19,7 @@ from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.predict import Views, predict_views
 from mmkit.engine.rng import preserved_rng
-from mmkit.errors import ConfigError, UserError
+from mmkit.errors import ConfigError, UserError, summary
 from mmkit.registry import located
 from mmkit.structures import Batch
 from mmkit.utils.logging import get_logger
@@ -95,11 +95,14 @@ def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None
         if cfg is None:
             raise
         part_cfg = _config_of(part.name, cfg)
-        with located(part_cfg):
-            if isinstance(error, UserError):
-                _keep_key_of(part_cfg, error)
+        if isinstance(error, UserError):
+            owner = cfg if error.key in cfg and error.key not in part_cfg else part_cfg
+            with located(owner):
+                _keep_key_of(owner, error)
                 raise
-            raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
+        with located(part_cfg):
+            _blame_text(cfg, error)
+            raise ConfigError(summary(error)) from error
 
 
 class ModuleTracker:
@@ -149,10 +152,10 @@ def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Views:
             return collate([dataset[0]])
         except UserError as error:
             _keep_key_of(cfg, error)
-            error.key = error.key or _folder_in(str(error), cfg)
+            error.key = error.key or _folder_in(str(error.__cause__ or error), cfg)
             raise
         except Exception as error:
-            message = str(error) if isinstance(error, OSError) else f'{type(error).__name__}: {error}'
+            message = str(error) if isinstance(error, OSError) else summary(error)
             raise ConfigError(message, _folder_in(message, cfg)) from error
 
 
@@ -187,12 +190,11 @@ def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
     return cfg
 
 
-def _hint_at_texts(cfg: ConfigDict) -> str:
-    texts = [
-        f'{leaf.path}{f" at {leaf.origin}" if leaf.origin else ""} is the text {leaf.value!r}'
-        for leaf in texts_for_numbers(cfg)
-    ]
-    return f' ({"; ".join(texts)}: is a number meant?)' if texts else ''
+def _blame_text(cfg: ConfigDict, error: Exception) -> None:
+    """Raise an error about the first text of a model's config that spells a number, if there is one."""
+    for leaf in texts_for_numbers(cfg):
+        message = f'{leaf.path} is the text {leaf.value!r}: is a number meant? ({summary(error)})'
+        raise ConfigError(message, leaf.path, leaf.origin) from error
 
 
 @contextmanager

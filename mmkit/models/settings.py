@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, TypeVar
 
-from mmkit.errors import InvalidValueError
+from mmkit.config import ConfigDict
+from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.protocols import Assigner
+from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.utils.names import nearest
+
+Settings = TypeVar('Settings')
 
 # Set by mmdetection's configs, without effect there either.
 IDLE = {'debug'}
@@ -31,4 +37,42 @@ def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: st
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
-        warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=stacklevel)
+        near = nearest(unread[0], known, 1)
+        hint = f', did you mean {near[0]!r}?' if near else ''
+        where = f' [{", ".join(cfg._locate(key) for key in unread)}]' if isinstance(cfg, ConfigDict) else ''
+        message = f'nothing reads the {name} keys {unread}{hint}; known are {sorted(known)}{where}'
+        warnings.warn(message, stacklevel=stacklevel)
+
+
+def required(settings: Settings | None, name: str, owner: object) -> Settings:
+    """The settings of `owner` that its config calls `name`.
+
+    Raises:
+        InvalidValueError: if `owner` was built without them.
+    """
+    if settings is None:
+        raise InvalidValueError(f'this needs {name}, and {type(owner).__name__} was built without it', key=name)
+    return settings
+
+
+def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
+    """Assigner of the head of this name.
+
+    Args:
+        known: the fields of `PriorInfo` that the head fills in.
+
+    Raises:
+        InvalidTypeError: if the assigner needs others, or does not say what it needs.
+    """
+    assigner = BBOX_ASSIGNERS.build(cfg)
+    kind = type(assigner).__name__
+    if not isinstance(assigner, Assigner):
+        raise InvalidTypeError(f'{kind} must say what it `needs`: derive it from BaseAssigner', key='assigner')
+    missing = set(assigner.needs) - set(known)
+    if missing:
+        raise InvalidTypeError(
+            f'{head} cannot train with {kind}, which needs {", ".join(sorted(missing))}: '
+            f'the head knows {", ".join(["boxes", *sorted(known)])}',
+            key='assigner',
+        )
+    return assigner

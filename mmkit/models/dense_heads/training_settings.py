@@ -9,33 +9,10 @@ from typing import Any
 from typing_extensions import Self
 
 from mmkit.bbox.samplers import PseudoSampler
-from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.models.settings import known_settings
+from mmkit.errors import InvalidValueError
+from mmkit.models.settings import build_assigner, known_settings
 from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, build_from_cfg, located
-
-
-def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
-    """Assigner of the head of this name.
-
-    Args:
-        known: the fields of `PriorInfo` that the head fills in.
-
-    Raises:
-        InvalidTypeError: if the assigner needs others, or does not say what it needs.
-    """
-    assigner = build_from_cfg(cfg, BBOX_ASSIGNERS)
-    if not isinstance(assigner, Assigner):
-        kind = type(assigner).__name__
-        raise InvalidTypeError(f'{kind} must say what it `needs`: derive it from BaseAssigner', key='assigner')
-    missing = set(assigner.needs) - set(known)
-    if missing:
-        raise InvalidTypeError(
-            f'{head} cannot train with {type(assigner).__name__}, which needs {", ".join(sorted(missing))}: '
-            f'the head knows {", ".join(["boxes", *sorted(known)])}',
-            key='assigner',
-        )
-    return assigner
+from mmkit.registry import BBOX_SAMPLERS, located
 
 
 def build_sampler(cfg: Mapping[str, Any] | None, head: str, takes_sampler: bool = True) -> BoxSampler:
@@ -47,7 +24,7 @@ def build_sampler(cfg: Mapping[str, Any] | None, head: str, takes_sampler: bool 
     Raises:
         InvalidValueError: if the head cannot serve the sampler.
     """
-    sampler: BoxSampler = build_from_cfg(cfg, BBOX_SAMPLERS) if cfg else PseudoSampler()
+    sampler: BoxSampler = BBOX_SAMPLERS.build(cfg) if cfg else PseudoSampler()
     if not takes_sampler and not sampler.takes_all:
         message = f'{head} chooses among all priors: no sampler in train_cfg, got {cfg}'
     elif sampler.needs_hard_losses:
@@ -80,4 +57,4 @@ class DenseTraining:
             settings = known_settings(cfg, cls, 'train_cfg')
             settings['assigner'] = build_assigner(settings['assigner'], head, known)
             settings['sampler'] = build_sampler(settings.get('sampler'), head, takes_sampler)
-        return cls(**settings)
+            return cls(**settings)

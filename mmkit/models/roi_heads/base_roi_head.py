@@ -13,7 +13,8 @@ from torch import Tensor
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.roi_settings import RoITestSettings, required
+from mmkit.models.roi_heads.roi_settings import RoITestSettings
+from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -87,7 +88,7 @@ class BaseRoIHead(BaseModule):
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, in pixels of the original image with `rescale`."""
-        settings = required(self.test_cfg, 'test_cfg.rcnn')
+        settings = required(self.test_cfg, 'test_cfg.rcnn', self)
         feats = self._context(feats)
         counts = [len(each) for each in proposals]
         outs = self._box_outputs(feats, bboxes_to_rois([each.bboxes for each in proposals]), counts, metas)

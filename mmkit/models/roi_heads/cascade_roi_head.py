@@ -13,8 +13,9 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
 from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
+from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
+from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
@@ -140,7 +141,7 @@ class CascadeRoIHead(BaseRoIHead):
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
         """Losses of every stage under `s0.`, `s1.`, ..."""
         losses: dict[str, Tensor] = {}
-        all_settings = required(self.train_cfg, 'train_cfg.rcnn')
+        all_settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         for stage, (weight, settings) in enumerate(zip(self.stage_loss_weights, all_settings, strict=True)):
             samples = self._sample(stage, feats, proposals, batch)
             head = self.bbox_head[stage]
@@ -165,13 +166,13 @@ class CascadeRoIHead(BaseRoIHead):
             pooled = self._box_feats(stage, image_feats, bboxes_to_rois([bboxes]))
             return self.bbox_head[stage].hard_losses(pooled, labels)
 
-        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn')[stage], proposals, batch, hard_losses)
+        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self)[stage], proposals, batch, hard_losses)
 
     def _mask_loss(
         self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch
     ) -> dict[str, Tensor]:
         assert batch.gts is not None
-        head, settings = self._mask_heads[stage], required(self.train_cfg, 'train_cfg.rcnn')[stage]
+        head, settings = self._mask_heads[stage], required(self.train_cfg, 'train_cfg.rcnn', self)[stage]
         samples = self._mask_samples(stage, feats, samples, refined, batch)
         targets = head.targets(samples, batch.gts, settings.mask_size, settings.soft_mask_target)
         logits = self._train_mask_logits(stage, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from mmkit.errors import InvalidValueError
-from mmkit.models.settings import known_settings
+from mmkit.models.settings import build_assigner, known_settings
 from mmkit.ops import check_nms
 from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_ASSIGNERS, BBOX_SAMPLERS, located
-
-Settings = TypeVar('Settings')
+from mmkit.registry import BBOX_SAMPLERS, located
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,11 @@ class RoITrainSettings:
 
         Raises:
             InvalidValueError: if `assigner` or `sampler` is missing.
+            InvalidTypeError: if the assigner needs more than boxes.
         """
         with located(cfg):
             given = known_settings(cfg, cls, 'train_cfg.rcnn')
-            given['assigner'] = BBOX_ASSIGNERS.build(given['assigner'])
+            given['assigner'] = build_assigner(given['assigner'], 'a RoI head')
             given['sampler'] = BBOX_SAMPLERS.build(given['sampler'])
             return cls(**given)
 
@@ -72,7 +71,8 @@ class RoITestSettings:
         """
         with located(cfg):
             given = known_settings(cfg, cls, 'test_cfg.rcnn')
-            check_nms(given['nms'])
+            with located(cfg, 'nms'), located(given['nms'] or {}):
+                check_nms(given['nms'])
             settings = cls(**given)
             if settings.mask_thr_binary < 0:
                 raise InvalidValueError(
@@ -80,14 +80,3 @@ class RoITestSettings:
                     key='mask_thr_binary',
                 )
             return settings
-
-
-def required(settings: Settings | None, name: str) -> Settings:
-    """The settings that the config calls `name`.
-
-    Raises:
-        InvalidValueError: if the model was built without them.
-    """
-    if settings is None:
-        raise InvalidValueError(f'this needs {name}, and the model was built without it')
-    return settings

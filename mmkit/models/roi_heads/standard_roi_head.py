@@ -13,7 +13,8 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.base_roi_head import BaseRoIHead, RegionOutputs
 from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regions
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
-from mmkit.models.roi_heads.roi_settings import RoITrainSettings, required
+from mmkit.models.roi_heads.roi_settings import RoITrainSettings
+from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED_HEADS
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
@@ -82,7 +83,7 @@ class StandardRoIHead(BaseRoIHead):
 
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
         """Losses of both branches; `proposals` are in pixels of the network's input."""
-        settings = required(self.train_cfg, 'train_cfg.rcnn')
+        settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         samples = self.sample(feats, proposals, batch)
         rois = bboxes_to_rois([each.bboxes for each in samples])
         region_feats = self._pool(self.bbox_roi_extractor, feats, rois)
@@ -101,7 +102,7 @@ class StandardRoIHead(BaseRoIHead):
             pooled = self._pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
             return self.bbox_head.hard_losses(pooled, labels)
 
-        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn'), proposals, batch, hard_losses)
+        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self), proposals, batch, hard_losses)
 
     def _mask_loss(
         self,
@@ -111,7 +112,7 @@ class StandardRoIHead(BaseRoIHead):
         samples: Sequence[SamplingResult],
         batch: Batch,
     ) -> dict[str, Tensor]:
-        settings = required(self.train_cfg, 'train_cfg.rcnn')
+        settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         assert batch.gts is not None
         if self.mask_roi_extractor is not None:
             pooled = self._pool(self.mask_roi_extractor, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))

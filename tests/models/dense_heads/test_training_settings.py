@@ -149,7 +149,7 @@ def test_a_users_assigner_says_what_it_needs():
 
 
 def test_an_assigner_must_pair_queries_with_objects():
-    with pytest.raises(TypeError, match='DETRHead needs a HungarianAssigner, MaxIoUAssigner does not'):
+    with pytest.raises(TypeError, match='queries need a HungarianAssigner, MaxIoUAssigner does not'):
         DETRHead(2, 4, train_cfg=dict(assigner=BY_IOU))
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from mmkit import Config
 from mmkit.errors import UserError
+from mmkit.models import build_head
 from mmkit.models.roi_heads.roi_settings import RoITestSettings, RoITrainSettings
-from tests.models.roi_heads.parts import TEST, TRAIN
+from tests.models.roi_heads.parts import BBOX, EXTRACTOR, TEST, TRAIN
 
 
 def test_defaults_are_those_of_mmdetection():
@@ -29,3 +30,14 @@ def test_mistakes_are_blamed_on_their_lines(tmp_path):
     cfg = Config.fromfile(str(tmp_path / 'a.py'))
     with pytest.raises(UserError, match=r'mask_thr_binary is in 0..1, got -1.*\[rcnn.mask_thr_binary at .*a.py:5\]'):
         RoITestSettings.from_cfg(cfg.rcnn)
+
+
+@pytest.mark.parametrize(
+    'kind', [dict(type='StandardRoIHead'), dict(type='CascadeRoIHead', num_stages=2, stage_loss_weights=[1, 1])]
+)
+def test_an_assigner_that_needs_more_than_boxes_is_refused_at_the_build(kind):
+    """Regions have neither levels nor predictions: training would fail at its first iteration."""
+    train_cfg = dict(TRAIN, assigner=dict(type='ATSSAssigner', topk=9))
+    message = 'a RoI head cannot train with ATSSAssigner, which needs num_level_bboxes: the head knows boxes'
+    with pytest.raises(TypeError, match=message):
+        build_head(dict(kind, bbox_roi_extractor=EXTRACTOR, bbox_head=BBOX, train_cfg=train_cfg))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.bbox.samplers import PseudoSampler
-from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead, OutsT
@@ -20,6 +19,7 @@ from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, probabilities
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import is_dense, uses_sigmoid
+from mmkit.models.settings import required
 from mmkit.protocols import BoxCoder, PriorGenerator
 from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
@@ -176,11 +176,7 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         meta: ImageMeta,
     ) -> AnchorTargets:
         """Targets of one image, without the dimension B."""
-        if self.train_cfg is None:
-            raise InvalidValueError(
-                f'training needs a train_cfg, and this {type(self).__name__} was built without one', key='train_cfg'
-            )
-        settings = self.train_cfg
+        settings = required(self.train_cfg, 'train_cfg', self)
         valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
         inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)
         inside_inds = inside.nonzero().squeeze(1)

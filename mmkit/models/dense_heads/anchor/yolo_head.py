@@ -18,6 +18,7 @@ from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
 from mmkit.models.dense_heads.training_settings import DenseTraining
+from mmkit.models.settings import required
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
@@ -172,13 +173,10 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         self, anchors: Tensor, strides: Tensor, sizes: Sequence[tuple[int, int]], gts: Instances
     ) -> tuple[Tensor, Tensor]:
         """Targets (N, 5 + C) of the anchors of one image, and (N,) 1 for those without an object, else 0."""
-        if self.train_cfg is None:
-            raise InvalidValueError(
-                'training needs a train_cfg, and this YOLOV3Head was built without one', key='train_cfg'
-            )
+        settings = required(self.train_cfg, 'train_cfg', self)
         responsible = torch.cat(self.prior_generator.responsible_flags(sizes, gts.bboxes, anchors.device))
-        assignment = self.train_cfg.assigner.assign(anchors, gts, info=PriorInfo(responsible=responsible))
-        samples = self.train_cfg.sampler.sample(assignment, anchors, gts)
+        assignment = settings.assigner.assign(anchors, gts, info=PriorInfo(responsible=responsible))
+        samples = settings.sampler.sample(assignment, anchors, gts)
         assert samples.pos_gt_labels is not None
         pos = samples.pos_inds
         target = anchors.new_zeros(len(anchors), self.num_attributes)

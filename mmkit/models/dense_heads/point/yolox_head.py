@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from mmkit.bbox import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.bbox.priors import MlvlPointGenerator
-from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, bias_init_with_prob
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, finish_predictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.training_settings import DenseTraining
+from mmkit.models.settings import required
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
@@ -184,12 +184,9 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
     @torch.no_grad()
     def targets(self, priors: Tensor, bboxes: Tensor, probs: Tensor, gts: Instances) -> YOLOXTargets:
         """Targets of one image from its predicted boxes (N, 4) and probabilities (N, C)."""
-        if self.train_cfg is None:
-            raise InvalidValueError(
-                'training needs a train_cfg, and this YOLOXHead was built without one', key='train_cfg'
-            )
+        settings = required(self.train_cfg, 'train_cfg', self)
         center_priors = torch.cat([priors[:, :2] + priors[:, 2:] * 0.5, priors[:, 2:]], dim=1)
-        assignment = self.train_cfg.assigner.assign(bboxes, gts, info=PriorInfo(scores=probs, points=center_priors))
+        assignment = settings.assigner.assign(bboxes, gts, info=PriorInfo(scores=probs, points=center_priors))
         positive = assignment.gt_inds >= 0
         pos_gts = gts[assignment.gt_inds[positive]]
         assert pos_gts.labels is not None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypedDict,
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import Self
 
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.errors import InvalidTypeError, InvalidValueError
@@ -19,7 +18,7 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import uses_sigmoid
-from mmkit.models.settings import warn_unknown_settings
+from mmkit.models.settings import required, warn_unknown_settings
 from mmkit.protocols import Matcher
 from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
@@ -63,16 +62,10 @@ class QueryTraining(DenseTraining):
 
     assigner: Matcher
 
-    @classmethod
-    def read(cls, cfg: Mapping[str, Any], head: str) -> Self:
-        """As `from_cfg`, for a head with queries."""
-        settings = cls.from_cfg(cfg, head, known=['cls_scores', 'img_shape'], takes_sampler=False)
-        if not isinstance(settings.assigner, Matcher):
-            kind = type(settings.assigner).__name__
-            raise InvalidTypeError(
-                f'{head} needs a HungarianAssigner, {kind} does not pair one to one', key='train_cfg'
-            )
-        return settings
+    def __post_init__(self) -> None:
+        if not isinstance(self.assigner, Matcher):
+            kind = type(self.assigner).__name__
+            raise InvalidTypeError(f'queries need a HungarianAssigner, {kind} does not pair one to one', key='assigner')
 
 
 class QueryTargets(NamedTuple):
@@ -171,7 +164,10 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self.use_sigmoid_cls = uses_sigmoid(self.loss_cls)
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.max_per_img = self._limit(test_cfg or {})
-        self.train_cfg = QueryTraining.read(train_cfg, type(self).__name__) if train_cfg else None
+        self.train_cfg = None
+        if train_cfg:
+            known = ['cls_scores', 'img_shape']
+            self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__, known, takes_sampler=False)
 
     @abstractmethod
     def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT:
@@ -226,11 +222,8 @@ class QueryHead(BaseModule, Generic[OutsT]):
         self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], metas: Sequence[ImageMeta]
     ) -> QueryTargets:
         """Targets of logits (L, B, Q, C) and boxes (L, B, Q, 4), matched once for all images and layers."""
-        if self.train_cfg is None:
-            raise InvalidValueError(
-                f'training needs a train_cfg, and this {type(self).__name__} was built without one', key='train_cfg'
-            )
-        matched = self.train_cfg.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
+        settings = required(self.train_cfg, 'train_cfg', self)
+        matched = settings.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
         positive = matched >= 0  # (L, B, Q)
         counts = [len(each) for each in gts]
         starts = matched.new_tensor([sum(counts[:i]) for i in range(len(counts))])  # (B,) first object of each image
