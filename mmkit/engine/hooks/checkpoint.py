@@ -16,6 +16,7 @@ from mmkit.engine.hook import Hook, Trainer
 from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import get_world_size, is_main
+from mmkit.utils.files import check_disk
 
 
 @HOOKS.register_module()
@@ -51,7 +52,7 @@ class CheckpointHook(Hook):
         create_symlink: bool = True,
         file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
-        require_disk(file_client_args, 'checkpoint_config')
+        check_disk(file_client_args)
         for key, value in (('interval', interval), ('max_keep_ckpts', max_keep_ckpts)):
             if not isinstance(value, int):
                 raise InvalidValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number', key=key)
@@ -109,17 +110,6 @@ class CheckpointHook(Hook):
 def output_directory(runner: Trainer, out_dir: str | None) -> Path:
     """The work directory, or the directory of its name in `out_dir`."""
     return runner.work_dir if out_dir is None else Path(out_dir) / runner.work_dir.resolve().name
-
-
-def require_disk(file_client_args: Mapping[str, Any] | None, key: str) -> None:
-    """Refuse another backend than files.
-
-    Args:
-        key: of the hook in the config, for the message.
-    """
-    if file_client_args is not None and file_client_args.get('backend', 'disk') != 'disk':
-        message = f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported'
-        raise InvalidValueError(message, key='file_client_args')
 
 
 def average_buffers(runner: Trainer) -> None:

@@ -20,6 +20,9 @@ class _EmaHook(Hook):
         resume_from: checkpoint to resume the whole training from.
     """
 
+    # Before checkpoints (50): they hold the average of the iteration they are named after.
+    priority = 'ABOVE_NORMAL'
+
     def __init__(self, momentum: float, interval: int, skip_buffers: bool, resume_from: str | None) -> None:
         if not 0 < momentum < 1:
             message = f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1'
@@ -62,9 +65,6 @@ class EMAHook(_EmaHook):
         warm_up: the momentum of iteration t is at most (1 + t) / (warm_up + t).
     """
 
-    # Before checkpoints (50): they hold the average of the iteration they are named after.
-    priority = 'ABOVE_NORMAL'
-
     def __init__(
         self, momentum: float = 0.0002, interval: int = 1, warm_up: int = 100, resume_from: str | None = None
     ) -> None:
@@ -83,8 +83,6 @@ class ExpMomentumEMAHook(_EmaHook):
         total_iter: iterations in which the surplus momentum falls to 1/e.
         momentum, interval, skip_buffers, resume_from: see `_EmaHook`.
     """
-
-    priority = 'ABOVE_NORMAL'
 
     def __init__(
         self,
@@ -109,8 +107,6 @@ class LinearMomentumEMAHook(_EmaHook):
         warm_up: the momentum of iteration t is at most (1 + t) / (warm_up + t).
         momentum, interval, skip_buffers, resume_from: see `_EmaHook`.
     """
-
-    priority = 'ABOVE_NORMAL'
 
     def __init__(
         self,
