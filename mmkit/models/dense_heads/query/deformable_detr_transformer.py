@@ -31,13 +31,6 @@ def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
     return (deltas + offset).sigmoid()
 
 
-class Decoded(NamedTuple):
-    """States (L, Q, B, C) after each layer, and the references (B, Q, 2 or 4) that each of them started from."""
-
-    states: Tensor
-    references: list[Tensor]
-
-
 class Proposals(NamedTuple):
     """Class logits (B, S, C) and box logits (B, S, 4) of every cell, from the encoder."""
 
@@ -45,13 +38,13 @@ class Proposals(NamedTuple):
     box_logits: Tensor
 
 
-class DeformableOuts(NamedTuple):
-    """Output of the transformer.
+class Decoded(NamedTuple):
+    """Output of the decoder.
 
     Attributes:
-        states: (L, Q, B, C) of the decoder's layers.
+        states: (L, Q, B, C) after each layer.
         references: (B, Q, 2 or 4) of each layer: where it started from. Points become boxes when they are refined.
-        proposals: of the encoder, with two stages.
+        proposals: of the encoder, with two stages; the transformer adds them.
     """
 
     states: Tensor
@@ -164,7 +157,7 @@ class DeformableDetrTransformer(BaseModule):
         reg_branches: nn.ModuleList,
         cls_branches: nn.ModuleList,
         refine: bool = False,
-    ) -> DeformableOuts:
+    ) -> Decoded:
         """Encode the levels, decode the queries.
 
         Args:
@@ -198,7 +191,7 @@ class DeformableDetrTransformer(BaseModule):
         else:
             query_pos, query = query_embed.expand(tokens.shape[1], -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()
-        decoded = self.decoder(
+        decoded: Decoded = self.decoder(
             query.transpose(0, 1),
             memory,
             query_pos=query_pos.transpose(0, 1),
@@ -208,7 +201,7 @@ class DeformableDetrTransformer(BaseModule):
             valid_ratios=valid_ratios,
             reg_branches=reg_branches if refine else None,
         )
-        return DeformableOuts(decoded.states, decoded.references, proposals)
+        return decoded._replace(proposals=proposals)
 
     @staticmethod
     def _valid_ratio(mask: Tensor) -> Tensor:
