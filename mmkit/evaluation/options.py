@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.utils.names import nearest
+from mmkit.utils.names import suggestion
 
 
 def check_names(what: str, given: str | Sequence[str], known: Sequence[str], key: str) -> list[str]:
@@ -22,8 +22,7 @@ def check_names(what: str, given: str | Sequence[str], known: Sequence[str], key
     names = [given] if isinstance(given, str) else list(given)
     for name in names:
         if name not in known:
-            near = nearest(name, known, 1)
-            hint = f', did you mean {near[0]!r}?' if near else ';'
+            hint = suggestion(name, known) or ';'
             raise InvalidValueError(f'unknown {what} {name!r}{hint} there are: {", ".join(known)}', key=key)
     return names
 
