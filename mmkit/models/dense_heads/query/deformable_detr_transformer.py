@@ -184,9 +184,8 @@ class DeformableDetrTransformer(BaseModule):
         )  # (S, B, C)
         proposals = None
         if query_embed is None:
-            proposals = self._propose(
-                memory.transpose(0, 1), padding, masks, shapes, cls_branch=cls_branches[-1], reg_branch=reg_branches[-1]
-            )
+            encoded, anchors = self._cell_anchors(memory.transpose(0, 1), padding, masks, shapes)
+            proposals = Proposals(cls_branches[-1](encoded), reg_branches[-1](encoded) + anchors)
             query_pos, query, references = self._queries(proposals)
         else:
             query_pos, query = query_embed.expand(tokens.shape[1], -1, -1).chunk(2, dim=-1)  # (B, Q, C)
@@ -219,19 +218,6 @@ class DeformableDetrTransformer(BaseModule):
             grid = torch.stack(torch.meshgrid(xs / width, ys / height, indexing='xy'), dim=-1).view(1, -1, 2)
             points.append(grid / valid_ratios[:, level, None])
         return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
-
-    def _propose(
-        self,
-        memory: Tensor,
-        padding: Tensor,
-        masks: Sequence[Tensor],
-        shapes: Sequence[tuple[int, int]],
-        cls_branch: nn.Module,
-        reg_branch: nn.Module,
-    ) -> Proposals:
-        """Class and box logits of every cell of the (B, S, C) memory."""
-        memory, anchors = self._cell_anchors(memory, padding, masks, shapes)
-        return Proposals(cls_branch(memory), reg_branch(memory) + anchors)
 
     def _queries(self, proposals: Proposals) -> tuple[Tensor, Tensor, Tensor]:
         """Positions (B, Q, C), contents (B, Q, C) and reference boxes (B, Q, 4) from the cells with the best scores."""
