@@ -20,6 +20,11 @@ def cxcywh_to_xyxy(bboxes: Tensor) -> Tensor:
     return torch.stack([cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h], dim=-1)
 
 
+def bbox_centers(bboxes: Tensor) -> Tensor:
+    """(..., 2) x, y of the centres of boxes (..., 4) xyxy."""
+    return (bboxes[..., :2] + bboxes[..., 2:4]) / 2
+
+
 def clip_bboxes(bboxes: Tensor, max_shape: Sequence[int]) -> Tensor:
     """(..., 4) xyxy boxes clipped to an image of `max_shape` (height, width)."""
     height, width = max_shape[0], max_shape[1]

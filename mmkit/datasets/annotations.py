@@ -61,16 +61,16 @@ def middle_truth(
         sizes: height and width of each image.
         anns: of each image, complete. Ignored boxes without `labels_ignore` are of no class.
     """
-    bboxes, labels, is_ignored, segmentations = [], [], [], []
+    bboxes, labels, is_ignored, segmentations, num_boxes = [], [], [], [], []
     for ann in anns:
         num_objects, num_ignored = len(ann['bboxes']), len(ann['bboxes_ignore'])
         bboxes += [ann['bboxes'], ann['bboxes_ignore']]
         labels += [ann['labels'], ann.get('labels_ignore', np.full(num_ignored, -1))]
         is_ignored += [False] * num_objects + [True] * num_ignored
         segmentations += [*ann.get('masks', [None] * num_objects), *[None] * num_ignored]
+        num_boxes.append(num_objects + num_ignored)
     corners = np.concatenate([np.zeros((0, 4)), *bboxes]).astype(np.float64)
     lengths = corners[:, 2:] - corners[:, :2]
-    num_boxes = [len(ann['bboxes']) + len(ann['bboxes_ignore']) for ann in anns]
     return DetectionTruth(
         source=source,
         classes=tuple(classes),

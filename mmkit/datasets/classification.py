@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class ClassificationDataset(SeededDataset):
         outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,
         metric_options: Mapping[str, Any] | None = None,
-        logger: Any = None,
+        logger: logging.Logger | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         if metric_options is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch.nn.functional import pad
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.structures import Batch, Sample
+
+Value = TypeVar('Value')
 
 
 def collate(samples: Sequence[Any]) -> Batch | list[Batch]:
@@ -39,25 +41,24 @@ def _collate(samples: Sequence[Any]) -> Batch:
             raise InvalidTypeError(
                 f'a pipeline must end with Collect, which gives a Sample; this one gave a {type(sample)}'
             )
-    segs = _all_or_none(samples, 'gt_semantic_seg')
-    gt_labels = _all_or_none(samples, 'gt_label')
+    segs = _all_or_none([sample.gt_semantic_seg for sample in samples], 'gt_semantic_seg')
+    gt_labels = _all_or_none([sample.gt_label for sample in samples], 'gt_label')
     return Batch(
         imgs=_stack([sample.img for sample in samples], samples[0].img_pad),
         metas=[sample.meta for sample in samples],
-        gts=_all_or_none(samples, 'gt'),
-        ignored=_all_or_none(samples, 'ignored'),
-        proposals=_all_or_none(samples, 'proposals'),
+        gts=_all_or_none([sample.gt for sample in samples], 'gt'),
+        ignored=_all_or_none([sample.ignored for sample in samples], 'ignored'),
+        proposals=_all_or_none([sample.proposals for sample in samples], 'proposals'),
         gt_semantic_seg=None if segs is None else _stack(segs, samples[0].seg_pad),
         gt_labels=None if gt_labels is None else torch.stack([label.reshape(()) for label in gt_labels]),
     )
 
 
-def _all_or_none(samples: Sequence[Sample], name: str) -> list[Any] | None:
-    values = [getattr(sample, name) for sample in samples]
-    missing = sum(value is None for value in values)
-    if missing and missing < len(values):
-        raise InvalidValueError(f'{missing} of {len(values)} samples of a batch have no {name}')
-    return None if missing else values
+def _all_or_none(values: Sequence[Value | None], name: str) -> list[Value] | None:
+    present = [value for value in values if value is not None]
+    if present and len(present) < len(values):
+        raise InvalidValueError(f'{len(values) - len(present)} of {len(values)} samples of a batch have no {name}')
+    return present or None
 
 
 def _stack(images: Sequence[Tensor], value: float) -> Tensor:

@@ -18,9 +18,9 @@ from mmkit.errors import BrokenDataError, InvalidTypeError, InvalidValueError, M
 from mmkit.evaluation import DetectionTruth
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.checks import check_disk
 from mmkit.transforms.compose import Compose
 from mmkit.transforms.loading import LoadAnnotations
+from mmkit.utils.files import check_disk
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')

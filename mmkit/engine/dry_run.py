@@ -5,8 +5,9 @@ Its errors name the part of the config that they come from. Weights, buffers and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -126,26 +127,20 @@ class ModuleTracker:
         """Track the calls of modules inside this block."""
         handles = []
         for name, module in self.model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(name)))
-            handles.append(module.register_forward_hook(self._leave(name)))
+            handles.append(module.register_forward_pre_hook(partial(self._enter, name)))
+            handles.append(module.register_forward_hook(partial(self._leave, name)))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def enter(module: nn.Module, args: Any) -> None:
-            self._running.append(name)
+    def _enter(self, name: str, *args: object) -> None:
+        self._running.append(name)
 
-        return enter
-
-    def _leave(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            self._running.pop()
-            self._ended = name
-
-        return leave
+    def _leave(self, name: str, *args: object) -> None:
+        self._running.pop()
+        self._ended = name
 
 
 def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Views:
@@ -182,7 +177,7 @@ def _name_of(cfg: DatasetConfig | None) -> str:
 
 def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
     """The innermost config on the way to the module `path`: layers of a neck have none of their own."""
-    value: Any = cfg
+    value: object = cfg
     for part in path.split('.'):
         if isinstance(value, Mapping):
             value = value.get(part)

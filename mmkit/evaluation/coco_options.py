@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class CocoOptions:
         cls,
         metric: str | Sequence[str] = 'bbox',
         classwise: bool = False,
-        iou_thrs: Any = None,
+        iou_thrs: float | Sequence[float] | None = None,
         metric_items: str | Sequence[str] | None = None,
         proposal_nums: Sequence[int] = (100, 300, 1000),
         engine: str = 'hotcoco',

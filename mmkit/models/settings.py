@@ -11,7 +11,7 @@ from mmkit.config import ConfigDict
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Assigner
 from mmkit.registry import BBOX_ASSIGNERS
-from mmkit.utils.names import nearest
+from mmkit.utils.names import suggestion
 
 Settings = TypeVar('Settings')
 
@@ -37,8 +37,7 @@ def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: st
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
-        near = nearest(unread[0], known, 1)
-        hint = f', did you mean {near[0]!r}?' if near else ''
+        hint = suggestion(unread[0], known)
         where = f' [{", ".join(cfg._locate(key) for key in unread)}]' if isinstance(cfg, ConfigDict) else ''
         message = f'nothing reads the {name} keys {unread}{hint}; known are {sorted(known)}{where}'
         warnings.warn(message, stacklevel=stacklevel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -85,24 +86,18 @@ class Batch:
         return len(self.metas)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        def move(value: object) -> Any:
-            if isinstance(value, list):
-                return [move(item) for item in value]
-            return value.to(device, non_blocking=non_blocking) if isinstance(value, (Tensor, Instances)) else value
-
-        return replace(self, **{field.name: move(getattr(self, field.name)) for field in fields(self)})
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """Called by DataLoader when it pins."""
+        return self._map_tensors(Tensor.pin_memory)
 
-        def pin(value: object) -> Any:
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(value: object) -> Any:
             if isinstance(value, list):
-                return [pin(item) for item in value]
+                return [changed(item) for item in value]
             if isinstance(value, Instances):
-                pinned: dict[str, Any] = {
-                    name: field.pin_memory() for name, field in value.present().items() if isinstance(field, Tensor)
-                }
-                return replace(value, **pinned)
-            return value.pin_memory() if isinstance(value, Tensor) else value
+                return value.map_tensors(change)
+            return change(value) if isinstance(value, Tensor) else value
 
-        return replace(self, **{field.name: pin(getattr(self, field.name)) for field in fields(self)})
+        return replace(self, **{field.name: changed(getattr(self, field.name)) for field in fields(self)})

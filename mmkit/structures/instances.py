@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -57,12 +57,13 @@ class Instances:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Instances:
         """Copy of the tensors on a device; masks stay where they are."""
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in self.present().items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, **moved)
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> Instances:
+        """Copy with every tensor changed; masks stay as they are."""
+        tensors = {name: value for name, value in self.present().items() if isinstance(value, Tensor)}
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
+        return replace(self, **changed)
 
     @classmethod
     def cat(cls, parts: Sequence[Instances]) -> Instances:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from mmkit.bbox import bbox2distance, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
+from mmkit.bbox import bbox2distance, bbox_centers, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
 
 BOXES = torch.tensor([[1.0, 2, 5, 10], [0, 0, 3, 3]])
 
@@ -10,6 +10,10 @@ BOXES = torch.tensor([[1.0, 2, 5, 10], [0, 0, 3, 3]])
 def test_formats_are_inverse() -> None:
     assert xyxy_to_cxcywh(BOXES)[0].tolist() == [3, 6, 4, 8]
     torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(BOXES)), BOXES)
+
+
+def test_centers() -> None:
+    assert bbox_centers(torch.tensor([[0.0, 2, 4, 4]])).tolist() == [[2, 3]]
 
 
 def test_clip_takes_height_first() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, inside, required, strongest_claims
+from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.protocols import IoUCalculator
 from mmkit.registry import BBOX_ASSIGNERS
@@ -52,24 +53,21 @@ class ATSSAssigner(BaseAssigner):
         if not len(gts) or not len(bboxes):
             return Assignment.all_background(bboxes, gts)
         overlaps = self._overlaps(bboxes, gts, info)  # (N, K)
-        centers, gt_centers = _centers(bboxes), _centers(gts.bboxes)
+        centers, gt_centers = bbox_centers(bboxes), bbox_centers(gts.bboxes)
         distances = (centers[:, None] - gt_centers[None]).pow(2).sum(-1).sqrt()  # (N, K)
         gt_inds = torch.full((len(bboxes),), BACKGROUND, dtype=torch.long, device=bboxes.device)
         if self.ignore_iof_thr > 0 and ignored is not None and len(ignored):
-            inside = self.iou_calculator(bboxes, ignored, mode='iof').amax(dim=1) > self.ignore_iof_thr
-            distances[inside] = float('inf')
-            gt_inds[inside] = IGNORED
+            covered = self.iou_calculator(bboxes, ignored, mode='iof').amax(dim=1) > self.ignore_iof_thr
+            distances[covered] = float('inf')
+            gt_inds[covered] = IGNORED
 
         candidates = self._nearest(distances, required(info.num_level_bboxes, 'num_level_bboxes'))  # (M, K)
         candidate_overlaps = overlaps.gather(0, candidates)
         threshold = candidate_overlaps.mean(0)
         if len(candidates) > 1:  # one candidate has no deviation
             threshold = threshold + candidate_overlaps.std(0)
-        positive = (candidate_overlaps >= threshold) & _inside(centers[candidates], gts.bboxes)
-        # A prior that several ground truths want goes to the one it overlaps most.
-        claims = torch.full_like(overlaps, -float('inf'))
-        claims.scatter_(0, candidates, torch.where(positive, candidate_overlaps, -float('inf')))
-        best, best_gt = claims.max(dim=1)
+        positive = (candidate_overlaps >= threshold) & inside(centers[candidates], gts.bboxes)
+        best, best_gt = strongest_claims(candidates, positive, overlaps)
         taken = best != -float('inf')
         gt_inds[taken] = best_gt[taken]
         return Assignment.from_gt_inds(gt_inds, best, gts)
@@ -89,13 +87,3 @@ class ATSSAssigner(BaseAssigner):
             candidates.append(level.topk(min(self.topk, len(level)), dim=0, largest=False).indices + start)
             start += len(level)
         return torch.cat(candidates)
-
-
-def _centers(bboxes: Tensor) -> Tensor:
-    return (bboxes[:, :2] + bboxes[:, 2:4]) / 2
-
-
-def _inside(points: Tensor, bboxes: Tensor) -> Tensor:
-    """(M, K) bool: points (M, K, 2) at least a hundredth of a pixel inside boxes (K, 4)."""
-    margins = torch.cat([points - bboxes[:, :2], bboxes[:, 2:] - points], dim=-1)
-    return margins.amin(-1) > 0.01

@@ -1,4 +1,4 @@
-"""Base of assigners."""
+"""Base of assigners, and steps that several of them share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from mmkit.structures import Assignment, Instances, PriorInfo
@@ -46,3 +47,26 @@ def required(value: T | None, name: str) -> T:
     if value is None:
         raise ValueError(f'the assigner needs {name} in the PriorInfo')
     return value
+
+
+def inside(points: Tensor, bboxes: Tensor) -> Tensor:
+    """(M, K) bool: points (M, K, 2) at least a hundredth of a pixel inside boxes (K, 4)."""
+    margins = torch.cat([points - bboxes[:, :2], bboxes[:, 2:] - points], dim=-1)
+    return margins.amin(-1) > 0.01
+
+
+def strongest_claims(candidates: Tensor, positive: Tensor, overlaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Give a prior that is a positive candidate of several ground truths to the one that it overlaps most.
+
+    Args:
+        candidates: (M, K) priors, by index, of each ground truth.
+        positive: (M, K) bool.
+        overlaps: (N, K) of priors and ground truths.
+
+    Returns:
+        (N,) overlap with the ground truth of each prior, -inf for those that none claims, and (N,) its index.
+    """
+    claims = torch.full_like(overlaps, -float('inf'))
+    claims.scatter_(0, candidates, torch.where(positive, overlaps.gather(0, candidates), -float('inf')))
+    best, best_gt = claims.max(dim=1)
+    return best, best_gt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
+from mmkit.bbox.boxes import bbox_centers
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
 
@@ -39,7 +40,7 @@ class PointAssigner(BaseAssigner):
         if not len(gts) or not len(bboxes):
             return assignment
         points, levels = bboxes[:, :2], bboxes[:, 2].log2().int()
-        centers = (gts.bboxes[:, :2] + gts.bboxes[:, 2:]) / 2
+        centers = bbox_centers(gts.bboxes)
         sizes = (gts.bboxes[:, 2:] - gts.bboxes[:, :2]).clamp(min=1e-6)
         gt_levels = (sizes / self.scale).log2().mean(1).int().clamp(int(levels.min()), int(levels.max()))
         nearest = points.new_full((len(points),), float('inf'))

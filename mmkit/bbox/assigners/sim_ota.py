@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import bbox_overlaps
 from mmkit.registry import BBOX_ASSIGNERS
 from mmkit.structures import Assignment, Instances, PriorInfo
@@ -76,7 +77,7 @@ class SimOTAAssigner(BaseAssigner):
         """(N, K) bool each: points inside a ground truth, and inside its central region."""
         xy, stride = points[:, None, :2], points[:, None, 2:]
         in_box = _between(xy, gt_bboxes[:, :2], gt_bboxes[:, 2:])
-        centers = (gt_bboxes[:, :2] + gt_bboxes[:, 2:]) / 2
+        centers = bbox_centers(gt_bboxes)
         reach = self.center_radius * stride
         return in_box, _between(xy, centers - reach, centers + reach)
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, inside, required, strongest_claims
+from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
@@ -76,12 +77,9 @@ class TaskAlignedAssigner(BaseAssigner):
         overlaps = self.iou_calculator(bbox_preds, gts.bboxes)  # (N, K)
         metrics = scores[:, gts.labels] ** alpha * overlaps**beta
         candidates = metrics.topk(min(self.topk, len(bboxes)), dim=0).indices  # (M, K)
-        centers = ((bboxes[:, :2] + bboxes[:, 2:4]) / 2)[candidates]  # (M, K, 2)
-        margins = torch.cat([centers - gts.bboxes[:, :2], gts.bboxes[:, 2:] - centers], dim=-1).amin(-1)
-        positive = (metrics.gather(0, candidates) > 0) & (margins > 0.01)
-        claims = torch.full_like(overlaps, -float('inf'))
-        claims.scatter_(0, candidates, torch.where(positive, overlaps.gather(0, candidates), -float('inf')))
-        best, best_gt = claims.max(dim=1)
+        centers = bbox_centers(bboxes)[candidates]  # (M, K, 2)
+        positive = (metrics.gather(0, candidates) > 0) & inside(centers, gts.bboxes)
+        best, best_gt = strongest_claims(candidates, positive, overlaps)
         taken = best != -float('inf')
         assignment.gt_inds[taken] = best_gt[taken]
         alignment[taken] = metrics[taken, best_gt[taken]].to(alignment)

@@ -28,6 +28,8 @@ class DeltaXYWHBBoxCoder:
         ctr_clamp: see `add_ctr_clamp`.
     """
 
+    pixel = 0  # a box from pixel a to pixel b is b - a + this wide
+
     def __init__(
         self,
         target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
@@ -44,8 +46,8 @@ class DeltaXYWHBBoxCoder:
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
         """(..., 4) targets that lead from `bboxes` (..., 4) to `gt_bboxes` (..., 4)."""
-        center, size = _center_size(bboxes.float())
-        gt_center, gt_size = _center_size(gt_bboxes.float())
+        center, size = self._center_size(bboxes.float())
+        gt_center, gt_size = self._center_size(gt_bboxes.float())
         deltas = torch.cat([(gt_center - center) / size, (gt_size / size).log()], dim=-1)
         return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
 
@@ -70,7 +72,7 @@ class DeltaXYWHBBoxCoder:
         shape = deltas.shape
         deltas = deltas.reshape(*shape[:-1], shape[-1] // 4, 4)  # (..., C, 4)
         deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
-        center, size = (part.unsqueeze(-2) for part in _center_size(bboxes))  # (..., 1, 2)
+        center, size = (part.unsqueeze(-2) for part in self._center_size(bboxes))  # (..., 1, 2)
         shift = size * deltas[..., :2]
         limit = abs(math.log(wh_ratio_clip))
         if self.add_ctr_clamp:
@@ -81,60 +83,34 @@ class DeltaXYWHBBoxCoder:
         new_center, half = center + shift, size * log_ratio.exp() * 0.5
         decoded = torch.cat([new_center - half, new_center + half], dim=-1)
         if self.clip_border and max_shape is not None:
-            decoded = clip_bboxes(decoded, max_shape)
+            decoded = clip_bboxes(decoded, [side - self.pixel for side in max_shape])
         return decoded.reshape(shape)
+
+    def _center_size(self, bboxes: Tensor) -> tuple[Tensor, Tensor]:
+        top_left, bottom_right = bboxes[..., :2], bboxes[..., 2:4]
+        return (top_left + bottom_right) * 0.5, bottom_right - top_left + self.pixel
 
 
 @BBOX_CODERS.register_module()
-class LegacyDeltaXYWHBBoxCoder:
+class LegacyDeltaXYWHBBoxCoder(DeltaXYWHBBoxCoder):
     """Targets as before mmdetection 2.0: a box from pixel a to pixel b is b - a + 1 wide.
 
     Decoding does not take the pixel off again, as in mmdetection 2: a box comes back half a pixel larger on each side.
+    Boxes are always clipped, to the last pixel.
 
     Args:
         target_means: (4,) subtracted from the targets.
         target_stds: (4,) by which the targets are divided.
     """
 
+    pixel = 1
+
     def __init__(
         self,
         target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
         target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
-        self.means = _four(target_means, 'target_means')
-        self.stds = _four(target_stds, 'target_stds')
-
-    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """(N, 4) targets that lead from `bboxes` (N, 4) to `gt_bboxes` (N, 4)."""
-        center, size = _center_size(bboxes.float(), pixel=1.0)
-        gt_center, gt_size = _center_size(gt_bboxes.float(), pixel=1.0)
-        deltas = torch.cat([(gt_center - center) / size, (gt_size / size).log()], dim=-1)
-        return (deltas - deltas.new_tensor(self.means)) / deltas.new_tensor(self.stds)
-
-    def decode(
-        self,
-        bboxes: Tensor,
-        deltas: Tensor,
-        max_shape: Sequence[int] | None = None,
-        wh_ratio_clip: float = RATIO_CLIP,
-    ) -> Tensor:
-        """As `DeltaXYWHBBoxCoder.decode`; always clipped to the last pixel if `max_shape` is given."""
-        shape = deltas.shape
-        deltas = deltas.reshape(*shape[:-1], shape[-1] // 4, 4)  # (..., C, 4)
-        deltas = deltas * deltas.new_tensor(self.stds) + deltas.new_tensor(self.means)
-        center, size = (part.unsqueeze(-2) for part in _center_size(bboxes, pixel=1.0))
-        limit = abs(math.log(wh_ratio_clip))
-        half = size * deltas[..., 2:].clamp(-limit, limit).exp() * 0.5
-        new_center = center + size * deltas[..., :2]
-        decoded = torch.cat([new_center - half, new_center + half], dim=-1)
-        if max_shape is not None:
-            decoded = clip_bboxes(decoded, (max_shape[0] - 1, max_shape[1] - 1))
-        return decoded.reshape(shape)
-
-
-def _center_size(bboxes: Tensor, pixel: float = 0.0) -> tuple[Tensor, Tensor]:
-    top_left, bottom_right = bboxes[..., :2], bboxes[..., 2:4]
-    return (top_left + bottom_right) * 0.5, bottom_right - top_left + pixel
+        super().__init__(target_means, target_stds)
 
 
 def _four(values: Sequence[float], name: str) -> tuple[float, ...]:

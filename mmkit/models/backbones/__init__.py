@@ -4,7 +4,7 @@ from mmkit.models.backbones.csp_darknet import CSPDarknet
 from mmkit.models.backbones.darknet import Darknet
 from mmkit.models.backbones.hrnet import HRNet
 from mmkit.models.backbones.mobilenet_v2 import MobileNetV2
-from mmkit.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
+from mmkit.models.backbones.pvt import PyramidVisionTransformer
 from mmkit.models.backbones.regnet import RegNet
 from mmkit.models.backbones.repvgg import RepVGG
 from mmkit.models.backbones.res2net import Res2Net
@@ -23,7 +23,6 @@ __all__ = [
     'HRNet',
     'MobileNetV2',
     'PyramidVisionTransformer',
-    'PyramidVisionTransformerV2',
     'RegNet',
     'RepVGG',
     'Res2Net',

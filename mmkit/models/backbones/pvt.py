@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing_extensions import TypedDict, Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, DropPath, InitCfg, build_activation_layer, build_norm_layer
@@ -112,30 +111,6 @@ class PVTBlock(nn.Module):
         x = x + self.drop_path(self.attn(self.norm1(x), size))
         x = x + self.drop_path(self.ffn(self.norm2(x), size))
         return x
-
-
-class PVTOptions(TypedDict, total=False):
-    """Keyword arguments that both versions have."""
-
-    pretrain_img_size: int | Sequence[int]
-    in_channels: int
-    embed_dims: int
-    num_stages: int
-    num_layers: Sequence[int]
-    num_heads: Sequence[int]
-    strides: Sequence[int]
-    sr_ratios: Sequence[int]
-    out_indices: Sequence[int]
-    mlp_ratios: Sequence[int]
-    qkv_bias: bool
-    drop_rate: float
-    attn_drop_rate: float
-    drop_path_rate: float
-    act_cfg: Cfg
-    norm_cfg: Cfg
-    pretrained: str | None
-    convert_weights: bool
-    init_cfg: InitCfg
 
 
 @BACKBONES.register_module()
@@ -257,19 +232,18 @@ class PyramidVisionTransformer(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-@BACKBONES.register_module()
-class PyramidVisionTransformerV2(PyramidVisionTransformer):
-    """Second version: overlapping patches, and depthwise convolutions instead of position embeddings."""
-
-    def __init__(self, **options: Unpack[PVTOptions]) -> None:
-        super().__init__(
-            patch_sizes=(7, 3, 3, 3),
-            paddings=(3, 1, 1, 1),
-            use_abs_pos_embed=False,
-            norm_after_stage=True,
-            use_conv_ffn=True,
-            **options,
-        )
+# The second version: overlapping patches, and depthwise convolutions instead of position embeddings.
+BACKBONES.register_module(
+    'PyramidVisionTransformerV2',
+    module=PyramidVisionTransformer,
+    defaults=dict(
+        patch_sizes=(7, 3, 3, 3),
+        paddings=(3, 1, 1, 1),
+        use_abs_pos_embed=False,
+        norm_after_stage=True,
+        use_conv_ffn=True,
+    ),
+)
 
 
 def _from_authors(module: PyramidVisionTransformer, state_dict: dict[str, Tensor], prefix: str) -> None:

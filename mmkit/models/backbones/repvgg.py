@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from typing_extensions import Self
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, InitCfg, Sequential, freeze, freeze_batch_norm
 from mmkit.models.backbones.csp_darknet import SPPBottleneck
-from mmkit.models.backbones.repvgg_block import BN, RELU, BlockOptions, RepVGGBlock
+from mmkit.models.backbones.repvgg_block import BN, RELU, RepVGGBlock
 from mmkit.registry import BACKBONES, Cfg
 
 KAIMING_AND_ONES: Sequence[Cfg] = (
@@ -92,7 +93,8 @@ class RepVGG(BaseModule):
         self.out_indices, self.frozen_stages = tuple(out_indices), frozen_stages
         self._check(len(num_blocks), strides, dilations)
         self.deploy, self.norm_eval = deploy, norm_eval
-        options = BlockOptions(
+        block = partial(
+            RepVGGBlock,
             se_cfg=self.arch['se_cfg'],
             with_cp=with_cp,
             conv_cfg=conv_cfg,
@@ -101,7 +103,7 @@ class RepVGG(BaseModule):
             deploy=deploy,
         )
         channels = self.arch.get('stem_channels') or min(64, int(base_channels * factors[0]))
-        self.stem = RepVGGBlock(in_channels, channels, stride=2, **options)
+        self.stem = block(in_channels, channels, stride=2)
         self.stages: list[str] = []
         groups = self.arch['group_layer_map'] or {}
         for stage, count in enumerate(num_blocks):
@@ -110,13 +112,12 @@ class RepVGG(BaseModule):
             for index in range(count):
                 number = sum(num_blocks[:stage]) + index + 1
                 blocks.append(
-                    RepVGGBlock(
+                    block(
                         channels,
                         target,
                         stride=1 if index else strides[stage],
                         dilation=dilations[stage],
                         groups=groups.get(number, 1),
-                        **options,
                     )
                 )
                 channels = target

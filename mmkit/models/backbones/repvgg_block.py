@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import TypedDict
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, build_activation_layer, build_conv_layer, build_norm_layer
@@ -18,17 +17,6 @@ from mmkit.utils.state_dict import load_state_dict
 
 BN = dict(type='BN')
 RELU = dict(type='ReLU')
-
-
-class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of RepVGGBlock that all blocks of a network share."""
-
-    se_cfg: Cfg | None
-    with_cp: bool
-    conv_cfg: Cfg | None
-    norm_cfg: Cfg
-    act_cfg: Cfg
-    deploy: bool
 
 
 class ConvNorm(nn.Sequential):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import Self, TypedDict, Unpack
+from typing_extensions import Self
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import FFN, BaseModule, DropPath, InitCfg, build_norm_layer, freeze
@@ -97,15 +97,6 @@ def relative_position_index(height: int, width: int) -> Tensor:
     return step[:, None] - step + step[-1]
 
 
-class WindowOptions(TypedDict):
-    """Arguments of `WindowMSA` that are the same for all blocks."""
-
-    qkv_bias: bool
-    qk_scale: float | None
-    attn_drop: float
-    proj_drop: float
-
-
 class WindowMSA(nn.Module):
     """Multi-head attention within windows, with a learned bias for each relative position."""
 
@@ -123,7 +114,7 @@ class WindowMSA(nn.Module):
         proj_drop: float,
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.window_size = num_heads, window_size
         self.scale = qk_scale or (embed_dims // num_heads) ** -0.5
         self.attn_drop = attn_drop
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
@@ -150,20 +141,11 @@ class WindowMSA(nn.Module):
 class ShiftWindowMSA(nn.Module):
     """`WindowMSA` on windows that are shifted by `shift_size` cells."""
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        window_size: int,
-        *,
-        shift_size: int,
-        drop_path: float,
-        **options: Unpack[WindowOptions],
-    ) -> None:
+    def __init__(self, w_msa: WindowMSA, shift_size: int, drop_path: float) -> None:
         super().__init__()
-        self.window_size = window_size
+        self.window_size = w_msa.window_size
         self.shift_size = shift_size
-        self.w_msa = WindowMSA(embed_dims, num_heads, window_size, **options)
+        self.w_msa = w_msa
         self.drop = DropPath(drop_path)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -207,35 +189,13 @@ class ShiftWindowMSA(nn.Module):
 class SwinBlock(nn.Module):
     """Windowed attention and a feed-forward network, each after a norm and with a residual connection."""
 
-    def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        feedforward_channels: int,
-        *,
-        window_size: int,
-        shift: bool,
-        drop_path: float,
-        act_cfg: Cfg,
-        norm_cfg: Cfg,
-        with_cp: bool,
-        **options: Unpack[WindowOptions],
-    ) -> None:
+    def __init__(self, embed_dims: int, attn: ShiftWindowMSA, ffn: FFN, *, norm_cfg: Cfg, with_cp: bool) -> None:
         super().__init__()
         self.with_cp = with_cp
         self.norm1 = build_norm_layer(norm_cfg, embed_dims)[1]
-        shift_size = window_size // 2 if shift else 0
-        self.attn = ShiftWindowMSA(
-            embed_dims, num_heads, window_size, shift_size=shift_size, drop_path=drop_path, **options
-        )
+        self.attn = attn
         self.norm2 = build_norm_layer(norm_cfg, embed_dims)[1]
-        self.ffn = FFN(
-            embed_dims,
-            feedforward_channels,
-            act_cfg=act_cfg,
-            ffn_drop=options['proj_drop'],
-            dropout_layer=dict(type='DropPath', drop_prob=drop_path),
-        )
+        self.ffn = ffn
 
     def _forward(self, x: Tensor, size: Size) -> Tensor:
         x = x + self.attn(self.norm1(x), size)
@@ -343,24 +303,27 @@ class SwinTransformer(BaseModule):
         self.stages = nn.ModuleList()
         for stage, depth in enumerate(depths):
             dims = embed_dims * 2**stage
-            blocks = [
-                SwinBlock(
+            blocks = []
+            for index in range(depth):
+                drop_path = next(rates)
+                w_msa = WindowMSA(
                     dims,
                     num_heads[stage],
-                    int(mlp_ratio * dims),
-                    window_size=window_size,
-                    shift=index % 2 == 1,
-                    drop_path=next(rates),
-                    act_cfg=act_cfg,
-                    norm_cfg=norm_cfg,
-                    with_cp=with_cp,
+                    window_size,
                     qkv_bias=qkv_bias,
                     qk_scale=qk_scale,
                     attn_drop=attn_drop_rate,
                     proj_drop=drop_rate,
                 )
-                for index in range(depth)
-            ]
+                ffn = FFN(
+                    dims,
+                    int(mlp_ratio * dims),
+                    act_cfg=act_cfg,
+                    ffn_drop=drop_rate,
+                    dropout_layer=dict(type='DropPath', drop_prob=drop_path),
+                )
+                attn = ShiftWindowMSA(w_msa, window_size // 2 if index % 2 else 0, drop_path)
+                blocks.append(SwinBlock(dims, attn, ffn, norm_cfg=norm_cfg, with_cp=with_cp))
             last = stage == len(depths) - 1
             merging = None if last else PatchMerging(dims, dims * 2, strides[stage + 1], norm_cfg)
             self.stages.append(SwinStage(blocks, merging))

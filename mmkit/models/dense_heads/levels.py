@@ -35,11 +35,6 @@ def shared_factor(total: float | Tensor, like: Tensor, least: float = 1.0) -> Te
     return reduce_mean(torch.as_tensor(total, dtype=torch.float32, device=like.device)).clamp(min=least)
 
 
-def centers_of(bboxes: Tensor) -> Tensor:
-    """(..., 2) x, y of the centres of boxes (..., 4)."""
-    return (bboxes[..., :2] + bboxes[..., 2:]) / 2
-
-
 def centerness(distances: Tensor) -> Tensor:
     """(P,) centerness of points, 0 .. 1, from their distances (P, 4) to the left, top, right and bottom side.
 

@@ -47,6 +47,11 @@ class _Harmonising(Loss):
                 weights[inside] = total / count
         return weights / max(used, 1)
 
+    def finish(self, loss: Tensor, weights: Tensor, total: float, reduction_override: str | None) -> Tensor:
+        """As `reduce`; a mean divides by `total`."""
+        reduction = reduction_override or self.reduction
+        return self.reduce(loss, weights, total if reduction == 'mean' else None, reduction)
+
 
 @LOSSES.register_module()
 class GHMC(_Harmonising):
@@ -96,7 +101,7 @@ class GHMC(_Harmonising):
         total = max(float(valid.sum()), 1.0)
         norms = (pred.sigmoid().detach() - target).abs()
         loss = F.binary_cross_entropy_with_logits(pred, target, reduction='none')
-        return _finish(self, loss, self.density_weight(norms, valid, total), total, reduction_override)
+        return self.finish(loss, self.density_weight(norms, valid, total), total, reduction_override)
 
 
 @LOSSES.register_module()
@@ -137,9 +142,4 @@ class GHMR(_Harmonising):
         norms = (diff / root).abs().detach()
         total = max(float(weight.sum()), 1.0)
         weights = self.density_weight(norms, weight > 0, total)
-        return _finish(self, root - self.mu, weights, total, reduction_override)
-
-
-def _finish(module: Loss, loss: Tensor, weights: Tensor, total: float, reduction_override: str | None) -> Tensor:
-    reduction = reduction_override or module.reduction
-    return module.reduce(loss, weights, total if reduction == 'mean' else None, reduction)
+        return self.finish(root - self.mu, weights, total, reduction_override)

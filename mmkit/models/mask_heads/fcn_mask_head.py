@@ -7,13 +7,13 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
 from mmkit.bbox import clip_bboxes
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsample_layer
 from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads.paste import paste_masks
+from mmkit.ops import pair
 from mmkit.registry import HEADS, LOSSES
 from mmkit.structures import EncodedMasks, ImageMeta, Instances, SamplingResult
 
@@ -74,7 +74,7 @@ class FCNMaskHead(BaseModule):
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.roi_feat_size = _pair(roi_feat_size)
+        self.roi_feat_size = pair(roi_feat_size, 'roi_feat_size')
         self.num_classes = num_classes
         self.conv_out_channels = conv_out_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
@@ -132,7 +132,7 @@ class FCNMaskHead(BaseModule):
             bboxes = clip_bboxes(each.pos_bboxes, (masks.height, masks.width))
             targets.append(
                 masks.crop_and_resize(
-                    bboxes, _pair(mask_size), each.pos_gt_inds, device=bboxes.device, binarize=not soft
+                    bboxes, pair(mask_size, 'mask_size'), each.pos_gt_inds, device=bboxes.device, binarize=not soft
                 )
             )
         return torch.cat(targets)

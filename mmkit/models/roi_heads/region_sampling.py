@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,11 +29,7 @@ def sample_regions(
     for index, (regions, gts) in enumerate(zip(proposals, batch.gts, strict=True)):
         ignored = batch.ignored[index] if batch.ignored is not None else None
         assignment = settings.assigner.assign(regions.bboxes, gts, ignored)
-
-        def image_losses(bboxes: Tensor, labels: Tensor, index: int = index) -> Tensor:
-            return hard_losses(index, bboxes, labels)
-
-        samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, image_losses))
+        samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, partial(hard_losses, index)))
     return samples
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmkit.models.backbones.pvt import PyramidVisionTransformer, PyramidVisionTransformerV2
+from mmkit.models.backbones.pvt import PyramidVisionTransformer
+from mmkit.registry import BACKBONES
 
 
 def small(kind=PyramidVisionTransformer, **changes):
@@ -82,7 +83,8 @@ def test_weights_of_the_authors(kind):
 
 
 def test_version_two_has_norms_and_no_positions():
-    names = [name for name, _ in PyramidVisionTransformerV2(embed_dims=4, num_layers=[1, 1, 1, 1]).named_parameters()]
+    model = BACKBONES.build(dict(type='PyramidVisionTransformerV2', embed_dims=4, num_layers=[1, 1, 1, 1]))
+    names = [name for name, _ in model.named_parameters()]
     assert 'layers.3.2.weight' in names and not any('pos_embed' in name for name in names)
 
 

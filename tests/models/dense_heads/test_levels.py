@@ -5,7 +5,6 @@ import torch
 
 from mmkit.models.dense_heads.levels import (
     centerness,
-    centers_of,
     featmap_sizes,
     flatten_level,
     flatten_levels,
@@ -43,7 +42,3 @@ def test_shared_factor_is_the_mean_over_processes(monkeypatch):
 def test_probabilities_leave_the_background_out():
     assert probabilities(torch.zeros(1, 3), use_sigmoid=False).tolist() == [pytest.approx([1 / 3, 1 / 3])]
     assert probabilities(torch.zeros(1, 3), use_sigmoid=True).tolist() == [[0.5, 0.5, 0.5]]
-
-
-def test_centers():
-    assert centers_of(torch.tensor([[0.0, 2, 4, 4]])).tolist() == [[2, 3]]

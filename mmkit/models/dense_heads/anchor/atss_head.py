@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmkit.bbox import bbox2distance
+from mmkit.bbox import bbox2distance, bbox_centers
 from mmkit.errors import InvalidValueError
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import (
     centerness,
-    centers_of,
     featmap_sizes,
     flatten_level,
     flatten_levels,
@@ -119,7 +118,7 @@ class ATSSHead(BaseAnchorHead[ATSSOuts]):
 
         positive = targets.labels < self.num_classes  # (B, N) with P positives
         pos_gts = targets.bbox_targets[positive]  # (P, 4)
-        pos_points = centers_of(anchors).expand(len(positive), -1, -1)[positive]  # (P, 2)
+        pos_points = bbox_centers(anchors).expand(len(positive), -1, -1)[positive]  # (P, 2)
         center_targets = centerness(bbox2distance(pos_points, pos_gts))  # (P,)
         loss_cls = self.loss_cls(
             scores.flatten(0, 1), targets.labels.flatten(), targets.label_weights.flatten(), avg_factor=num_pos

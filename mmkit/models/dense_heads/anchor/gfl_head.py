@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmkit.bbox import bbox_overlaps
+from mmkit.bbox import bbox_centers, bbox_overlaps
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import Scale
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
-from mmkit.models.dense_heads.levels import centers_of, featmap_sizes, flatten_level, flatten_levels, shared_factor
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.models.losses import QualityFocalLoss
 from mmkit.registry import HEADS, LOSSES, build_from_cfg
@@ -137,7 +137,7 @@ class GFLHead(BaseAnchorHead[GFLOuts]):
     def points(self, anchors: Sequence[Tensor]) -> list[Tensor]:
         """(N_l, 4) x, y, stride, stride of the centres of the anchors of each level."""
         levels = zip(anchors, self.prior_generator.strides, strict=True)
-        return [torch.cat([centers_of(a), a.new_tensor(stride).expand(len(a), 2)], dim=1) for a, stride in levels]
+        return [torch.cat([bbox_centers(a), a.new_tensor(stride).expand(len(a), 2)], dim=1) for a, stride in levels]
 
     def loss(self, outs: GFLOuts, batch: Batch) -> dict[str, Tensor]:
         cls_scores, distance_logits = outs

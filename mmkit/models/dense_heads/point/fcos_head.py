@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmkit.bbox import bbox2distance
+from mmkit.bbox import bbox2distance, bbox_centers
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, Scale
@@ -16,7 +16,6 @@ from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import (
     centerness,
-    centers_of,
     featmap_sizes,
     flatten_level,
     flatten_levels,
@@ -204,7 +203,7 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
 
     def _central_sides(self, points: Tensor, gt_bboxes: Tensor) -> Tensor:
         """(N, G, 4) distances to the sides of the central square of each object, clipped to the object."""
-        centers = centers_of(gt_bboxes)
+        centers = bbox_centers(gt_bboxes)
         reach = self.center_sample_radius * points[:, None, 2:]
         square = torch.cat(
             [torch.maximum(centers - reach, gt_bboxes[:, :2]), torch.minimum(centers + reach, gt_bboxes[:, 2:])], dim=-1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,13 @@ from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
 from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer, refine_references
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, build_encoding, resize_mask
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding, resize_mask
 from mmkit.registry import HEADS, TRANSFORMER, build_from_cfg
 from mmkit.structures import Batch
 
 
-class DeformableQueryOuts(NamedTuple):
-    """As `QueryOuts`; with two stages also the encoder's class logits (B, S, C) and boxes (B, S, 4)."""
-
-    cls_scores: Tensor
-    bbox_preds: Tensor
-    enc_cls_scores: Tensor | None = None
-    enc_bbox_preds: Tensor | None = None
-
-
 @HEADS.register_module()
-class DeformableDETRHead(QueryHead[DeformableQueryOuts]):
+class DeformableDETRHead(QueryHead):
     """Several levels, deformable attention, a class branch and a box branch for each decoder layer.
 
     Args:
@@ -91,7 +82,7 @@ class DeformableDETRHead(QueryHead[DeformableQueryOuts]):
         assert isinstance(last_layers[0], nn.Linear)
         nn.init.constant_(last_layers[0].bias[2:], 0.0 if self.as_two_stage else -2.0)
 
-    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> DeformableQueryOuts:
+    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts:
         masks = [resize_mask(mask, feat) for feat in feats]
         decoded = self.transformer(
             feats,
@@ -108,11 +99,11 @@ class DeformableDETRHead(QueryHead[DeformableQueryOuts]):
         cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
         bbox_preds = torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
         if decoded.proposals is None:
-            return DeformableQueryOuts(cls_scores, bbox_preds)
+            return QueryOuts(cls_scores, bbox_preds)
         enc_cls_scores, enc_box_logits = decoded.proposals
-        return DeformableQueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_box_logits.sigmoid())
+        return QueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_box_logits.sigmoid())
 
-    def loss(self, outs: DeformableQueryOuts, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """As `QueryHead.loss`; with two stages also those of the encoder, under `enc_`."""
         losses = super().loss(outs, batch)
         if outs.enc_cls_scores is None or outs.enc_bbox_preds is None:

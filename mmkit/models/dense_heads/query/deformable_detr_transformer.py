@@ -31,13 +31,6 @@ def refine_references(references: Tensor, deltas: Tensor) -> Tensor:
     return (deltas + offset).sigmoid()
 
 
-class Decoded(NamedTuple):
-    """States (L, Q, B, C) after each layer, and the references (B, Q, 2 or 4) that each of them started from."""
-
-    states: Tensor
-    references: list[Tensor]
-
-
 class Proposals(NamedTuple):
     """Class logits (B, S, C) and box logits (B, S, 4) of every cell, from the encoder."""
 
@@ -45,13 +38,13 @@ class Proposals(NamedTuple):
     box_logits: Tensor
 
 
-class DeformableOuts(NamedTuple):
-    """Output of the transformer.
+class Decoded(NamedTuple):
+    """Output of the decoder.
 
     Attributes:
-        states: (L, Q, B, C) of the decoder's layers.
+        states: (L, Q, B, C) after each layer.
         references: (B, Q, 2 or 4) of each layer: where it started from. Points become boxes when they are refined.
-        proposals: of the encoder, with two stages.
+        proposals: of the encoder, with two stages; the transformer adds them.
     """
 
     states: Tensor
@@ -164,7 +157,7 @@ class DeformableDetrTransformer(BaseModule):
         reg_branches: nn.ModuleList,
         cls_branches: nn.ModuleList,
         refine: bool = False,
-    ) -> DeformableOuts:
+    ) -> Decoded:
         """Encode the levels, decode the queries.
 
         Args:
@@ -191,14 +184,13 @@ class DeformableDetrTransformer(BaseModule):
         )  # (S, B, C)
         proposals = None
         if query_embed is None:
-            proposals = self._propose(
-                memory.transpose(0, 1), padding, masks, shapes, cls_branch=cls_branches[-1], reg_branch=reg_branches[-1]
-            )
+            encoded, anchors = self._cell_anchors(memory.transpose(0, 1), padding, masks, shapes)
+            proposals = Proposals(cls_branches[-1](encoded), reg_branches[-1](encoded) + anchors)
             query_pos, query, references = self._queries(proposals)
         else:
             query_pos, query = query_embed.expand(tokens.shape[1], -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()
-        decoded = self.decoder(
+        decoded: Decoded = self.decoder(
             query.transpose(0, 1),
             memory,
             query_pos=query_pos.transpose(0, 1),
@@ -208,7 +200,7 @@ class DeformableDetrTransformer(BaseModule):
             valid_ratios=valid_ratios,
             reg_branches=reg_branches if refine else None,
         )
-        return DeformableOuts(decoded.states, decoded.references, proposals)
+        return decoded._replace(proposals=proposals)
 
     @staticmethod
     def _valid_ratio(mask: Tensor) -> Tensor:
@@ -226,19 +218,6 @@ class DeformableDetrTransformer(BaseModule):
             grid = torch.stack(torch.meshgrid(xs / width, ys / height, indexing='xy'), dim=-1).view(1, -1, 2)
             points.append(grid / valid_ratios[:, level, None])
         return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
-
-    def _propose(
-        self,
-        memory: Tensor,
-        padding: Tensor,
-        masks: Sequence[Tensor],
-        shapes: Sequence[tuple[int, int]],
-        cls_branch: nn.Module,
-        reg_branch: nn.Module,
-    ) -> Proposals:
-        """Class and box logits of every cell of the (B, S, C) memory."""
-        memory, anchors = self._cell_anchors(memory, padding, masks, shapes)
-        return Proposals(cls_branch(memory), reg_branch(memory) + anchors)
 
     def _queries(self, proposals: Proposals) -> tuple[Tensor, Tensor, Tensor]:
         """Positions (B, Q, C), contents (B, Q, C) and reference boxes (B, Q, 4) from the cells with the best scores."""

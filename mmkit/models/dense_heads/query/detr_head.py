@@ -21,7 +21,7 @@ from mmkit.registry import HEADS, TRANSFORMER, build_from_cfg
 
 
 @HEADS.register_module()
-class DETRHead(QueryHead[QueryOuts]):
+class DETRHead(QueryHead):
     """One level, an encoder and a decoder, a class branch and a box branch.
 
     Args:

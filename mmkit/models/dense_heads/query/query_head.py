@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -26,23 +26,19 @@ from mmkit.utils.dist import reduce_mean
 
 
 class QueryOuts(NamedTuple):
-    """Class logits (L, B, Q, C or C+1) and boxes (L, B, Q, 4), normalised cx cy w h, of L decoder layers."""
+    """Predictions of queries; boxes are normalised cx cy w h.
+
+    Attributes:
+        cls_scores: (L, B, Q, C or C+1) logits of L decoder layers.
+        bbox_preds: (L, B, Q, 4) boxes.
+        enc_cls_scores: (B, S, C) logits of the encoder, in a head of two stages.
+        enc_bbox_preds: (B, S, 4) its boxes.
+    """
 
     cls_scores: Tensor
     bbox_preds: Tensor
-
-
-class DecoderOuts(Protocol):
-    """Outputs with at least the fields of `QueryOuts`."""
-
-    @property
-    def cls_scores(self) -> Tensor: ...
-
-    @property
-    def bbox_preds(self) -> Tensor: ...
-
-
-OutsT = TypeVar('OutsT', bound=DecoderOuts)
+    enc_cls_scores: Tensor | None = None
+    enc_bbox_preds: Tensor | None = None
 
 
 class QueryHeadArgs(TypedDict, total=False):
@@ -119,7 +115,7 @@ def build_encoding(cfg: Mapping[str, Any], embed_dims: int) -> nn.Module:
     return encoding
 
 
-class QueryHead(BaseModule, Generic[OutsT]):
+class QueryHead(BaseModule):
     """Base of heads with queries. A subclass defines `forward`.
 
     Args:
@@ -138,7 +134,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
 
     if TYPE_CHECKING:  # that of nn.Module promises nothing
 
-        def __call__(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT: ...
+        def __call__(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts: ...
 
     def __init__(
         self,
@@ -170,7 +166,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
             self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__, known, takes_sampler=False)
 
     @abstractmethod
-    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> OutsT:
+    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts:
         """Decode the queries.
 
         Args:
@@ -185,7 +181,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
 
     # ------------------------------------------------------------------ training
 
-    def loss(self, outs: OutsT, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """Losses of the last layer under their names, those of layer i under `d{i}.`."""
         assert batch.gts is not None
         layers = self.layer_losses(outs.cls_scores.float(), outs.bbox_preds.float(), batch.gts, batch.metas)
@@ -236,7 +232,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
 
     # ------------------------------------------------------------------ prediction
 
-    def decode(self, outs: OutsT, metas: Sequence[ImageMeta]) -> tuple[Tensor, Tensor]:
+    def decode(self, outs: QueryOuts, metas: Sequence[ImageMeta]) -> tuple[Tensor, Tensor]:
         """Boxes and scores of all queries of the last layer.
 
         Returns:
@@ -249,7 +245,7 @@ class QueryHead(BaseModule, Generic[OutsT]):
 
     def predict(
         self,
-        outs: OutsT,
+        outs: QueryOuts,
         metas: Sequence[ImageMeta],
         cfg: Mapping[str, Any] | None = None,
         rescale: bool = True,

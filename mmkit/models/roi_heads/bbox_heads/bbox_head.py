@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
 from mmkit.bbox import multiclass_nms
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule, build_linear_layer
 from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
+from mmkit.ops import pair
 from mmkit.protocols import NMSSettings, RoITargets, ScoringLoss
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES
 from mmkit.structures import ImageMeta, Instances, SamplingResult
@@ -91,9 +91,8 @@ class BBoxHead(BaseModule):
         self.bbox_coder = BBOX_CODERS.build(bbox_coder)
         self.loss_cls = LOSSES.build(loss_cls)
         self.loss_bbox = LOSSES.build(loss_bbox)
-        self.avg_pool = nn.AvgPool2d(_pair(roi_feat_size)) if with_avg_pool else None
-
-        height, width = _pair(roi_feat_size)
+        height, width = pair(roi_feat_size, 'roi_feat_size')
+        self.avg_pool = nn.AvgPool2d((height, width)) if with_avg_pool else None
         channels, area = in_channels, 1 if with_avg_pool else height * width
 
         def convs(count: int, channels: int) -> nn.ModuleList:

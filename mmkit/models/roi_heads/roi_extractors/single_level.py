@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
 
 from mmkit import ops
 from mmkit.errors import UnknownNameError
@@ -67,7 +66,7 @@ class SingleRoIExtractor(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.roi_layers = build_roi_layers(roi_layer, featmap_strides)
-        self.output_size = _pair(roi_layer['output_size'])
+        self.output_size = ops.pair(roi_layer['output_size'], 'output_size')
         self.out_channels = out_channels
         self.featmap_strides = list(featmap_strides)
         self.finest_scale = finest_scale

@@ -111,7 +111,7 @@ def test_padding_is_marked_and_shrinks_with_the_level():
 def test_one_query_for_each_object():
     """The second query lies on the object; background is the label 2."""
     outs = outputs([[0.0] * 3] * 3, BOXES)
-    targets = detr().targets(*outs, [GT], batch(GT).metas)
+    targets = detr().targets(*outs[:2], [GT], batch(GT).metas)
     assert targets.positive.tolist() == [[[False, True, False]]] and targets.labels.tolist() == [[[2, 1, 2]]]
     torch.testing.assert_close(targets.bboxes, torch.tensor(BOXES[1:2])[None])
 
