@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def summary(error: BaseException) -> str:
+    """An error in one line: its type and the first line of its message."""
+    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
+
+
 class UserError(Exception):
     """A mistake in a config, in the data, in a file or in an option. A command prints it as one line.
 
@@ -52,6 +57,10 @@ class MissingPackageError(UserError, ImportError):
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there."""
+
+
+class BrokenDataError(UserError, RuntimeError):
+    """Data that cannot be read, or from which no sample can be made."""
 
 
 class ConfigError(UserError, ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from mmkit.config.config_dict import ConfigDict
 from mmkit.config.explain import spelled_number
-from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError
+from mmkit.errors import InvalidTypeError, InvalidValueError, UnknownNameError, UserError, summary
 from mmkit.utils.imports import find_class
 from mmkit.utils.names import ELSEWHERE, nearest, unscoped
 
@@ -187,7 +187,8 @@ def build_from_cfg(
 
     Raises:
         UserError: `type` is missing or unknown, an argument is missing or unknown, `cfg` is no config, or the
-            constructor raised it or a ValueError; with the path in the config, the file and the line.
+            constructor raised it or a ValueError, or, being one of mmkit or torch, whatever follows from an argument of
+            the wrong type; with the path in the config, the file and the line.
         Exception: anything else that the constructor raises, with a note of the place in the config.
     """
     if not isinstance(cfg, Mapping):
@@ -198,43 +199,66 @@ def build_from_cfg(
     with located(cfg):
         if 'type' not in arguments:
             raise UnknownNameError(f'a {registry.name} needs `type`, the dict has {", ".join(arguments) or "nothing"}')
-        target = arguments.pop('type')
-        if isinstance(target, str):
-            target = registry.get(target)
-        elif not callable(target):
+        kind = arguments.pop('type')
+        target: Callable[..., Any] = registry.get(kind) if isinstance(kind, str) else kind
+        if not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
-        check_arguments(target, arguments, len(positional))
-        made: T = _call(target, arguments, positional)
+        name = kind if isinstance(kind, str) else _name(target)
+        check_arguments(target, arguments, len(positional), name)
+        made: T = _call(target, arguments, positional, name, texts=cfg)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
-                kind = type(made).__name__
-                raise InvalidTypeError(f'{kind} is no {registry.name}: it has no method {verb!r}', key='type')
+                raise InvalidTypeError(f'{name} is no {registry.name}: it has no method {verb!r}', key='type')
     return made
 
 
-def _call(target: Callable[..., Any], arguments: Mapping[str, Any], positional: Sequence[object]) -> Any:
-    """The object; a constructor's complaint about its arguments becomes a UserError."""
+# What a wrong type or number leads to in code that trusts its arguments; lack of memory is not among it.
+_WRONG_ARGUMENT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
+
+
+def _call(
+    target: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    positional: Sequence[object],
+    name: str,
+    texts: Mapping[str, Any],
+) -> Any:
+    """The object; a constructor's complaint about its arguments becomes a UserError.
+
+    Args:
+        target: the class or function.
+        arguments, positional: what it is called with.
+        name: what the config calls it.
+        texts: the arguments among which a text may have been written for a number.
+    """
     try:
         return target(*positional, **arguments)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, UserError) and error.is_located:  # of a part that it builds
+    except UserError as error:
+        if not error.is_located:  # or else it is one of a part
+            _blame_text(name, {key: value for key, value in texts.items() if error.key in (None, key)}, error)
+        raise
+    except (ValueError, *_WRONG_ARGUMENT) as error:
+        if getattr(error, '__notes__', None):  # one of a part, which has passed through here
             raise
-        blamed = error.key if isinstance(error, UserError) else None
-        for key, value in arguments.items():
-            number = spelled_number(value)
-            if number is not None and blamed in (None, key):
-                message = f'{_name(target)}: {key} is the text {value!r}, a number is meant: write {number!r}'
-                raise InvalidTypeError(message, key) from error
-        if isinstance(error, UserError):
-            raise
+        if isinstance(error, (ValueError, TypeError)):
+            _blame_text(name, texts, error)
         if isinstance(error, ValueError):
             raise InvalidValueError(str(error)) from error
         relayed = _UNEXPECTED.search(str(error))  # the constructor takes **kwargs and hands them on
         if relayed is not None and relayed[1] in arguments:
-            raise InvalidTypeError(f'{_name(target)} has no argument {relayed[1]!r}', relayed[1]) from error
-        if target.__module__.partition('.')[0] == 'torch':  # whose arguments are the config's, and nothing else
-            raise InvalidTypeError(f'{_name(target)}: {error}') from error
+            raise InvalidTypeError(f'{name} has no argument {relayed[1]!r}', relayed[1]) from error
+        if target.__module__.partition('.')[0] in ('mmkit', 'torch'):  # a fault in a user's class keeps its traceback
+            raise InvalidTypeError(f'{name}: {summary(error)}') from error
         raise
+
+
+def _blame_text(name: str, arguments: Mapping[str, Any], error: Exception) -> None:
+    """Raise an error about the first argument that is a text spelling a number, if there is one."""
+    for key, value in arguments.items():
+        number = spelled_number(value)
+        if number is not None:
+            message = f'{name}: {key} is the text {value!r}, a number is meant: write {number!r}'
+            raise InvalidTypeError(message, key) from error
 
 
 @contextmanager
@@ -269,18 +293,21 @@ def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:
     error.locate(cfg._path if key is None else cfg._path_of(key), cfg._origin_of(key))
 
 
-def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], num_positional: int = 0) -> None:
+def check_arguments(
+    target: Callable[..., Any], arguments: Mapping[str, Any], num_positional: int = 0, name: str | None = None
+) -> None:
     """Raise an error that names the argument, before the call: one from inside the constructor is another matter.
 
     Args:
         target: the class or function to call.
         arguments: its keyword arguments.
         num_positional: number of arguments before them.
+        name: of the target, for messages; by default its own.
     """
     parameters = _parameters(target)
     if parameters is None:
         return
-    name = _name(target)
+    name = name or _name(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     named = [key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     named = named[num_positional:]
@@ -360,7 +387,7 @@ HEADS: Registry[nn.Module] = Registry('head')
 DENSE_HEADS: Registry[DenseHead[Any]] = Registry('dense head', HEADS, verbs=('loss', 'predict'))
 RPN_HEADS: Registry[ProposalHead[Any]] = Registry('region proposal head', HEADS, verbs=('loss', 'predict'))
 ROI_HEADS: Registry[RoIHead] = Registry('RoI head', HEADS, verbs=('loss', 'predict'))
-BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'predict'))
+BBOX_HEADS: Registry[BBoxHead] = Registry('box head', HEADS, verbs=('targets', 'loss', 'probabilities', 'predict'))
 MASK_HEADS: Registry[MaskHead] = Registry('mask head', HEADS, verbs=('targets', 'loss', 'predict'))
 SEMANTIC_HEADS: Registry[SemanticHead] = Registry('semantic head', HEADS, verbs=('loss',))
 CLS_HEADS: Registry[ClassificationHead[Any]] = Registry('classification head', HEADS, verbs=('loss', 'predict'))

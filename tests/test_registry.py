@@ -2,13 +2,14 @@ import copy
 import subprocess
 import sys
 import traceback
+from contextlib import contextmanager
 
 import pytest
 from typing_extensions import TypedDict, Unpack
 
 from mmkit.config import Config
 from mmkit.errors import InvalidValueError, UserError
-from mmkit.registry import Registry, build_from_cfg
+from mmkit.registry import BACKBONES, NORM_LAYERS, Registry, build_from_cfg
 
 PARTS = Registry('test part')
 OTHERS = Registry('test other')
@@ -54,6 +55,16 @@ model = dict(
         in_channels=3,
         {}))
 """
+
+
+@contextmanager
+def registered(registry, name, target):
+    """`target` is in the registry inside of this block."""
+    registry.register_module(name, module=target)
+    try:
+        yield
+    finally:
+        del registry._entries[name]
 
 
 def model_cfg(line=''):
@@ -186,6 +197,27 @@ def test_type_errors_inside_a_constructor_are_its_own():
     with pytest.raises(TypeError, match="'<' not supported") as caught:
         PARTS.build(model_cfg('num_outs="a"'))
     assert not isinstance(caught.value, UserError)
+
+
+def test_a_text_is_blamed_only_for_a_complaint_that_may_be_about_it():
+    with pytest.raises(InvalidValueError, match='out_channels is positive') as caught:
+        PARTS.build(Config.fromstring("x = dict(type='Neck', in_channels='3', out_channels=0)").x)
+    assert caught.value.key == 'x.out_channels'
+    with pytest.raises(ValueError, match='^num_outs is positive'):
+        PARTS.build(dict(type='Neck', num_outs=-1), in_channels='20261127')  # a default, which no user wrote
+
+
+def test_errors_inside_constructors_of_torch_and_mmkit_are_of_the_config():
+    cfg = Config.fromstring("x = dict(type='torch.nn.Conv2d', in_channels=1,\n    out_channels=-1, kernel_size=3)").x
+    with pytest.raises(UserError, match=r'Conv2d: RuntimeError: .*negative dimension.* \[x at <string>.py:1-2\]'):
+        PARTS.build(cfg)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='notes are of Python 3.11')
+def test_a_fault_in_a_part_of_a_user_is_none_of_the_config():
+    norm = registered(NORM_LAYERS, 'Broken', lambda channels, eps: 1 // 0)
+    with norm, pytest.raises(ZeroDivisionError):
+        BACKBONES.build(Config.fromstring("x = dict(type='ResNet', depth=18, norm_cfg=dict(type='Broken'))").x)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason='notes are of Python 3.11')

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmkit.errors import UserError
+from mmkit.errors import UserError, summary
 from mmkit.utils.logging import log_traceback
 
 
@@ -20,13 +20,19 @@ def errors_in_one_line(parser: argparse.ArgumentParser) -> Iterator[None]:
         yield
     except (UserError, OSError) as error:
         path = log_traceback(error)
-        # A message of code that knows nothing of configs may be of a fault in that code.
-        is_foreign = error.__cause__ is not None and str(error.__cause__) in str(error)
-        hint = f' (traceback: {path or "with --work-dir in its log"})' if is_foreign else ''
+        hint = f' (traceback: {path or "with --work-dir in its log"})' if _is_foreign(error) else ''
         parser.exit(2, f'{parser.prog}: {one_line(error)}{hint}\n')
     except Exception as error:
         log_traceback(error)
         raise
+
+
+def _is_foreign(error: Exception) -> bool:
+    """True if the message is that of code which knows nothing of configs: it may be of a fault in that code."""
+    cause = error.__cause__
+    if cause is None or not isinstance(error, UserError) or not error.is_located:  # a file that cannot be read says it
+        return False
+    return summary(cause).partition(': ')[2] in str(error)
 
 
 def one_line(error: Exception) -> str:

@@ -173,6 +173,7 @@ class ConfigDict(addict.Dict):
     def _extent(self) -> Origin | str | None:
         """The files and lines of all keys, beginning with the file in which this dict was written last."""
         origins = [self._origins[key] for key in self if key in self._origins]
+        origins = [origin for origin in origins if origin != CODE] or origins
         if not origins:
             return self._origin
         lines: dict[str, list[int]] = {self._origin.file: []} if self._origin is not None else {}

@@ -41,7 +41,7 @@ def texts_for_numbers(value: ConfigDict) -> Iterator[Leaf]:
 
 def spelled_number(value: object) -> int | float | None:
     """The number that a text spells; None if it spells none, or is no text."""
-    if isinstance(value, str):
+    if isinstance(value, str) and '_' not in value:  # 20261127_220850 is a time
         for kind in (int, float):
             try:
                 return kind(value)

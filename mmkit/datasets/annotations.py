@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.errors import InvalidValueError, MissingFileError
+from mmkit.errors import InvalidTypeError, InvalidValueError, MissingFileError
 from mmkit.evaluation import DetectionTruth, format_table
 
 
@@ -19,6 +19,7 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
     Raises:
         MissingFileError: if there is no such file.
         InvalidValueError: if a name occurs twice.
+        InvalidTypeError: for anything else.
     """
     if classes is None:
         return None if default is None else tuple(default)
@@ -27,6 +28,8 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
             message = f'classes={classes!r}: no such file of class names (a single class is written as ({classes!r},))'
             raise MissingFileError(message, key='classes')
         classes = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
+    if not isinstance(classes, Sequence):
+        raise InvalidTypeError(f'classes are a list of names, or a file of them, got {classes!r}', key='classes')
     if len(set(classes)) < len(classes):
         raise InvalidValueError(f'a class occurs twice among {list(classes)}', key='classes')
     return tuple(classes)
@@ -58,16 +61,16 @@ def middle_truth(
         sizes: height and width of each image.
         anns: of each image, complete. Ignored boxes without `labels_ignore` are of no class.
     """
-    bboxes, labels, is_ignored, segmentations = [], [], [], []
+    bboxes, labels, is_ignored, segmentations, num_boxes = [], [], [], [], []
     for ann in anns:
         num_objects, num_ignored = len(ann['bboxes']), len(ann['bboxes_ignore'])
         bboxes += [ann['bboxes'], ann['bboxes_ignore']]
         labels += [ann['labels'], ann.get('labels_ignore', np.full(num_ignored, -1))]
         is_ignored += [False] * num_objects + [True] * num_ignored
         segmentations += [*ann.get('masks', [None] * num_objects), *[None] * num_ignored]
+        num_boxes.append(num_objects + num_ignored)
     corners = np.concatenate([np.zeros((0, 4)), *bboxes]).astype(np.float64)
     lengths = corners[:, 2:] - corners[:, :2]
-    num_boxes = [len(ann['bboxes']) + len(ann['bboxes_ignore']) for ann in anns]
     return DetectionTruth(
         source=source,
         classes=tuple(classes),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from mmkit.config import ConfigDict
 from mmkit.datasets.collate import collate
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
@@ -70,6 +71,8 @@ def _build_of_files(cfg: Mapping[str, Any], default_args: Mapping[str, Any] | No
                     message = f'{key} has {len(cfg[key])} entries, ann_file has {num_files}'
                     raise InvalidValueError(message, key=key)
                 part[key] = cfg[key][number]
+                if isinstance(cfg, ConfigDict):  # it was written where the list was
+                    part._put(key, part[key], cfg._origins.get(key))
         parts.append(build_dataset(part, default_args))
     return ConcatDataset(parts, cfg.get('separate_eval', True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.errors import InvalidValueError
+from mmkit.errors import BrokenDataError, InvalidValueError
 from mmkit.evaluation import ClassTruth, format_pairs
 from mmkit.protocols import Transform
 from mmkit.structures import Prediction
@@ -84,7 +85,7 @@ class ClassificationDataset(SeededDataset):
         """Sample `index`; in training another one where the image is broken or the pipeline gives None.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or none is of use.
+            BrokenDataError: if more than `max_broken` images are broken, or none is of use.
         """
 
         def make(number: int) -> Any:
@@ -94,7 +95,7 @@ class ClassificationDataset(SeededDataset):
             return make(index)
         sample = self._replacements.first_usable(index, rng, self.groups(), make)
         if sample is None:
-            raise RuntimeError(
+            raise BrokenDataError(
                 f'no usable sample in {Replacements.MAX_TRIES} tries from {self.source}: image {index} and those '
                 f'drawn instead of it are broken, or {self.pipeline} gives None for them'
             )
@@ -113,7 +114,7 @@ class ClassificationDataset(SeededDataset):
         outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,
         metric_options: Mapping[str, Any] | None = None,
-        logger: Any = None,
+        logger: logging.Logger | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         if metric_options is not None:

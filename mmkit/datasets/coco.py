@@ -23,7 +23,7 @@ class CocoDataset(CustomDataset):
     their image are left out and counted in the log. The other arguments are those of `CustomDataset`.
 
     Raises:
-        ValueError: if a class is not in the file, if ids occur twice, or if there is nothing to train on.
+        InvalidValueError: if a class is not in the file, if ids occur twice, or if there is nothing to train on.
     """
 
     cat_ids: list[int]

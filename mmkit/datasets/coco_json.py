@@ -175,7 +175,7 @@ def _check_bbox(path: str | Path, ann: dict[str, Any]) -> None:
         )
 
 
-def _shortened(entry: Any, width: int = 100) -> str:
+def _shortened(entry: object, width: int = 100) -> str:
     text = json.dumps(entry)
     return text if len(text) <= width else f'{text[:width]} ...'
 

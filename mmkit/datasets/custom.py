@@ -14,13 +14,13 @@ from mmkit.datasets.packed import PackedList
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
-from mmkit.errors import InvalidValueError, MissingFileError
+from mmkit.errors import BrokenDataError, InvalidTypeError, InvalidValueError, MissingFileError
 from mmkit.evaluation import DetectionTruth
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.checks import check_disk
 from mmkit.transforms.compose import Compose
 from mmkit.transforms.loading import LoadAnnotations
+from mmkit.utils.files import check_disk
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')
@@ -74,6 +74,8 @@ class CustomDataset(SeededDataset):
     ) -> None:
         super().__init__()
         check_disk(file_client_args)
+        if not isinstance(ann_file, (str, Path)):
+            raise InvalidTypeError(f'ann_file is the path of the annotations, got {ann_file!r}', key='ann_file')
         self.ann_file = str(Path(data_root or '') / ann_file)
         self.img_prefix = str(Path(data_root or '') / (img_prefix or ''))
         self.seg_prefix = None if seg_prefix is None else str(Path(data_root or '') / seg_prefix)
@@ -121,7 +123,7 @@ class CustomDataset(SeededDataset):
         """Sample `index`; in training another one of its group where the image is broken or the pipeline gives None.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or none is of use.
+            BrokenDataError: if more than `max_broken` images are broken, or none is of use.
         """
         if self.test_mode:
             return self.pipeline(self._start(index, rng))
@@ -129,7 +131,7 @@ class CustomDataset(SeededDataset):
             index, rng, self.groups(), lambda i: self.pipeline(self._start(i, rng))
         )
         if sample is None:
-            raise RuntimeError(
+            raise BrokenDataError(
                 f'no usable sample in {Replacements.MAX_TRIES} tries from {self.ann_file}: '
                 f'{self.images[index]["filename"]!r} and the images drawn instead of it are broken, '
                 f'or {self.pipeline} gives None for them'

@@ -15,7 +15,7 @@ from mmkit.datasets.packed import PackedList
 from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
-from mmkit.transforms.checks import check_disk
+from mmkit.utils.files import check_disk
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 

@@ -51,6 +51,6 @@ def _group(boxes: list[dict[str, Any]], img_ids: Sequence[Any]) -> list[np.ndarr
     return [_array(sorted(rows[img_id], key=lambda row: -row[4])) for img_id in img_ids]
 
 
-def _array(rows: Any) -> np.ndarray:
+def _array(rows: Sequence[Sequence[float]]) -> np.ndarray:
     array = np.asarray(rows, dtype=np.float32)
     return array if array.size else np.zeros((0, 5), np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmkit.errors import BrokenDataError
 from mmkit.utils.logging import get_logger
 
 logger = get_logger('mmkit.datasets')
@@ -41,7 +42,7 @@ class Replacements:
             make: gives a sample, or None if the image is of no use; raises OSError if it is broken.
 
         Raises:
-            RuntimeError: if more than `max_broken` images are broken, or no other one is left.
+            BrokenDataError: if more than `max_broken` images are broken, or no other one is left.
         """
         group = groups[index]
         for _ in range(self.MAX_TRIES):
@@ -55,7 +56,7 @@ class Replacements:
                         return sample
             index = int(rng.choice(np.flatnonzero(groups == group)))
         if self._problem is not None:
-            raise RuntimeError(
+            raise BrokenDataError(
                 f'no usable sample in {self.MAX_TRIES} tries from {self.source}; the last problem: {self._problem}'
             ) from self._problem
         return None
@@ -65,7 +66,7 @@ class Replacements:
         self._problem = error
         num_broken = int(self._broken.sum())
         if num_broken > self.max_broken:
-            raise RuntimeError(
+            raise BrokenDataError(
                 f'{num_broken} images of {self.source} cannot be read, more than max_broken={self.max_broken}; '
                 f'the last one: {error}'
             ) from error

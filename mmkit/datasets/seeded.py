@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -104,7 +105,7 @@ class SeededDataset(Dataset[Any]):
         Raises:
             UserError: for a wrong option, for ground truth that a metric cannot use, or if there is no own metric.
         """
-        if isinstance(metrics, (str, Mapping)) or not isinstance(metrics, Sequence):
+        if not isinstance(metrics, (list, tuple)):
             message = f"metrics is a list of dicts with `type`, got {metrics!r}; names such as 'bbox' go into metric"
             raise InvalidTypeError(message, key='metrics')
         names = list(metric) if isinstance(metric, (list, tuple)) else [metric]
@@ -140,7 +141,7 @@ class SeededDataset(Dataset[Any]):
         self,
         outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,
-        logger: Any = None,
+        logger: logging.Logger | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """The figures of predictions, by the dataset's own metric (see `metric_config`).
@@ -154,6 +155,10 @@ class SeededDataset(Dataset[Any]):
         Returns:
             `bbox_mAP`, `mAP`, `accuracy_top-1`, ...
         """
-        given = {'metric': metric, 'logger': logger}
-        options = {**{name: value for name, value in given.items() if value is not None}, **options}
+        options |= without_none(metric=metric, logger=logger)
         return compute_metrics([self._prepared(self._default_metric(options))], outputs)
+
+
+def without_none(**arguments: object) -> dict[str, object]:
+    """The arguments that are given."""
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.datasets.seeded import SeededDataset
+from mmkit.datasets.seeded import SeededDataset, without_none
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import ClassTruth, DetectionTruth, Truth
 from mmkit.metrics import PartsMetric, check_num_outputs
@@ -113,7 +114,7 @@ class ConcatDataset(SeededDataset):
         self,
         outputs: Sequence[Prediction],
         metric: str | Sequence[str] | None = None,
-        logger: Any = None,
+        logger: logging.Logger | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """As the datasets do, with their options.
@@ -124,8 +125,7 @@ class ConcatDataset(SeededDataset):
         if not self.separate_eval:
             return super().evaluate(outputs, metric, logger, **options)
         check_num_outputs(outputs, len(self))
-        given = {'metric': metric, 'logger': logger}
-        options = {**{name: value for name, value in given.items() if value is not None}, **options}
+        options |= without_none(metric=metric, logger=logger)
         values = {}
         for number, (dataset, end) in enumerate(zip(self.datasets, self._ends)):
             part = dataset.evaluate(outputs[end - len(dataset) : end], **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmkit.config import ConfigDict
 from mmkit.config.config_dict import convert
@@ -70,7 +70,7 @@ def _upgrade_pretrained(model: ConfigDict) -> None:
             _move(owner, 'pretrained', backbone, 'init_cfg', wanted, f'model.backbone.init_cfg={wanted}')
 
 
-def _move(owner: ConfigDict, old: str, target: ConfigDict, new: str, value: Any, better: str) -> None:
+def _move(owner: ConfigDict, old: str, target: ConfigDict, new: str, value: object, better: str) -> None:
     """Drop `owner[old]` and set `target[new]`, which must not have another value already."""
     where = owner._locate(old)
     present = target.get(new)

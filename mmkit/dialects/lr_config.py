@@ -116,7 +116,8 @@ def _end(absolute: float | None, ratio: float | None, name: str) -> dict[str, An
     return {'end': absolute} if absolute is not None else {'end_ratio': ratio}
 
 
-def _share(name: str, value: float) -> float:
+def check_share(name: str, value: float) -> float:
+    """The value; an InvalidValueError unless it is from 0 to 1."""
     if not 0 <= value <= 1:
         raise InvalidValueError(f'{name} is {value}, expected 0 to 1', key=name)
     return value
@@ -185,7 +186,7 @@ def flat_cosine_annealing(
     start_percent: float = 0.75, min_lr: float | None = None, min_lr_ratio: float | None = None
 ) -> Curve:
     """The base value for `start_percent` of the training, then half a cosine to the end value."""
-    return curves.FlatCosine(flat=_share('start_percent', start_percent), **_end(min_lr, min_lr_ratio, 'min_lr'))
+    return curves.FlatCosine(flat=check_share('start_percent', start_percent), **_end(min_lr, min_lr_ratio, 'min_lr'))
 
 
 @LR_POLICIES.register_module(name='CosineRestart')
@@ -269,7 +270,7 @@ def one_cycle(
         peak=div_factor,
         end=1 / final_div_factor,
         total_steps=total_steps,
-        up=_share('pct_start', pct_start),
+        up=check_share('pct_start', pct_start),
         strategy=_strategy(anneal_strategy),
         three_phase=three_phase,
     )
@@ -328,7 +329,7 @@ def one_cycle_momentum(
         start=max_momentum,
         peak=base_momentum / max_momentum,
         end=1.0,
-        up=_share('pct_start', pct_start),
+        up=check_share('pct_start', pct_start),
         strategy=_strategy(anneal_strategy),
         three_phase=three_phase,
     )

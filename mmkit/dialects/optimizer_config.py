@@ -7,7 +7,7 @@ from typing import Any
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import LossScale, StepSettings
-from mmkit.dialects.sections import check_numbers, read_section, wrong
+from mmkit.dialects.sections import check_numbers, read_section, require_whole, wrong
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import nearest
 
@@ -40,10 +40,7 @@ def read_step(cfg: ConfigDict) -> StepSettings:
     if is_half:
         arguments = ConfigDict({'loss_scale': 512.0, **arguments, **(half or {})})
     _check_keys(cfg, arguments, kind, is_half)
-    cumulative = arguments.get('cumulative_iters', 1)
-    if not isinstance(cumulative, int) or cumulative < 1:
-        message = f'optimizer_config.cumulative_iters is {cumulative!r}, expected a whole number of at least 1'
-        raise wrong(cfg, 'optimizer_config.cumulative_iters', message)
+    cumulative = require_whole(cfg, 'optimizer_config.cumulative_iters', arguments.get('cumulative_iters', 1))
     return StepSettings(
         grad_clip=arguments.get('grad_clip'),
         cumulative_iters=cumulative,
@@ -65,7 +62,11 @@ def _check_keys(cfg: ConfigDict, arguments: ConfigDict, kind: str, is_half: bool
         section = 'fp16' if key in (cfg.get('fp16') or {}) else 'optimizer_config'
         message = f'{section}: {kind} has no {key!r}, expected some of {", ".join(sorted(allowed))}'
         raise wrong(cfg, f'{section}.{key}', message, InvalidTypeError)
-    for key in arguments.get('grad_clip') or {}:
+    clip = arguments.get('grad_clip') or {}
+    if not isinstance(clip, Mapping):
+        message = f'optimizer_config.grad_clip is {clip!r}, expected a dict such as dict(max_norm=35, norm_type=2)'
+        raise wrong(cfg, 'optimizer_config.grad_clip', message, InvalidTypeError)
+    for key in clip:
         if key not in CLIP_KEYS:
             message = f'optimizer_config.grad_clip has no {key!r}, expected {" or ".join(CLIP_KEYS)}'
             raise wrong(cfg, f'optimizer_config.grad_clip.{key}', message, InvalidTypeError)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from mmkit.dialects.lr_config import cosine_restarts
+from mmkit.dialects.lr_config import check_share, cosine_restarts
 from mmkit.dialects.lr_config import one_cycle as one_cycle_2x
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import Registry, located
@@ -110,12 +110,6 @@ def _register(kind: str) -> Callable[[Callable[..., Curve]], Callable[..., Curve
     return register
 
 
-def _factor(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise InvalidValueError(f'{name} is {value}, expected 0 to 1', key=name)
-    return value
-
-
 def _end(eta_min: float | None, eta_min_ratio: float | None) -> dict[str, Any]:
     if eta_min is not None and eta_min_ratio is not None:
         raise InvalidValueError('give either eta_min or eta_min_ratio, not both', key='eta_min')
@@ -125,7 +119,7 @@ def _end(eta_min: float | None, eta_min_ratio: float | None) -> dict[str, Any]:
 @_register('Constant')
 def constant(factor: float = 1 / 3) -> Curve:
     """Times `factor`, until the last step undoes it."""
-    return curves.Constant(_factor('factor', factor))
+    return curves.Constant(check_share('factor', factor))
 
 
 @_register('Linear')
@@ -133,7 +127,7 @@ def linear(start_factor: float = 1 / 3, end_factor: float = 1.0) -> Curve:
     """From `start_factor` to `end_factor`, which the last step has."""
     if start_factor == 0:
         raise InvalidValueError('start_factor is 0, from where no factor leads up: expected more', key='start_factor')
-    return curves.Linear(_factor('start_factor', start_factor), _factor('end_factor', end_factor))
+    return curves.Linear(check_share('start_factor', start_factor), check_share('end_factor', end_factor))
 
 
 @_register('Exponential')

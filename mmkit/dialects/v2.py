@@ -24,7 +24,15 @@ from mmkit.dialects.recipe import (
     Source,
     TrainingRecipe,
 )
-from mmkit.dialects.sections import check_numbers, file_of, find_origin, read_section, without_keys, wrong
+from mmkit.dialects.sections import (
+    check_numbers,
+    file_of,
+    find_origin,
+    read_section,
+    require_whole,
+    without_keys,
+    wrong,
+)
 from mmkit.dialects.unread import describe_unread
 from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.logging import warn_once
@@ -49,6 +57,7 @@ DATA_KEYS = (
     *('train', 'val', 'test', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
     *('samples_per_gpu', 'workers_per_gpu', 'persistent_workers', 'pin_memory', 'imgs_per_gpu'),
 )
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 # Of `evaluation`: the rest is for `dataset.evaluate`.
 EVAL_HOOK_KEYS = frozenset(
     """
@@ -143,10 +152,8 @@ def _loader(cfg: ConfigDict, data: ConfigDict, split: str) -> LoaderRecipe:
             message = f'data.{split}_dataloader has no {key!r}, expected some of {", ".join(LOADER_KEYS)}'
             raise wrong(cfg, f'data.{split}_dataloader.{key}', message, InvalidTypeError)
     for key, least in (('samples_per_gpu', 1), ('workers_per_gpu', 0)):
-        value = values.get(key, least)
-        if not isinstance(value, int) or value < least:
-            path = f'data.{split}_dataloader.{key}' if key in own else f'data.{key}'
-            raise wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
+        path = f'data.{split}_dataloader.{key}' if key in own else f'data.{key}'
+        require_whole(cfg, path, values.get(key, least), least)
     return LoaderRecipe(dataset, **{LOADER_KEYS[key]: value for key, value in values.items()})
 
 
@@ -222,11 +229,7 @@ def _base_batch_size(cfg: ConfigDict) -> int | None:
     scale = read_section(cfg, 'auto_scale_lr')
     if scale is None or not scale.get('enable', False):
         return None
-    base = scale.get('base_batch_size')
-    if not isinstance(base, int) or base < 1:
-        message = f'auto_scale_lr.base_batch_size is {base!r}, expected a positive whole number'
-        raise wrong(cfg, 'auto_scale_lr.base_batch_size', message)
-    return base
+    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size'))
 
 
 def _loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
@@ -278,16 +281,22 @@ def _with_pipeline_of(train: DatasetConfig | None, val: DatasetConfig | None) ->
 
 
 def _environment(cfg: ConfigDict) -> Environment:
+    seed, level = cfg.get('seed'), cfg.get('log_level') or 'INFO'
+    level = logging.getLevelName(level) if isinstance(level, int) else level
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise wrong(cfg, 'seed', f'seed is {seed!r}, expected a whole number of at least 0')
+    if level not in LOG_LEVELS:
+        raise wrong(cfg, 'log_level', f'log_level is {level!r}, expected one of {", ".join(LOG_LEVELS)}')
     return Environment(
         work_dir=cfg.get('work_dir') or 'work_dirs',
-        seed=cfg.get('seed'),
+        seed=seed,
         deterministic=bool(cfg.get('deterministic', False)),
         cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
         opencv_num_threads=cfg.get('opencv_num_threads'),
         mp_start_method=cfg.get('mp_start_method'),
         backend=(read_section(cfg, 'dist_params') or ConfigDict()).get('backend'),
         device=cfg.get('device') or _device_of(cfg.get('gpu_ids')),
-        log_level=cfg.get('log_level') or 'INFO',
+        log_level=level,
     )
 
 

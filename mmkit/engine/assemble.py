@@ -155,7 +155,9 @@ def register_hooks(runner: Runner, training: TrainingRecipe) -> None:
     for logging_hook in training.loggers:
         runner.register_hook(_build_hook(logging_hook))
     for hook in training.hooks:
-        runner.register_hook(_build_hook(hook.config), hook.priority)
+        built = _build_hook(hook.config)
+        with located(hook.config, 'priority'):
+            runner.register_hook(built, hook.priority)
     if is_main() and sys.stderr.isatty():
         runner.register_hook(ProgressHook())
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmkit.dialects.recipe import Recipe
 from mmkit.models.classifiers import ImageClassifier
 from mmkit.models.detectors import Detector
-from mmkit.registry import CLASSIFIERS, DETECTORS
+from mmkit.registry import CLASSIFIERS, DETECTORS, located
 from mmkit.transforms.deferred import NotDeferrableError, defer_normalize
 
 logger = logging.getLogger('mmkit.engine')
@@ -49,6 +49,7 @@ def _check_model(cfg: Mapping[str, Any]) -> None:
     """Raises NotDeferrableError if a model that is no `Detector` or `ImageClassifier` may have no `preprocess`."""
     kind = cfg.get('type')
     registry = CLASSIFIERS if kind in CLASSIFIERS else DETECTORS
-    made_from = registry.get(kind) if isinstance(kind, str) else kind
+    with located(cfg):
+        made_from = registry.get(kind) if isinstance(kind, str) else kind
     if not isinstance(made_from, type) or not issubclass(made_from, (Detector, ImageClassifier)):
         raise NotDeferrableError(f'{kind} is no subclass of Detector or ImageClassifier')

@@ -5,8 +5,9 @@ Its errors name the part of the config that they come from. Weights, buffers and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
 from mmkit.engine.predict import Views, predict_views
 from mmkit.engine.rng import preserved_rng
-from mmkit.errors import ConfigError, UserError
+from mmkit.errors import ConfigError, UserError, summary
 from mmkit.registry import located
 from mmkit.structures import Batch
 from mmkit.utils.logging import get_logger
@@ -94,11 +95,14 @@ def model_parts_named(model: nn.Module, cfg: ConfigDict | None) -> Iterator[None
         if cfg is None:
             raise
         part_cfg = _config_of(part.name, cfg)
-        with located(part_cfg):
-            if isinstance(error, UserError):
-                _keep_key_of(part_cfg, error)
+        if isinstance(error, UserError):
+            owner = cfg if error.key in cfg and error.key not in part_cfg else part_cfg
+            with located(owner):
+                _keep_key_of(owner, error)
                 raise
-            raise ConfigError(f'{type(error).__name__}: {error}{_hint_at_texts(cfg)}') from error
+        with located(part_cfg):
+            _blame_text(cfg, error)
+            raise ConfigError(summary(error)) from error
 
 
 class ModuleTracker:
@@ -123,26 +127,20 @@ class ModuleTracker:
         """Track the calls of modules inside this block."""
         handles = []
         for name, module in self.model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._enter(name)))
-            handles.append(module.register_forward_hook(self._leave(name)))
+            handles.append(module.register_forward_pre_hook(partial(self._enter, name)))
+            handles.append(module.register_forward_hook(partial(self._leave, name)))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def enter(module: nn.Module, args: Any) -> None:
-            self._running.append(name)
+    def _enter(self, name: str, *args: object) -> None:
+        self._running.append(name)
 
-        return enter
-
-    def _leave(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            self._running.pop()
-            self._ended = name
-
-        return leave
+    def _leave(self, name: str, *args: object) -> None:
+        self._running.pop()
+        self._ended = name
 
 
 def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Views:
@@ -154,10 +152,10 @@ def _first_batch(dataset: SeededDataset, cfg: DatasetConfig | None) -> Views:
             return collate([dataset[0]])
         except UserError as error:
             _keep_key_of(cfg, error)
-            error.key = error.key or _folder_in(str(error), cfg)
+            error.key = error.key or _folder_in(str(error.__cause__ or error), cfg)
             raise
         except Exception as error:
-            message = str(error) if isinstance(error, OSError) else f'{type(error).__name__}: {error}'
+            message = str(error) if isinstance(error, OSError) else summary(error)
             raise ConfigError(message, _folder_in(message, cfg)) from error
 
 
@@ -179,7 +177,7 @@ def _name_of(cfg: DatasetConfig | None) -> str:
 
 def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
     """The innermost config on the way to the module `path`: layers of a neck have none of their own."""
-    value: Any = cfg
+    value: object = cfg
     for part in path.split('.'):
         if isinstance(value, Mapping):
             value = value.get(part)
@@ -192,12 +190,11 @@ def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
     return cfg
 
 
-def _hint_at_texts(cfg: ConfigDict) -> str:
-    texts = [
-        f'{leaf.path}{f" at {leaf.origin}" if leaf.origin else ""} is the text {leaf.value!r}'
-        for leaf in texts_for_numbers(cfg)
-    ]
-    return f' ({"; ".join(texts)}: is a number meant?)' if texts else ''
+def _blame_text(cfg: ConfigDict, error: Exception) -> None:
+    """Raise an error about the first text of a model's config that spells a number, if there is one."""
+    for leaf in texts_for_numbers(cfg):
+        message = f'{leaf.path} is the text {leaf.value!r}: is a number meant? ({summary(error)})'
+        raise ConfigError(message, leaf.path, leaf.origin) from error
 
 
 @contextmanager

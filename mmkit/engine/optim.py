@@ -22,7 +22,7 @@ for _name, _optimizer in vars(torch.optim).items():
     if isinstance(_optimizer, type) and issubclass(_optimizer, Optimizer) and _optimizer is not Optimizer:
         OPTIMIZERS.register_module(name=_name, module=_optimizer)
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # those that have `fused` kernels for GPUs
 _IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
 _PARAMWISE_KEYS = (
@@ -185,7 +185,7 @@ class DefaultOptimizerConstructor:
                 custom = self.custom_keys[key]
                 return custom.get('lr_mult', 1.0), custom.get('decay_mult', 1.0)
         ask = self.paramwise.get
-        is_norm = isinstance(place.module, _NORMS)
+        is_norm = isinstance(place.module, NORMS)
         is_dcn_offset = isinstance(place.parent, DeformableConv) and place.parent.is_deform_conv
         is_bias = place.name == 'bias' and not is_dcn_offset
         lr_mult = ask('bias_lr_mult') if is_bias and not is_norm else None

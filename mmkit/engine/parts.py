@@ -100,7 +100,7 @@ def build_loader(
 
 def _build_dataset(cfg: DatasetConfig | None, source: Source, **arguments: Any) -> SeededDataset:
     if cfg is None:
-        raise ConfigError(f'the config has no {source.key}')
+        raise ConfigError(f'the config has no {source.key}', source.key, source.origin)
     dataset: SeededDataset = build_dataset(cfg, arguments)
     return dataset
 

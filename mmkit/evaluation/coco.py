@@ -147,7 +147,14 @@ def coco_eval(
     Raises:
         InvalidValueError: for a wrong option, or detections in an image that `gt` does not have.
     """
-    options = CocoOptions.checked(metrics, classwise, iou_thrs, metric_items, proposal_nums, engine)
+    options = CocoOptions.checked(
+        metrics,
+        classwise=classwise,
+        iou_thrs=iou_thrs,
+        metric_items=metric_items,
+        proposal_nums=proposal_nums,
+        engine=engine,
+    )
     content = gt if isinstance(gt, Mapping) else json.loads(Path(gt).read_text(encoding='utf-8-sig'))
     truth = coco_truth(content, 'the ground truth', cat_ids, img_ids, classes)
     labels = {cat_id: label for label, cat_id in enumerate(truth.cat_ids)}

@@ -103,7 +103,7 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     return image.get('height', 0), image.get('width', 0)
 
 
-def usable_segmentation(segmentation: Any, height: int, width: int) -> Any | None:
+def usable_segmentation(segmentation: object, height: int, width: int) -> dict[str, Any] | list[list[float]] | None:
     """Polygons of three points or more, or a run-length code of the image's size; None for anything else."""
     if isinstance(segmentation, Mapping):
         size, counts = segmentation.get('size'), segmentation.get('counts')
@@ -114,7 +114,7 @@ def usable_segmentation(segmentation: Any, height: int, width: int) -> Any | Non
     return [polygon for polygon in polygons if polygon is not None] or None
 
 
-def _usable_polygon(polygon: Any) -> list[float] | None:
+def _usable_polygon(polygon: object) -> list[float] | None:
     """x, y, x, y, ... of at least three points, all finite."""
     if not isinstance(polygon, (list, tuple)) or len(polygon) < 6:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.errors import InvalidValueError
-from mmkit.utils.names import nearest
+from mmkit.utils.names import suggestion
 
 
 def check_names(what: str, given: str | Sequence[str], known: Sequence[str], key: str) -> list[str]:
@@ -22,21 +22,20 @@ def check_names(what: str, given: str | Sequence[str], known: Sequence[str], key
     names = [given] if isinstance(given, str) else list(given)
     for name in names:
         if name not in known:
-            near = nearest(name, known, 1)
-            hint = f', did you mean {near[0]!r}?' if near else ';'
+            hint = suggestion(name, known) or ';'
             raise InvalidValueError(f'unknown {what} {name!r}{hint} there are: {", ".join(known)}', key=key)
     return names
 
 
-def check_thresholds(values: Any, key: str) -> list[float]:
+def check_thresholds(values: object, key: str) -> list[float]:
     """One threshold or several, from 0 to 1, as a list."""
-    numbers = list(values) if isinstance(values, (list, tuple, np.ndarray)) else [values]
+    numbers: list[Any] = list(values) if isinstance(values, (list, tuple, np.ndarray)) else [values]
     if not numbers or not all(_is_number(number) and 0 <= number <= 1 for number in numbers):
         raise InvalidValueError(f'{key} is {values!r}, expected numbers from 0 to 1, such as [0.5, 0.75]', key=key)
     return [float(number) for number in numbers]
 
 
-def check_counts(values: Any, key: str) -> list[int]:
+def check_counts(values: object, key: str) -> list[int]:
     """Several positive whole numbers as a list."""
     numbers = list(values) if isinstance(values, (list, tuple, np.ndarray)) else []
     if not numbers or not all(_is_whole(number) and number > 0 for number in numbers):
@@ -45,7 +44,7 @@ def check_counts(values: Any, key: str) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def check_ranges(values: Any, key: str) -> list[tuple[float, float]] | None:
+def check_ranges(values: object, key: str) -> list[tuple[float, float]] | None:
     """Pairs of rising numbers from 0 on, or None."""
     if values is None:
         return None
@@ -56,22 +55,22 @@ def check_ranges(values: Any, key: str) -> list[tuple[float, float]] | None:
     return [(float(low), float(high)) for low, high in pairs]
 
 
-def check_flag(value: Any, key: str) -> bool:
+def check_flag(value: object, key: str) -> bool:
     """True or False, or 1 or 0."""
-    if not isinstance(value, (bool, int)) or value not in (0, 1):
+    if not isinstance(value, int) or value not in (0, 1):
         raise InvalidValueError(f'{key} is {value!r}, expected True or False', key=key)
     return bool(value)
 
 
-def _is_range(pair: Any) -> bool:
+def _is_range(pair: object) -> bool:
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(_is_number(value) for value in pair):
         return False
     return bool(0 <= pair[0] < pair[1])
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

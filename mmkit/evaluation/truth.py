@@ -79,7 +79,7 @@ class DetectionTruth(Truth):
     is_crowd: np.ndarray
     is_ignored: np.ndarray
     segmentations: Collection[Any] | None = None
-    cat_ids: Sequence[Hashable] = field(default=())
+    cat_ids: Sequence[Hashable] = ()
     other_images: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     other_bboxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 

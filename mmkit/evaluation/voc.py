@@ -181,8 +181,10 @@ def voc_eval(
     for thr in thrs:
         means = []
         for low, high in scale_ranges or [(0.0, float('inf'))]:
-            area_range = (low**2, high**2)
-            aps = [class_ap(detections, truths, i, thr, mode, legacy, area_range) for i in range(len(classes))]
+            aps = [
+                class_ap(detections, truths, i, iou_thr=thr, mode=mode, legacy=legacy, area_range=(low**2, high**2))
+                for i in range(len(classes))
+            ]
             present = [c.ap for c in aps if c.num_gts > 0]
             means.append(float(np.mean(present)) if present else 0.0)
             suffix = f'_{low:g}_{high:g}' if scale_ranges else ''

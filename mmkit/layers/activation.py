@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import ACTIVATION_LAYERS, Cfg, build_from_cfg
+from mmkit.registry import ACTIVATION_LAYERS, Cfg, build_from_cfg, located
 
 # Activations that can overwrite their input.
 _IN_PLACE = (nn.ReLU, nn.LeakyReLU, nn.RReLU, nn.ReLU6, nn.ELU, nn.SiLU, nn.Hardswish)
@@ -52,8 +52,9 @@ class Clamp(nn.Module):
 
 def build_activation_layer(cfg: Cfg, inplace: bool | None = None) -> nn.Module:
     """Build the activation of an `act_cfg`; `inplace`, when given, is the default for those that can act in place."""
-    kind = cfg['type']
-    layer_class = ACTIVATION_LAYERS.get(kind) if isinstance(kind, str) else kind
+    with located(cfg):
+        kind = cfg['type']
+        layer_class = ACTIVATION_LAYERS.get(kind) if isinstance(kind, str) else kind
     can_act_in_place = isinstance(layer_class, type) and issubclass(layer_class, _IN_PLACE)
     defaults = dict(inplace=inplace) if inplace is not None and can_act_in_place else {}
     layer: nn.Module = build_from_cfg(cfg, ACTIVATION_LAYERS, defaults)

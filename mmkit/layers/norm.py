@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mmkit.errors import InvalidValueError
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import NORM_LAYERS, Cfg, build_from_cfg, located
 
 
@@ -88,6 +90,8 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     Returns:
         The layer's name in checkpoints, e.g. 'bn1', and the layer.
     """
+    if not isinstance(cfg, Mapping):
+        raise InvalidTypeError(f"norm_cfg is a dict such as dict(type='BN'), got {cfg!r}", key='norm_cfg')
     arguments = {key: value for key, value in cfg.items() if key != 'requires_grad'}
     with located(cfg):
         kind = arguments.get('type')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import Truth
@@ -28,7 +29,9 @@ class DatasetMetric(ABC):
     names: Sequence[str] = ()
     needs_masks = False
 
-    _predictions: dict[int, Prediction] | None = None
+    @cached_property
+    def _predictions(self) -> dict[int, Prediction]:  # subclasses need not call an __init__
+        return {}
 
     def prepare(self, truth: Truth) -> None:
         """Take the ground truth of the dataset that will be evaluated.
@@ -44,9 +47,6 @@ class DatasetMetric(ABC):
 
     def process(self, metas: Sequence[ImageMeta], predictions: Sequence[Prediction]) -> None:
         """Take in predictions for some images; of an image that comes twice the last one counts."""
-        if self._predictions is None:
-            self.reset()
-        assert self._predictions is not None
         for meta, prediction in zip(metas, predictions, strict=True):
             self._predictions[self._position(meta)] = prediction
 
@@ -56,7 +56,7 @@ class DatasetMetric(ABC):
         Raises:
             RuntimeError: if no process has predicted some image.
         """
-        parts = dist.all_gather_object(self._predictions or {})
+        parts = dist.all_gather_object(self._predictions)
         if not dist.is_main():
             return {}
         predictions = {position: each for part in parts for position, each in part.items()}
@@ -75,7 +75,6 @@ class DatasetMetric(ABC):
         if meta.index is not None:
             return meta.index
         if self.truth is None:
-            assert self._predictions is not None
             if dist.get_world_size() > 1:
                 raise RuntimeError('images without ImageMeta.index cannot be put in order over several processes')
             return len(self._predictions)

@@ -44,7 +44,14 @@ class CocoMetric(DatasetMetric):
         engine: str = 'hotcoco',
         logger: logging.Logger | None = None,
     ) -> None:
-        self.options = CocoOptions.checked(metric, classwise, iou_thrs, metric_items, proposal_nums, engine)
+        self.options = CocoOptions.checked(
+            metric,
+            classwise=classwise,
+            iou_thrs=iou_thrs,
+            metric_items=metric_items,
+            proposal_nums=proposal_nums,
+            engine=engine,
+        )
         if jsonfile_prefix is not None and not isinstance(jsonfile_prefix, (str, PathLike)):
             raise InvalidValueError(f'jsonfile_prefix is {jsonfile_prefix!r}, expected a path', key='jsonfile_prefix')
         self.jsonfile_prefix = jsonfile_prefix

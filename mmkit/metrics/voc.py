@@ -56,30 +56,27 @@ class VOCMetric(DatasetMetric):
         self.eval_mode = check_names('eval_mode', eval_mode, MODES, 'eval_mode')[0]
         self.use_legacy_coordinate = check_flag(use_legacy_coordinate, 'use_legacy_coordinate')
         self.logger = logger
-        self._boxes: list[Boxes] | None = None
 
     def prepare(self, truth: Truth) -> None:
         if not isinstance(truth, DetectionTruth):
             raise InvalidTypeError(f'VOCMetric compares objects, and {truth.source} has none', key='type')
         super().prepare(truth)
-        self._boxes = truth.boxes()
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        if self._boxes is None or self.truth is None:
+        if not isinstance(self.truth, DetectionTruth):
             raise RuntimeError('prepare(truth) comes before compute')
-        check_num_outputs(predictions, len(self._boxes))
+        check_num_outputs(predictions, len(self.truth))
         outputs = as_instances(predictions)
         values: dict[str, float | str] = {}
         for name in self.metrics:
-            values |= self._mean_ap(outputs) if name == 'mAP' else self._recall(outputs)
+            values |= self._mean_ap(outputs, self.truth) if name == 'mAP' else self._recall(outputs, self.truth)
         return values
 
-    def _mean_ap(self, outputs: Sequence[Instances]) -> dict[str, float]:
-        assert self._boxes is not None and self.truth is not None
+    def _mean_ap(self, outputs: Sequence[Instances], truth: DetectionTruth) -> dict[str, float]:
         return voc_eval(
             [_detections(out) for out in outputs],
-            self._boxes,
-            self.truth.classes,
+            truth.boxes(),
+            truth.classes,
             iou_thr=self.iou_thrs,
             scale_ranges=self.scale_ranges,
             mode=self.eval_mode,
@@ -87,9 +84,8 @@ class VOCMetric(DatasetMetric):
             logger=self.logger,
         )
 
-    def _recall(self, outputs: Sequence[Instances]) -> dict[str, float]:
-        assert self._boxes is not None
-        gts = [boxes.bboxes if boxes.ignored is None else boxes.bboxes[~boxes.ignored] for boxes in self._boxes]
+    def _recall(self, outputs: Sequence[Instances], truth: DetectionTruth) -> dict[str, float]:
+        gts = [boxes.bboxes if boxes.ignored is None else boxes.bboxes[~boxes.ignored] for boxes in truth.boxes()]
         proposals = [_scored_boxes(out) for out in outputs]
         return recall_values(gts, proposals, self.proposal_nums, self.iou_thrs, self.use_legacy_coordinate)
 

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
+from mmkit.config import ConfigDict
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Assigner
 from mmkit.registry import BBOX_ASSIGNERS, Cfg
+from mmkit.utils.names import suggestion
 
 Settings = TypeVar('Settings')
 
@@ -35,7 +37,10 @@ def warn_unknown_settings(cfg: Cfg, known: Iterable[str], name: str, stacklevel:
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
-        warnings.warn(f'nothing reads the {name} keys {unread}; known are {sorted(known)}', stacklevel=stacklevel)
+        hint = suggestion(unread[0], known)
+        where = f' [{", ".join(cfg._locate(key) for key in unread)}]' if isinstance(cfg, ConfigDict) else ''
+        message = f'nothing reads the {name} keys {unread}{hint}; known are {sorted(known)}{where}'
+        warnings.warn(message, stacklevel=stacklevel)
 
 
 def required(settings: Settings | None, name: str, owner: object) -> Settings:

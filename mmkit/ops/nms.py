@@ -129,8 +129,10 @@ def check_nms(nms_cfg: Mapping[str, Any] | None) -> None:
 
     Raises:
         InvalidValueError: its `type` is unknown.
-        InvalidTypeError: an argument is unknown.
+        InvalidTypeError: it is no dict, an argument is unknown, or the threshold is no number.
     """
+    if not isinstance(nms_cfg or {}, Mapping):
+        raise InvalidTypeError(f"nms is a dict such as dict(type='nms', iou_threshold=0.5), got {nms_cfg!r}", key='nms')
     cfg = dict(nms_cfg or {})
     kind = cfg.pop('type', 'nms')
     if kind not in _SUPPRESSORS:
@@ -139,6 +141,8 @@ def check_nms(nms_cfg: Mapping[str, Any] | None) -> None:
     for key in cfg:
         if key not in known:
             raise InvalidTypeError(f'{kind} has no argument {key!r}, it takes {", ".join(known)}', key=key)
+        if key in ('iou_threshold', 'iou_thr') and not isinstance(cfg[key], (int, float)):
+            raise InvalidTypeError(f'{key} of {kind} is a number, got {cfg[key]!r}', key=key)
 
 
 def batched_nms(

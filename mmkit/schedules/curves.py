@@ -41,7 +41,7 @@ class Position(NamedTuple):
 
     @property
     def before(self) -> Position:
-        return Position(self.step - 1, self.length, self.per_epoch, self.per_unit)
+        return self._replace(step=self.step - 1)
 
 
 class Curve:

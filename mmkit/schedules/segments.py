@@ -56,8 +56,15 @@ class Segment:
         if self.end is not None:
             end = self._steps(self.end, clock)
         per_epoch = 1 if self.step_unit == 'epoch' else clock.iters_per_epoch
-        per_unit = per_epoch if self.unit == 'epoch' else 1
-        return Span(self.curve, self.step_unit, begin, end, self.end is None, per_epoch, per_unit)
+        return Span(
+            curve=self.curve,
+            unit=self.step_unit,
+            begin=begin,
+            end=end,
+            is_open=self.end is None,
+            per_epoch=per_epoch,
+            per_unit=per_epoch if self.unit == 'epoch' else 1,
+        )
 
     def _steps(self, count: int, clock: Clock) -> int:
         if self.unit == self.step_unit:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from mmkit.errors import InvalidValueError
 
@@ -28,15 +27,6 @@ def check_level(owner: str, level: float) -> None:
     """Raises an InvalidValueError unless `level` is a strength in 0..10."""
     if not 0 <= level <= MAX_LEVEL:
         raise InvalidValueError(f'{owner}.level is a strength between 0 and {MAX_LEVEL}, got {level}', key='level')
-
-
-def check_disk(file_client_args: Mapping[str, Any] | None) -> None:
-    """Raises an InvalidValueError if files shall come from anywhere but the disk."""
-    if file_client_args is not None and dict(file_client_args) != {'backend': 'disk'}:
-        raise InvalidValueError(
-            f"file_client_args: only dict(backend='disk') is supported, got {dict(file_client_args)}",
-            key='file_client_args',
-        )
 
 
 def as_size(size: int | Sequence[int], key: str = 'size', *, allows_edge: bool = False) -> Size:

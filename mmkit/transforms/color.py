@@ -30,8 +30,9 @@ class Normalize:
         self.std = np.array(std, dtype=np.float32)
         self.to_rgb = to_rgb
         if self.mean.shape != self.std.shape or not (self.std > 0).all():
+            wrong = 'std' if self.mean.shape == (3,) else 'mean'
             raise InvalidValueError(
-                f'mean and std are one number a channel, std above 0; got {mean} and {std}', key='std'
+                f'mean and std are one number a channel, std above 0; got {mean} and {std}', key=wrong
             )
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:

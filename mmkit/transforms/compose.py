@@ -8,6 +8,7 @@ from typing import Any
 from mmkit.errors import InvalidTypeError
 from mmkit.protocols import Transform
 from mmkit.registry import TRANSFORMS
+from mmkit.structures import Sample
 
 
 @TRANSFORMS.register_module()
@@ -27,6 +28,8 @@ class Compose:
 
     def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform]) -> None:
         self.transforms: list[Transform] = []
+        if not isinstance(transforms, Sequence):
+            raise InvalidTypeError(f'a pipeline is a list of transforms, got {transforms!r}', key='pipeline')
         for number, transform in enumerate(transforms):
             if not isinstance(transform, Mapping) and not callable(transform):
                 raise InvalidTypeError(f'transform {number} is neither a config nor callable: {transform!r}')
@@ -35,7 +38,13 @@ class Compose:
     def __call__(self, sample: dict[str, Any]) -> Any:
         changed: Any = sample
         for transform in self.transforms:
-            changed = transform(changed)
+            try:
+                changed = transform(changed)
+            except (TypeError, AttributeError) as error:
+                if not isinstance(changed, Sample):
+                    raise
+                message = f'{type(transform).__name__} comes after Collect, which gives a Sample: it takes a dict'
+                raise InvalidTypeError(message) from error
             if changed is None:
                 return None
         return changed

@@ -29,6 +29,11 @@ class Window:
     def size(self) -> Size:
         return self.height, self.width
 
+    @property
+    def corners(self) -> np.ndarray:
+        """(4,) int64 xyxy."""
+        return np.array([self.left, self.top, self.left + self.width, self.top + self.height])
+
     def cut(self, img: np.ndarray) -> np.ndarray:
         """(H, W, ...) to (height, width, ...), a view."""
         return img[self.top : self.top + self.height, self.left : self.left + self.width]
@@ -48,7 +53,7 @@ class WindowCrop(FieldTransform[Window]):
         return clip_bboxes(bboxes, params.size) if self.bbox_clip_border else bboxes
 
     def apply_masks(self, masks: ObjectMasks, params: Window) -> ObjectMasks:
-        return masks.crop(np.array([params.left, params.top, params.left + params.width, params.top + params.height]))
+        return masks.crop(params.corners)
 
     def apply_semantic(self, seg: np.ndarray, params: Window) -> np.ndarray:
         return params.cut(seg)
@@ -228,16 +233,10 @@ class MinIoURandomCrop(WindowCrop):
         return Window(x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
 
 
-def _corners(window: Window) -> np.ndarray:
-    """(4,) int64 xyxy."""
-    return np.array([window.left, window.top, window.left + window.width, window.top + window.height])
-
-
 def _is_allowed(window: Window, bboxes: np.ndarray, min_iou: float) -> bool:
     if not len(bboxes):
         return True
-    corners = _corners(window)
-    edges = np.minimum(corners[2:], bboxes[:, 2:]) - np.maximum(corners[:2], bboxes[:, :2])
+    edges = np.minimum(window.corners[2:], bboxes[:, 2:]) - np.maximum(window.corners[:2], bboxes[:, :2])
     overlaps = edges.clip(0).prod(axis=1)
     areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1) + window.width * window.height
     ious = overlaps / np.maximum(areas - overlaps, 1e-6)
@@ -246,9 +245,8 @@ def _is_allowed(window: Window, bboxes: np.ndarray, min_iou: float) -> bool:
 
 def _centred_inside(window: Window, bboxes: np.ndarray) -> np.ndarray:
     """(N,) bool."""
-    corners = _corners(window)
     centers = (bboxes[:, :2] + bboxes[:, 2:4]) / 2
-    is_inside: np.ndarray = np.all((centers > corners[:2]) & (centers < corners[2:]), axis=1)
+    is_inside: np.ndarray = np.all((centers > window.corners[:2]) & (centers < window.corners[2:]), axis=1)
     return is_inside
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmkit.errors import InvalidValueError, UnknownNameError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import ImageMeta, Instances, Sample
-from mmkit.utils.names import nearest
+from mmkit.utils.names import suggestion
 
 META_KEYS = (
     'filename',
@@ -239,8 +239,7 @@ def _instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = 
 def _check_keys(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
     for key in given:
         if key not in known:
-            near = nearest(key, known, count=1)
-            hint = f', did you mean {near[0]!r}?' if near else ''
+            hint = suggestion(key, known) or '.'
             raise InvalidValueError(
                 f'Collect: {argument} has {key!r}{hint} There are: {", ".join(known)}', key=argument
             )

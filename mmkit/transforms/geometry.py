@@ -24,11 +24,15 @@ def as_scales(img_scale: object) -> list[Scale]:
     """One (long, short) or a list of them, as a list; JSON and YAML have lists where Python has tuples."""
     if isinstance(img_scale, (list, tuple)) and img_scale and not isinstance(img_scale[0], (list, tuple)):
         img_scale = [img_scale]
-    if not isinstance(img_scale, (list, tuple)) or not img_scale or any(len(scale) != 2 for scale in img_scale):
+    if not isinstance(img_scale, (list, tuple)) or not img_scale or not all(_is_scale(scale) for scale in img_scale):
         raise InvalidValueError(
             f'img_scale is two numbers, or a list of such pairs, got {img_scale!r}', key='img_scale'
         )
     return [(scale[0], scale[1]) for scale in img_scale]
+
+
+def _is_scale(scale: object) -> bool:
+    return isinstance(scale, (list, tuple)) and len(scale) == 2 and all(isinstance(x, (int, float)) for x in scale)
 
 
 @dataclass(frozen=True)

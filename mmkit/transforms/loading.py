@@ -12,8 +12,9 @@ from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
 from mmkit.structures.masks_polygon import polygons_to_bitmap
-from mmkit.transforms.checks import check_choice, check_disk
+from mmkit.transforms.checks import check_choice
 from mmkit.transforms.images import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, read_image
+from mmkit.utils.files import check_disk
 
 
 @TRANSFORMS.register_module()

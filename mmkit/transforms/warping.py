@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
+from typing_extensions import Unpack
 
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
@@ -18,6 +19,15 @@ from mmkit.transforms.images import INTERPOLATIONS
 
 AXES = ('horizontal', 'vertical')
 Fill = float | Sequence[float]
+
+
+class WarpOptions(TypedDict, total=False):
+    """Arguments that all operations share: see `WarpTransform`, also for the defaults."""
+
+    prob: float
+    random_negative_prob: float
+    img_fill_val: Fill
+    seg_ignore_label: int
 
 
 @dataclass(frozen=True)
@@ -50,10 +60,10 @@ class WarpTransform(FieldTransform[Warp]):
         self,
         *,
         level: float,
-        prob: float,
-        random_negative_prob: float,
-        img_fill_val: Fill,
-        seg_ignore_label: int,
+        prob: float = 0.5,
+        random_negative_prob: float = 0.5,
+        img_fill_val: Fill = 128,
+        seg_ignore_label: int = 255,
         interpolation: str = 'bilinear',
         min_size: float = 0,
     ) -> None:
@@ -123,11 +133,8 @@ class Rotate(WarpTransform):
         level: strength from 0 to 10.
         scale: factor on top.
         center: (x, y) in pixels that stays in place; None for the middle.
-        img_fill_val: colour of pixels from outside of the image, one number or three.
-        seg_ignore_label: the same for semantic maps.
-        prob: probability that it happens.
         max_rotate_angle: degrees at level 10.
-        random_negative_prob: probability that it goes the other way.
+        options: see `WarpTransform`.
     """
 
     def __init__(
@@ -135,19 +142,10 @@ class Rotate(WarpTransform):
         level: float,
         scale: float = 1,
         center: float | Sequence[float] | None = None,
-        img_fill_val: Fill = 128,
-        seg_ignore_label: int = 255,
-        prob: float = 0.5,
         max_rotate_angle: float = 30,
-        random_negative_prob: float = 0.5,
+        **options: Unpack[WarpOptions],
     ) -> None:
-        super().__init__(
-            level=level,
-            prob=prob,
-            random_negative_prob=random_negative_prob,
-            img_fill_val=img_fill_val,
-            seg_ignore_label=seg_ignore_label,
-        )
+        super().__init__(level=level, **options)
         if scale <= 0:
             raise InvalidValueError(f'Rotate.scale is above 0, got {scale}', key='scale')
         self.angle = self.strength * max_rotate_angle
@@ -167,38 +165,28 @@ class Shear(WarpTransform):
 
     Args:
         level: strength from 0 to 10.
-        img_fill_val, seg_ignore_label, prob, random_negative_prob: as in `Rotate`.
         direction: 'horizontal' moves rows, 'vertical' columns.
         max_shear_magnitude: pixels per pixel at level 10.
         interpolation: of the image: nearest, bilinear, bicubic, area, lanczos.
+        options: see `WarpTransform`.
     """
 
     def __init__(
         self,
         level: float,
-        img_fill_val: Fill = 128,
-        seg_ignore_label: int = 255,
-        prob: float = 0.5,
         direction: str = 'horizontal',
         max_shear_magnitude: float = 0.3,
-        random_negative_prob: float = 0.5,
         interpolation: str = 'bilinear',
+        **options: Unpack[WarpOptions],
     ) -> None:
-        super().__init__(
-            level=level,
-            prob=prob,
-            random_negative_prob=random_negative_prob,
-            img_fill_val=img_fill_val,
-            seg_ignore_label=seg_ignore_label,
-            interpolation=interpolation,
-        )
+        super().__init__(level=level, interpolation=interpolation, **options)
         check_choice('direction', direction, AXES)
-        self.direction = direction
+        self.axis = AXES.index(direction)
         self.magnitude = self.strength * max_shear_magnitude
 
     def matrix(self, size: Size, sign: int) -> np.ndarray:
-        matrix = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float64)
-        matrix[(0, 1) if self.direction == 'horizontal' else (1, 0)] = sign * self.magnitude
+        matrix = np.eye(2, 3)
+        matrix[self.axis, 1 - self.axis] = sign * self.magnitude
         return matrix
 
 
@@ -208,36 +196,26 @@ class Translate(WarpTransform):
 
     Args:
         level: strength from 0 to 10.
-        prob, img_fill_val, seg_ignore_label, random_negative_prob: as in `Rotate`.
         direction: 'horizontal' or 'vertical'.
         max_translate_offset: pixels at level 10.
         min_size: boxes stay that are wider and higher, in pixels.
+        options: see `WarpTransform`.
     """
 
     def __init__(
         self,
         level: float,
-        prob: float = 0.5,
-        img_fill_val: Fill = 128,
-        seg_ignore_label: int = 255,
         direction: str = 'horizontal',
         max_translate_offset: float = 250.0,
-        random_negative_prob: float = 0.5,
         min_size: float = 0,
+        **options: Unpack[WarpOptions],
     ) -> None:
-        super().__init__(
-            level=level,
-            prob=prob,
-            random_negative_prob=random_negative_prob,
-            img_fill_val=img_fill_val,
-            seg_ignore_label=seg_ignore_label,
-            min_size=min_size,
-        )
+        super().__init__(level=level, min_size=min_size, **options)
         check_choice('direction', direction, AXES)
-        self.direction = direction
+        self.axis = AXES.index(direction)
         self.offset = int(self.strength * max_translate_offset)
 
     def matrix(self, size: Size, sign: int) -> np.ndarray:
-        matrix = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float64)
-        matrix[0 if self.direction == 'horizontal' else 1, 2] = sign * self.offset
+        matrix = np.eye(2, 3)
+        matrix[self.axis, 2] = sign * self.offset
         return matrix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
@@ -62,6 +63,17 @@ def reduce_mean(tensor: Tensor) -> Tensor:
     mean = tensor.detach().clone().div_(get_world_size())
     torch_dist.all_reduce(mean)
     return mean
+
+
+@torch.no_grad()
+def average_in_place(tensors: Iterable[Tensor]) -> None:
+    """Make floating-point tensors of all processes equal: the mean over them. Others stay as they are."""
+    if get_world_size() == 1:
+        return
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            torch_dist.all_reduce(tensor)
+            tensor.div_(get_world_size())
 
 
 def broadcast_object(value: T, src: int = 0) -> T:

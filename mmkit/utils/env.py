@@ -62,9 +62,12 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
     """The given device, by default a GPU; on a machine without GPUs the CPU, with a warning.
 
     Raises:
-        InvalidValueError: there are GPUs, but not the one with this index.
+        InvalidValueError: torch has no such device, or there are GPUs, but not the one with this index.
     """
-    wanted = torch.device('cuda' if device is None else device)
+    try:
+        wanted = torch.device('cuda' if device is None else device)
+    except RuntimeError as error:
+        raise InvalidValueError(f'device is {device!r}, expected cpu, cuda or cuda:N', key='device') from error
     if wanted.type != 'cuda':
         return wanted
     if not torch.cuda.is_available():

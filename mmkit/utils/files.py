@@ -1,14 +1,16 @@
-"""Atomic writing and hashes of files."""
+"""Atomic writing and hashes of files, and the check that files are on the disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from mmkit.errors import InvalidValueError
 
 
 @contextmanager
@@ -62,3 +64,12 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_disk(file_client_args: Mapping[str, Any] | None) -> None:
+    """Raises an InvalidValueError if files shall come from or go to anywhere but the disk."""
+    if file_client_args is not None and dict(file_client_args) != {'backend': 'disk'}:
+        raise InvalidValueError(
+            f"file_client_args: only dict(backend='disk') is supported, got {dict(file_client_args)}",
+            key='file_client_args',
+        )

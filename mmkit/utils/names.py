@@ -40,6 +40,12 @@ def unscoped(name: str) -> str:
     return rest if scope in SCOPES and rest and '.' not in rest else name
 
 
+def suggestion(name: object, names: Iterable[object]) -> str:
+    """', did you mean ...?' with the name of `names` that resembles `name` most; '' if none does."""
+    near = nearest(name, names, 1)
+    return f', did you mean {near[0]!r}?' if near else ''
+
+
 def nearest(name: object, names: Iterable[object], count: int = 3) -> list[str]:
     """At most `count` of `names` that resemble `name`, most similar first, regardless of case."""
     from difflib import get_close_matches  # only errors need it

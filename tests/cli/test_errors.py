@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from mmkit.cli.errors import errors_in_one_line, one_line
+from mmkit.config import Config
 from mmkit.errors import ConfigError, MissingFileError
 from mmkit.registry import BACKBONES
 from mmkit.utils.logging import get_logger, log_to_file
@@ -67,6 +68,12 @@ def test_of_an_error_in_a_part_the_line_says_where_the_traceback_is(capsys, tmp_
     finally:
         get_logger().removeHandler(handler)
         handler.close()
+
+
+def test_of_a_config_that_cannot_be_evaluated_the_line_is_enough(capsys, tmp_path):
+    (tmp_path / 'a.py').write_text('x = 1 / 0')
+    message = stopped(capsys, Config.fromfile, tmp_path / 'a.py')
+    assert message.endswith('a.py:1: x = 1 / 0\n  ZeroDivisionError: division by zero\n')
 
 
 def test_faults_in_code_keep_their_traceback(log):

@@ -121,6 +121,51 @@ def message(tiny, tmp_path, capsys, monkeypatch):
             [],
             "FPN needs the arguments 'in_channels', 'out_channels' [model.neck at mine.py:3-4]",
         ),
+        *(
+            ('mine.py', f"_base_ = 'base.py'\n{text}\n", [], expected)
+            for text, expected in [
+                ("model = dict(type='FasterRCNNN')", '[model.type at mine.py:2]'),
+                ('model = dict(neck=dict(act_cfg=dict(type="Relu")))', '[model.neck.act_cfg.type at mine.py:2]'),
+                ('model = dict(necks=None)', "FasterRCNN has no argument 'necks'"),
+                ("model = dict(backbone=dict(norm_cfg='BN'))", '[model.backbone.norm_cfg at mine.py:2]'),
+                ('model = dict(rpn_head=dict(in_channels=8.0))', 'RPNHead: TypeError: '),
+                ('model = dict(rpn_head=dict(anchor_generator=dict(ratios=1.0)))', 'AnchorGenerator: TypeError: '),
+                ('model = dict(rpn_head=None)', '[model.rpn_head at mine.py:2]'),
+                ('model = dict(test_cfg=None)', '[model.test_cfg at mine.py:2]'),
+                ("model = dict(test_cfg=dict(rcnn=dict(nms='nms')))", '[model.test_cfg.rcnn.nms at mine.py:2]'),
+                (
+                    "model = dict(test_cfg=dict(rpn=dict(nms=dict(type='nmss'))))",
+                    '[model.test_cfg.rpn.nms.type at mine.py:2]',
+                ),
+                (
+                    "model = dict(test_cfg=dict(rcnn=dict(nms=dict(iou_threshold='0.5'))))",
+                    '[model.test_cfg.rcnn.nms.iou_threshold at mine.py:2]',
+                ),
+                (
+                    "model = dict(train_cfg=dict(rcnn=dict(sampler=dict(num='64'))))",
+                    '[model.train_cfg.rcnn.sampler.num at mine.py:2]',
+                ),
+                ("data = dict(train=dict(img_prefix='nowhere'))", '[data.train.img_prefix at mine.py:2]'),
+                ("data = dict(train=dict(ann_file=['a.json', 'b.json']))", '[data.train.ann_file at mine.py:2]'),
+                ('data = dict(train=dict(ann_file=None))', '[data.train.ann_file at mine.py:2]'),
+                ('data = dict(train=dict(classes=2))', '[data.train.classes at mine.py:2]'),
+                ('data = dict(train=dict(pipeline=None))', '[data.train.pipeline at mine.py:2]'),
+                ('data = dict(val=None)', 'the config has no data.val [data.val at mine.py:2]'),
+                ('optimizer_config = dict(grad_clip=35)', '[optimizer_config.grad_clip at mine.py:2]'),
+                ('runner = dict(max_epochs=0)', '[runner.max_epochs at mine.py:2]'),
+                ('optimizer = dict(betas=(0.9,))', 'AdamW: IndexError: tuple index out of range [optimizer at '),
+                ("custom_hooks = [dict(type='EMAHook', priority='HIHG')]", '[custom_hooks.0.priority at mine.py:2'),
+                ("seed = 'a'", '[seed at mine.py:2]'),
+                ("log_level = 'INF'", '[log_level at mine.py:2]'),
+            ]
+        ),
+        (
+            'mine.py',
+            "_base_ = 'base.py'\n",
+            ["data.train.pipeline.2.img_scale=('64','64')"],
+            'img_scale at --cfg-options]',
+        ),
+        ('mine.py', "_base_ = 'base.py'\n", ['data.train.pipeline.4.mean=None'], '.mean at --cfg-options]'),
     ],
 )
 def test_the_line_that_is_wrong_is_named(message, name, text, options, expected):

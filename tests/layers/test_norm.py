@@ -33,7 +33,7 @@ def test_settings():
 
 
 def test_mistakes():
-    with pytest.raises(TypeError, match="BatchNorm2d has no argument 'momentun'; the nearest is 'momentum'"):
+    with pytest.raises(TypeError, match="BN has no argument 'momentun'; the nearest is 'momentum'"):
         build_norm_layer(dict(type='BN', momentun=1), 4)
     with pytest.raises(TypeError, match='num_groups'):
         build_norm_layer(dict(type='GN'), 4)

@@ -4,14 +4,25 @@ import warnings
 
 import pytest
 
+from mmkit.config import Config
 from mmkit.models import build_detector
+from mmkit.models.dense_heads.detections import PostProcessing
 from mmkit.models.settings import warn_unknown_settings
 from tests.models.detectors.test_two_stage import CFG
 
 
 def test_unread_keys_are_named_beside_those_that_are():
-    with pytest.warns(UserWarning, match=r"train_cfg.rcnn keys \['mask_sise'\]; known are \['assigner', 'mask_size'\]"):
+    unread = r"train_cfg.rcnn keys \['mask_sise'\], did you mean 'mask_size'\?; known are \['assigner', 'mask_size'\]"
+    with pytest.warns(UserWarning, match=unread):
         warn_unknown_settings(dict(mask_sise=28, debug=False), ['mask_size', 'assigner'], 'train_cfg.rcnn')
+
+
+def test_unread_keys_are_located():
+    cfg = Config.fromstring('model = dict(test_cfg=dict(rcnn=dict(\n    score_th=0.1)))').model.test_cfg.rcnn
+    with pytest.warns(UserWarning, match=r'\[model.test_cfg.rcnn.score_th at <string>.py:2\]'):
+        warn_unknown_settings(cfg, ['score_thr'], 'test_cfg.rcnn')
+    with pytest.warns(UserWarning, match=r'\[model.test_cfg.rcnn.score_th at <string>.py:2\]'):
+        PostProcessing.from_cfg(cfg)
 
 
 @pytest.mark.parametrize(

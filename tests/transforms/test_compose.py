@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmkit.errors import InvalidTypeError
 from mmkit.registry import PIPELINES
+from mmkit.structures import Sample
 from mmkit.transforms import Compose, MultiScaleFlipAug
 from mmkit.transforms.randomness import rng_of
 
@@ -86,3 +88,9 @@ def test_the_name_that_mmdetection_gives_to_the_room():
 
     assert pipelines.__all__ == transforms.__all__
     assert pipelines.Compose is Compose and pipelines.LoadImageFromFile is transforms.LoadImageFromFile
+
+
+def test_a_transform_after_collect_is_called_so():
+    pipeline = Compose([lambda sample: Sample.__new__(Sample), dict(type='RandomFlip')])
+    with pytest.raises(InvalidTypeError, match='RandomFlip comes after Collect, which gives a Sample: it takes a dict'):
+        pipeline({})

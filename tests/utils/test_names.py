@@ -1,4 +1,4 @@
-from mmkit.utils.names import nearest
+from mmkit.utils.names import nearest, suggestion
 
 
 def test_nearest_first_and_case_ignored():
@@ -11,3 +11,8 @@ def test_nothing_alike():
 
 def test_keys_that_are_not_text():
     assert nearest(10, [1, 100]) == ['100', '1']
+
+
+def test_a_suggestion_is_empty_if_nothing_is_alike():
+    assert suggestion('bbx', ['bbox', 'segm']) == ", did you mean 'bbox'?"
+    assert suggestion('zzz', ['bbox', 'segm']) == ''

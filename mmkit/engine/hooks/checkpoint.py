@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import distributed
-
 from mmkit.engine.hook import Hook, Trainer
 from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
-from mmkit.utils.dist import get_world_size, is_main
+from mmkit.utils.dist import average_in_place, is_main
+from mmkit.utils.files import check_disk
 
 
 @HOOKS.register_module()
@@ -51,7 +49,7 @@ class CheckpointHook(Hook):
         create_symlink: bool = True,
         file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
-        require_disk(file_client_args, 'checkpoint_config')
+        check_disk(file_client_args)
         for key, value in (('interval', interval), ('max_keep_ckpts', max_keep_ckpts)):
             if not isinstance(value, int):
                 raise InvalidValueError(f'checkpoint_config.{key} is {value!r}, expected a whole number', key=key)
@@ -77,7 +75,7 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: Trainer, kind: str, number: int) -> None:
         if self.sync_buffer:
-            average_buffers(runner)
+            average_in_place(runner.module.buffers())
         directory = output_directory(runner, self.out_dir)
         path = directory / f'{kind}_{number}.pth'
         try:
@@ -109,26 +107,6 @@ class CheckpointHook(Hook):
 def output_directory(runner: Trainer, out_dir: str | None) -> Path:
     """The work directory, or the directory of its name in `out_dir`."""
     return runner.work_dir if out_dir is None else Path(out_dir) / runner.work_dir.resolve().name
-
-
-def require_disk(file_client_args: Mapping[str, Any] | None, key: str) -> None:
-    """Refuse another backend than files.
-
-    Args:
-        key: of the hook in the config, for the message.
-    """
-    if file_client_args is not None and file_client_args.get('backend', 'disk') != 'disk':
-        message = f'{key}.file_client_args is {dict(file_client_args)}: only the disk is supported'
-        raise InvalidValueError(message, key='file_client_args')
-
-
-def average_buffers(runner: Trainer) -> None:
-    """Make the buffers of all processes equal: the mean over them."""
-    if get_world_size() > 1:
-        for buffer in runner.module.buffers():
-            if torch.is_floating_point(buffer):
-                distributed.all_reduce(buffer)
-                buffer.div_(get_world_size())
 
 
 def _point(link: Path, target: Path) -> None:

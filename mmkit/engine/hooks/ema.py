@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict
+
+from typing_extensions import Unpack
 
 from mmkit.engine.ema import ModelEma
 from mmkit.engine.hook import Hook, Trainer
 from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
+
+
+class EmaOptions(TypedDict, total=False):
+    """Arguments of `_EmaHook`, which has their defaults."""
+
+    momentum: float
+    interval: int
+    skip_buffers: bool
+    resume_from: str | None
 
 
 class _EmaHook(Hook):
@@ -20,7 +32,16 @@ class _EmaHook(Hook):
         resume_from: checkpoint to resume the whole training from.
     """
 
-    def __init__(self, momentum: float, interval: int, skip_buffers: bool, resume_from: str | None) -> None:
+    # Before checkpoints (50): they hold the average of the iteration they are named after.
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(
+        self,
+        momentum: float = 0.0002,
+        interval: int = 1,
+        skip_buffers: bool = False,
+        resume_from: str | None = None,
+    ) -> None:
         if not 0 < momentum < 1:
             message = f'momentum of the averaged weights is {momentum}, expected 0 < momentum < 1'
             raise InvalidValueError(message, key='momentum')
@@ -54,47 +75,16 @@ class _EmaHook(Hook):
 
 
 @HOOKS.register_module()
-class EMAHook(_EmaHook):
-    """Averages of the parameters, with a momentum that falls to its final value at the beginning.
-
-    Args:
-        momentum, interval, resume_from: the final momentum is momentum ** interval; see `_EmaHook`.
-        warm_up: the momentum of iteration t is at most (1 + t) / (warm_up + t).
-    """
-
-    # Before checkpoints (50): they hold the average of the iteration they are named after.
-    priority = 'ABOVE_NORMAL'
-
-    def __init__(
-        self, momentum: float = 0.0002, interval: int = 1, warm_up: int = 100, resume_from: str | None = None
-    ) -> None:
-        super().__init__(momentum, interval, True, resume_from)
-        self.warm_up = warm_up
-
-    def momentum_at(self, iteration: int) -> float:
-        return min(self.momentum**self.interval, (1 + iteration) / (self.warm_up + iteration))
-
-
-@HOOKS.register_module()
 class ExpMomentumEMAHook(_EmaHook):
     """Averages of parameters and buffers, with a momentum that falls exponentially to its final value (YOLOX).
 
     Args:
         total_iter: iterations in which the surplus momentum falls to 1/e.
-        momentum, interval, skip_buffers, resume_from: see `_EmaHook`.
+        options: see `_EmaHook`.
     """
 
-    priority = 'ABOVE_NORMAL'
-
-    def __init__(
-        self,
-        total_iter: int = 2000,
-        momentum: float = 0.0002,
-        interval: int = 1,
-        skip_buffers: bool = False,
-        resume_from: str | None = None,
-    ) -> None:
-        super().__init__(momentum, interval, skip_buffers, resume_from)
+    def __init__(self, total_iter: int = 2000, **options: Unpack[EmaOptions]) -> None:
+        super().__init__(**options)
         self.total_iter = total_iter
 
     def momentum_at(self, iteration: int) -> float:
@@ -103,25 +93,26 @@ class ExpMomentumEMAHook(_EmaHook):
 
 @HOOKS.register_module()
 class LinearMomentumEMAHook(_EmaHook):
-    """Averages of parameters and buffers, with the momentum of `EMAHook`.
+    """Averages of parameters and buffers, with a momentum that falls to its final value at the beginning.
 
     Args:
         warm_up: the momentum of iteration t is at most (1 + t) / (warm_up + t).
-        momentum, interval, skip_buffers, resume_from: see `_EmaHook`.
+        options: the final momentum is momentum ** interval; see `_EmaHook`.
     """
 
-    priority = 'ABOVE_NORMAL'
-
-    def __init__(
-        self,
-        warm_up: int = 100,
-        momentum: float = 0.0002,
-        interval: int = 1,
-        skip_buffers: bool = False,
-        resume_from: str | None = None,
-    ) -> None:
-        super().__init__(momentum, interval, skip_buffers, resume_from)
+    def __init__(self, warm_up: int = 100, **options: Unpack[EmaOptions]) -> None:
+        super().__init__(**options)
         self.warm_up = warm_up
 
     def momentum_at(self, iteration: int) -> float:
         return min(self.momentum**self.interval, (1 + iteration) / (self.warm_up + iteration))
+
+
+@HOOKS.register_module()
+class EMAHook(LinearMomentumEMAHook):
+    """`LinearMomentumEMAHook` of the parameters alone."""
+
+    def __init__(
+        self, momentum: float = 0.0002, interval: int = 1, warm_up: int = 100, resume_from: str | None = None
+    ) -> None:
+        super().__init__(warm_up, momentum=momentum, interval=interval, skip_buffers=True, resume_from=resume_from)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from mmkit.datasets import build_metrics
 from mmkit.dialects.v2 import EVAL_HOOK_KEYS
 from mmkit.engine.hook import Hook, Record, Trainer
-from mmkit.engine.hooks.checkpoint import output_directory, require_disk
+from mmkit.engine.hooks.checkpoint import output_directory
 from mmkit.engine.predict import check_masks, run_metrics
 from mmkit.engine.state import Best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
@@ -24,6 +24,7 @@ from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
 from mmkit.structures import Prediction
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
+from mmkit.utils.files import check_disk
 from mmkit.utils.names import nearest
 from mmkit.utils.weights import read_weights
 
@@ -32,9 +33,9 @@ _LESS_IS_BETTER = ('loss',)
 _MORE_IS_BETTER = ('mAP', 'AR@', 'AP', 'acc', 'top', 'auc', 'precision', 'recall', 'mDice', 'mIoU', 'PQ')
 
 
-@HOOKS.register_module()
+@HOOKS.register_module(name=['EvalHook', 'DistEvalHook'])
 class EvalHook(Hook):
-    """Predicts a whole dataset and publishes the figures of some metrics.
+    """Predicts a whole dataset, by one process or several, and publishes the figures of some metrics.
 
     Args:
         dataloader: over the dataset, in its order.
@@ -78,7 +79,7 @@ class EvalHook(Hook):
         eval_args: Mapping[str, Any] | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> None:
-        require_disk(file_client_args, 'evaluation')
+        check_disk(file_client_args)
         if not isinstance(interval, int) or interval < 1:
             message = f'evaluation.interval is {interval!r}, expected a positive whole number'
             raise InvalidValueError(message, key='interval')
@@ -191,11 +192,6 @@ class EvalHook(Hook):
             if runner.best.get('iter', 0) < best['iter'] <= runner.iter:
                 best['path'] = str(path)  # it may have been moved
                 runner.best = best
-
-
-@HOOKS.register_module()
-class DistEvalHook(EvalHook):
-    """`EvalHook`, which works with one process and with several; the name that mmdetection has for the latter."""
 
 
 def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric]:

@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 
 from mmkit.engine.hook import Hook, Record, Trainer
-from mmkit.engine.hooks.checkpoint import require_disk
 from mmkit.errors import InvalidValueError, MissingPackageError
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import is_main
+from mmkit.utils.files import check_disk
 from mmkit.utils.progress import track
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class TextLoggerHook(LoggerHook):
         file_client_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(interval, ignore_last, reset_flag, by_epoch)
-        require_disk(file_client_args, 'TextLoggerHook')
+        check_disk(file_client_args)
         self.interval_exp_name = interval_exp_name
         self.out_dir = out_dir
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)

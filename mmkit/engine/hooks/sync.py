@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import distributed, nn
-
 from mmkit.engine.hook import Hook, Trainer
-from mmkit.engine.hooks.checkpoint import average_buffers
 from mmkit.engine.loading import HasEpoch, set_epoch
+from mmkit.engine.optim import NORMS
 from mmkit.errors import InvalidTypeError
 from mmkit.registry import HOOKS
-from mmkit.utils.dist import get_world_size
+from mmkit.utils.dist import average_in_place
 
 
 @HOOKS.register_module()
@@ -34,7 +31,7 @@ class SyncBuffersHook(Hook):
 
     def after_epoch(self, runner: Trainer) -> None:
         if self.distributed:
-            average_buffers(runner)
+            average_in_place(runner.module.buffers())
 
 
 @HOOKS.register_module()
@@ -64,18 +61,5 @@ class SyncNormHook(Hook):
     def after_train_epoch(self, runner: Trainer) -> None:
         in_last = runner.epoch >= runner.max_epochs - self.num_last_epochs
         if in_last or self.every_n_epochs(runner, self.interval):
-            average_norms(runner.module)
-
-
-@torch.no_grad()
-def average_norms(model: nn.Module) -> None:
-    """Make the norm layers of all processes equal: the mean over them."""
-    if get_world_size() == 1:
-        return
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
-    for module in model.modules():
-        if isinstance(module, kinds):
-            for value in module.state_dict().values():
-                if value.is_floating_point():
-                    distributed.all_reduce(value)
-                    value.div_(get_world_size())
+            norms = [module for module in runner.module.modules() if isinstance(module, NORMS)]
+            average_in_place(value for norm in norms for value in norm.state_dict().values())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from mmkit.config import ConfigDict
 from mmkit.errors import InvalidValueError
 from mmkit.models.settings import known_settings
 from mmkit.ops import batched_nms, check_nms
@@ -46,13 +47,14 @@ class PostProcessing:
         given = cfg if isinstance(cfg, Mapping) else vars(cfg)
         with located(given):
             settings = cls(**known_settings(_current_spelling(given), cls, 'test_cfg'))
-            check_nms(settings.nms)
+            with located(given, 'nms'), located(settings.nms or {}):
+                check_nms(settings.nms)
         return settings
 
 
 def _current_spelling(cfg: Cfg) -> dict[str, Any]:
     """A `test_cfg` in which keys of mmdetection before 2.7 are replaced by those of today."""
-    current = dict(cfg)
+    current = cfg.copy() if isinstance(cfg, ConfigDict) else dict(cfg)
     outdated = ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels')
     old = {key: current.pop(key) for key in outdated if key in current}
     if old:

@@ -98,6 +98,7 @@ def given_proposals(batch: Batch) -> list[Instances]:
     if batch.proposals is None:
         raise InvalidValueError(
             'a detector without rpn_head needs proposals: set proposal_file of the dataset '
-            'and put LoadProposals and the key "proposals" into its pipeline'
+            'and put LoadProposals and the key "proposals" into its pipeline',
+            key='rpn_head',
         )
     return batch.proposals

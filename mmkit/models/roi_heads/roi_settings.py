@@ -70,7 +70,8 @@ class RoITestSettings:
         """
         with located(cfg):
             given = known_settings(cfg, cls, 'test_cfg.rcnn')
-            check_nms(given['nms'])
+            with located(cfg, 'nms'), located(given['nms'] or {}):
+                check_nms(given['nms'])
             settings = cls(**given)
             if settings.mask_thr_binary < 0:
                 raise InvalidValueError(
