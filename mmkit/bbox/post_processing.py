@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from mmkit.ops import batched_nms
+from mmkit.registry import Cfg
 from mmkit.structures import Instances
 
 
@@ -29,7 +28,7 @@ def multiclass_nms_inds(
     bboxes: Tensor,
     scores: Tensor,
     score_thr: float,
-    nms_cfg: Mapping[str, Any],
+    nms_cfg: Cfg,
     max_num: int = -1,
     score_factors: Tensor | None = None,
 ) -> Kept:
@@ -57,7 +56,7 @@ def multiclass_nms(
     bboxes: Tensor,
     scores: Tensor,
     score_thr: float,
-    nms_cfg: Mapping[str, Any],
+    nms_cfg: Cfg,
     max_num: int = -1,
     score_factors: Tensor | None = None,
 ) -> Instances:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -12,10 +11,8 @@ from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.protocols import ClassificationHead, FreezesNorms, Progress
-from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS
+from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS, Cfg
 from mmkit.structures import Batch, ClassScores
-
-Cfg = Mapping[str, Any]
 
 
 @CLASSIFIERS.register_module()
