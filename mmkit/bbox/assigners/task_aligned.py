@@ -67,9 +67,7 @@ class TaskAlignedAssigner(BaseAssigner):
         assignment = Assignment.all_background(bboxes, gts)
         alignment = torch.zeros_like(assignment.max_overlaps)
         if not len(gts) or not len(bboxes):
-            return AlignedAssignment(
-                assignment.gt_inds, assignment.max_overlaps, assignment.labels, len(gts), alignment
-            )
+            return AlignedAssignment(**vars(assignment), alignment=alignment)
         assert gts.labels is not None
         scores, bbox_preds = required(info.scores, 'scores'), required(info.bbox_preds, 'bbox_preds')
         overlaps = self.iou_calculator(bbox_preds, gts.bboxes)  # (N, K)

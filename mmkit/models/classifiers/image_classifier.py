@@ -10,7 +10,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.protocols import ClassificationHead, FreezesNorms, Progress
+from mmkit.protocols import ClassificationHead, FreezesNorms
 from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS, Cfg
 from mmkit.structures import Batch, ClassScores
 
@@ -60,9 +60,6 @@ class ImageClassifier(BaseModule):
             self.backbone.norm_eval = False
         self.neck = None if neck is None else NECKS.build(neck)
         self.head: ClassificationHead[Any] = CLS_HEADS.build(head)
-
-    def set_progress(self, progress: Progress) -> None:
-        """Called before every training iteration; a classifier whose training depends on it overrides this."""
 
     def preprocess(self, batch: Batch) -> Batch:
         """The batch with normalised float images, on the device of the model; a second time changes nothing."""

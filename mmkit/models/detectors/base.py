@@ -13,7 +13,7 @@ from mmkit.errors import ConfigError
 from mmkit.layers import BaseModule, Sequential
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.protocols import NMSSettings, Progress
+from mmkit.protocols import NMSSettings
 from mmkit.registry import BACKBONES, NECKS, Cfg
 from mmkit.structures import Batch, Instances
 
@@ -82,9 +82,6 @@ class Detector(BaseModule):
     def nms_settings(self) -> NMSSettings | None:
         """Settings of the last stage, by which detections in several views of an image are merged; None without NMS."""
         return None
-
-    def set_progress(self, progress: Progress) -> None:
-        """Called before every training iteration; a detector whose training depends on it overrides this."""
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""
