@@ -7,7 +7,7 @@ from typing import Any
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import LossScale, StepSettings
-from mmkit.dialects.sections import check_numbers, read_section, wrong
+from mmkit.dialects.sections import check_numbers, read_section, require_whole, wrong
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import nearest
 
@@ -40,10 +40,7 @@ def read_step(cfg: ConfigDict) -> StepSettings:
     if is_half:
         arguments = ConfigDict({'loss_scale': 512.0, **arguments, **(half or {})})
     _check_keys(cfg, arguments, kind, is_half)
-    cumulative = arguments.get('cumulative_iters', 1)
-    if not isinstance(cumulative, int) or cumulative < 1:
-        message = f'optimizer_config.cumulative_iters is {cumulative!r}, expected a whole number of at least 1'
-        raise wrong(cfg, 'optimizer_config.cumulative_iters', message)
+    cumulative = require_whole(cfg, 'optimizer_config.cumulative_iters', arguments.get('cumulative_iters', 1))
     return StepSettings(
         grad_clip=arguments.get('grad_clip'),
         cumulative_iters=cumulative,

@@ -36,6 +36,17 @@ def check_numbers(section: ConfigDict | None) -> ConfigDict | None:
     return section
 
 
+def require_whole(cfg: ConfigDict, path: str, value: object, least: int = 1) -> int:
+    """The value at a dotted key.
+
+    Raises:
+        InvalidValueError: it is no whole number of at least `least`.
+    """
+    if not isinstance(value, int) or value < least:
+        raise wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
+    return value
+
+
 def without_keys(section: ConfigDict, keys: Collection[str]) -> ConfigDict:
     """A copy of the section that lacks these keys."""
     kept = section.copy()

@@ -24,7 +24,15 @@ from mmkit.dialects.recipe import (
     Source,
     TrainingRecipe,
 )
-from mmkit.dialects.sections import check_numbers, file_of, find_origin, read_section, without_keys, wrong
+from mmkit.dialects.sections import (
+    check_numbers,
+    file_of,
+    find_origin,
+    read_section,
+    require_whole,
+    without_keys,
+    wrong,
+)
 from mmkit.dialects.unread import describe_unread
 from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.logging import warn_once
@@ -144,10 +152,8 @@ def _loader(cfg: ConfigDict, data: ConfigDict, split: str) -> LoaderRecipe:
             message = f'data.{split}_dataloader has no {key!r}, expected some of {", ".join(LOADER_KEYS)}'
             raise wrong(cfg, f'data.{split}_dataloader.{key}', message, InvalidTypeError)
     for key, least in (('samples_per_gpu', 1), ('workers_per_gpu', 0)):
-        value = values.get(key, least)
-        if not isinstance(value, int) or value < least:
-            path = f'data.{split}_dataloader.{key}' if key in own else f'data.{key}'
-            raise wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
+        path = f'data.{split}_dataloader.{key}' if key in own else f'data.{key}'
+        require_whole(cfg, path, values.get(key, least), least)
     return LoaderRecipe(dataset, **{LOADER_KEYS[key]: value for key, value in values.items()})
 
 
@@ -223,11 +229,7 @@ def _base_batch_size(cfg: ConfigDict) -> int | None:
     scale = read_section(cfg, 'auto_scale_lr')
     if scale is None or not scale.get('enable', False):
         return None
-    base = scale.get('base_batch_size')
-    if not isinstance(base, int) or base < 1:
-        message = f'auto_scale_lr.base_batch_size is {base!r}, expected a positive whole number'
-        raise wrong(cfg, 'auto_scale_lr.base_batch_size', message)
-    return base
+    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size'))
 
 
 def _loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:

@@ -11,7 +11,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.evaluation.options import check_counts, check_names, check_thresholds
 
 AVERAGES = ('macro', 'none')
-METRICS = ('accuracy', 'precision', 'recall', 'f1_score', 'support')
+METRIC_NAMES = ('accuracy', 'precision', 'recall', 'f1_score', 'support')
 OPTIONS = ('topk', 'thrs', 'average_mode')
 
 
@@ -88,7 +88,7 @@ def check_score_metrics(
         InvalidValueError: for an unknown metric, or a wrong option.
     """
     options = options or {}
-    names = check_names('metric', metric, METRICS, 'metric')
+    names = check_names('metric', metric, METRIC_NAMES, 'metric')
     check_names('metric option', list(options), OPTIONS, 'metric_options')
     if options.get('topk') is not None:
         topk = options['topk']
@@ -115,7 +115,7 @@ def evaluate_scores(
     Args:
         scores: (N, C)
         labels: (N,) below C.
-        metric: one or several of `METRICS`.
+        metric: one or several of `METRIC_NAMES`.
         options: `topk`, a k (`accuracy`) or several (`accuracy_top-1`, ...), by default 1 and, with so many classes, 5;
             `thrs`, a score that counts only if it is exceeded, or several (`..._thr_0.50`);
             `average_mode`, 'macro' for means over classes, 'none' for a value of each class (`precision_cat`).
@@ -138,7 +138,7 @@ def evaluate_scores(
             figures |= _accuracy(scores, labels, topk, thr)
         if set(names) - {'accuracy'}:
             per_class = precision_recall_f1(scores, labels, options.get('average_mode', 'macro'), thr)
-            figures |= {name: per_class[name] for name in METRICS[1:] if name in names}
+            figures |= {name: per_class[name] for name in METRIC_NAMES[1:] if name in names}
         for name, value in figures.items():
             if np.ndim(value):
                 own = classes or range(num_classes)

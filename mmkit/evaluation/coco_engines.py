@@ -129,7 +129,7 @@ class Engine:
             }
             for each in detections
         ]
-        evaluator = _evaluator(self.name, self._coco, results, self.iou_type)
+        evaluator = self._evaluator(results)
         evaluator.params.catIds = self._cat_ids
         evaluator.params.imgIds = sorted(self._image_ids.tolist())
         evaluator.params.maxDets = list(max_dets)
@@ -142,6 +142,20 @@ class Engine:
         return Counts(
             np.asarray(counts['precision']), np.asarray(counts['recall']), np.asarray(iou_thrs), list(max_dets)
         )
+
+    def _evaluator(self, results: list[dict[str, Any]]) -> Any:
+        """The engine's own object that compares detections, in COCO's result format, with the ground truth."""
+        if self.name == 'hotcoco':
+            from hotcoco import COCOeval as HotCOCOeval
+
+            return HotCOCOeval(self._coco, self._coco.load_res(results), self.iou_type)
+        from pycocotools.cocoeval import COCOeval
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            if results:
+                return COCOeval(self._coco, self._coco.loadRes(results), self.iou_type)
+            # loadRes looks at the first one
+            return COCOeval(self._coco, _load(self.name, {**self._coco.dataset, 'annotations': []}), self.iou_type)
 
 
 def _masks(truth: DetectionTruth, chosen: np.ndarray) -> list[Any]:
@@ -181,16 +195,3 @@ def _load(name: str, content: dict[str, Any]) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def _evaluator(name: str, coco: Any, detections: list[dict[str, Any]], iou_type: str) -> Any:
-    if name == 'hotcoco':
-        from hotcoco import COCOeval as HotCOCOeval
-
-        return HotCOCOeval(coco, coco.load_res(detections), iou_type)
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        if detections:
-            return COCOeval(coco, coco.loadRes(detections), iou_type)
-        return COCOeval(coco, _load(name, {**coco.dataset, 'annotations': []}), iou_type)  # it looks at the first one

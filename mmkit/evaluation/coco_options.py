@@ -10,7 +10,7 @@ import numpy as np
 from mmkit.errors import InvalidValueError
 from mmkit.evaluation.options import check_counts, check_flag, check_names, check_thresholds
 
-METRICS = ('bbox', 'segm', 'proposal', 'proposal_fast')
+METRIC_NAMES = ('bbox', 'segm', 'proposal', 'proposal_fast')
 ENGINES = ('hotcoco', 'pycocotools')
 AP_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 IOU_THRS = np.linspace(0.5, 0.95, 10)  # 0.5 + 0.05 * k differs in the last bit, and IoUs of small masks do hit 0.65
@@ -54,9 +54,9 @@ class CocoOptions:
         Raises:
             InvalidValueError: naming the argument that is wrong.
         """
-        metrics = check_names('metric', metric, METRICS, 'metric')
+        metrics = check_names('metric', metric, METRIC_NAMES, 'metric')
         if not metrics:
-            raise InvalidValueError(f'metric is empty, expected some of: {", ".join(METRICS)}', key='metric')
+            raise InvalidValueError(f'metric is empty, expected some of: {", ".join(METRIC_NAMES)}', key='metric')
         nums = sorted(check_counts(proposal_nums, 'proposal_nums'))
         items: list[str] = []
         for name in metrics if metric_items is not None else ():

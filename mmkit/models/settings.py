@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from mmkit.config import ConfigDict
 from mmkit.config.explain import spelled_number
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Assigner
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.utils.names import suggestion
 
 Settings = TypeVar('Settings')
@@ -20,7 +20,7 @@ Settings = TypeVar('Settings')
 IDLE = {'debug'}
 
 
-def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[str, Any]:
+def known_settings(cfg: Cfg, settings: type, name: str) -> dict[str, Any]:
     """Entries of `cfg`, called `name` in a config, that are fields of the dataclass `settings`. Warns of others.
 
     Raises:
@@ -40,7 +40,7 @@ def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[st
     return given
 
 
-def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str, stacklevel: int = 4) -> None:
+def warn_unknown_settings(cfg: Cfg, known: Iterable[str], name: str, stacklevel: int = 4) -> None:
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
@@ -61,7 +61,7 @@ def required(settings: Settings | None, name: str, owner: object) -> Settings:
     return settings
 
 
-def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
+def build_assigner(cfg: Cfg, head: str, known: Collection[str] = ()) -> Assigner:
     """Assigner of the head of this name.
 
     Args:

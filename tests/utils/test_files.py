@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mmkit.utils.files import atomic_write, sha256
+from mmkit.utils.files import atomic_write, check_disk, sha256
 
 
 def test_the_file_appears_complete(tmp_path):
@@ -38,3 +38,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
 def test_sha256(tmp_path):
     (tmp_path / 'a').write_bytes(b'x' * 3_000_000)
     assert sha256(tmp_path / 'a') == hashlib.sha256(b'x' * 3_000_000).hexdigest()
+
+
+def test_only_the_disk():
+    check_disk(None)
+    check_disk({'backend': 'disk'})
+    with pytest.raises(ValueError, match='petrel') as error:
+        check_disk({'backend': 'petrel'})
+    assert error.value.key == 'file_client_args'
