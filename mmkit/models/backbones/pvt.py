@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, DropPath, InitCfg, build_activation_layer, build_norm_layer
 from mmkit.models.backbones.init_cfg import resolve_init_cfg
-from mmkit.models.backbones.swin import GELU, TRUNCATED_NORMAL, PatchEmbed, Size, to_map, to_tokens
+from mmkit.models.backbones.patch_embed import GELU, TRUNCATED_NORMAL, PatchEmbed, Size, to_map, to_tokens
 from mmkit.registry import BACKBONES, Cfg
 
 LAYER_NORM = dict(type='LN', eps=1e-6)

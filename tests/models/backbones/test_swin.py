@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmkit.models.backbones.swin import PatchMerging, SwinTransformer, relative_position_index
+from mmkit.models.backbones.swin import SwinTransformer
+from mmkit.models.backbones.swin_block import PatchMerging, relative_position_index
 
 
 def small(**changes):
