@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from mmkit.config import ConfigDict
+from mmkit.config.explain import spelled_number
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Assigner
 from mmkit.registry import BBOX_ASSIGNERS, Cfg
@@ -23,14 +24,20 @@ def known_settings(cfg: Cfg, settings: type, name: str) -> dict[str, Any]:
     """Entries of `cfg`, called `name` in a config, that are fields of the dataclass `settings`. Warns of others.
 
     Raises:
-        ValueError: if a field without a default is missing.
+        InvalidValueError: if a field without a default is missing.
+        InvalidTypeError: if a text stands for a number.
     """
     known = [each.name for each in fields(settings)]
     warn_unknown_settings(cfg, known, name, stacklevel=5)
     for each in fields(settings):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in cfg:
             raise InvalidValueError(f'{name} needs {each.name!r}, it has {", ".join(cfg) or "nothing"}', key=each.name)
-    return {key: cfg[key] for key in known if key in cfg}
+    given = {key: cfg[key] for key in known if key in cfg}
+    for key, value in given.items():
+        number = spelled_number(value)
+        if number is not None:
+            raise InvalidTypeError(f'{name}.{key} is the text {value!r}, a number is meant: write {number!r}', key)
+    return given
 
 
 def warn_unknown_settings(cfg: Cfg, known: Iterable[str], name: str, stacklevel: int = 4) -> None:
