@@ -206,7 +206,7 @@ def build_from_cfg(
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')
         name = kind if isinstance(kind, str) else _name(target)
         check_arguments(target, arguments, len(positional), name)
-        made: T = _call(target, arguments, positional, name, texts=cfg)
+        made: T = _call(target, arguments, positional, name, cfg)
         for verb in registry.verbs:
             if not callable(getattr(made, verb, None)):
                 raise InvalidTypeError(f'{name} is no {registry.name}: it has no method {verb!r}', key='type')
@@ -222,34 +222,35 @@ def _call(
     arguments: Mapping[str, Any],
     positional: Sequence[object],
     name: str,
-    texts: Mapping[str, Any],
+    cfg: Mapping[str, Any],
 ) -> Any:
-    """The object; a constructor's complaint about its arguments becomes a UserError.
+    """The object; a constructor's complaint about its arguments becomes a UserError, any other error gets a note.
 
     Args:
         target: the class or function.
         arguments, positional: what it is called with.
         name: what the config calls it.
-        texts: the arguments among which a text may have been written for a number.
+        cfg: the arguments that a user wrote.
     """
     try:
         return target(*positional, **arguments)
     except UserError as error:
         if not error.is_located:  # or else it is one of a part
-            _blame_text(name, {key: value for key, value in texts.items() if error.key in (None, key)}, error)
+            _blame_text(name, {key: value for key, value in cfg.items() if error.key in (None, key)}, error)
         raise
-    except (ValueError, *_WRONG_ARGUMENT) as error:
-        if getattr(error, '__notes__', None):  # one of a part, which has passed through here
-            raise
-        if isinstance(error, (ValueError, TypeError)):
-            _blame_text(name, texts, error)
-        if isinstance(error, ValueError):
-            raise InvalidValueError(str(error)) from error
-        relayed = _UNEXPECTED.search(str(error))  # the constructor takes **kwargs and hands them on
-        if relayed is not None and relayed[1] in arguments:
-            raise InvalidTypeError(f'{name} has no argument {relayed[1]!r}', relayed[1]) from error
-        if target.__module__.partition('.')[0] in ('mmkit', 'torch'):  # a fault in a user's class keeps its traceback
-            raise InvalidTypeError(f'{name}: {summary(error)}') from error
+    except Exception as error:
+        if not getattr(error, '__notes__', None):  # or else it is one of a part, which has passed through here
+            if isinstance(error, (ValueError, TypeError)):
+                _blame_text(name, cfg, error)
+            if isinstance(error, ValueError):
+                raise InvalidValueError(str(error)) from error
+            relayed = _UNEXPECTED.search(str(error))  # the constructor takes **kwargs and hands them on
+            if relayed is not None and relayed[1] in arguments:
+                raise InvalidTypeError(f'{name} has no argument {relayed[1]!r}', relayed[1]) from error
+            is_ours = target.__module__.partition('.')[0] in ('mmkit', 'torch')  # a user's class may have a fault
+            if is_ours and isinstance(error, _WRONG_ARGUMENT):
+                raise InvalidTypeError(f'{name}: {summary(error)}') from error
+            _note_place(error, cfg, name)
         raise
 
 
@@ -275,14 +276,14 @@ def located(cfg: Mapping[str, Any], key: str | None = None) -> Iterator[None]:
     except UserError as error:
         _locate(error, cfg, error.key if key is None or error.key in cfg else key)
         raise
-    except Exception as error:
-        place = UserError('')
-        _locate(place, cfg, key)
-        if (
-            place.is_located and sys.version_info >= (3, 11) and not hasattr(error, '__notes__')
-        ):  # of the innermost part
-            error.add_note(str(place).strip())
-        raise
+
+
+def _note_place(error: Exception, cfg: Mapping[str, Any], name: str) -> None:
+    """Add the place of `cfg`, or the name if it knows none, to the traceback of an error."""
+    place = UserError('')
+    _locate(place, cfg, None)
+    if sys.version_info >= (3, 11):
+        error.add_note(str(place).strip() or f'[{name}]')
 
 
 def _locate(error: UserError, cfg: Mapping[str, Any], key: str | None) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import IOU_CALCULATORS
+from mmkit.registry import IOU_CALCULATORS, Cfg
 
 OverlapMode = Literal['iou', 'iof', 'giou']
 
@@ -99,6 +98,6 @@ class BboxOverlaps2D:
         return overlaps if overlaps.is_cuda else overlaps.float()
 
 
-def build_iou_calculator(cfg: Mapping[str, Any] | IoUCalculator | None) -> IoUCalculator:
+def build_iou_calculator(cfg: Cfg | IoUCalculator | None) -> IoUCalculator:
     """From a config, an object, or None for the usual `BboxOverlaps2D`."""
     return BboxOverlaps2D() if cfg is None else IOU_CALCULATORS.build(cfg)

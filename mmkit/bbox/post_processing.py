@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from torch import Tensor
 
 from mmkit.ops import batched_nms
+from mmkit.registry import Cfg
 from mmkit.structures import Instances
-
-
-@dataclass
-class Kept:
-    """Detections and their origin.
-
-    Attributes:
-        instances: K detections with labels and scores, best first.
-        inds: (K,) int64 into the flattened (N * C) pairs of box and class: `inds // C` is the box.
-    """
-
-    instances: Instances
-    inds: Tensor
 
 
 def multiclass_nms_inds(
     bboxes: Tensor,
     scores: Tensor,
     score_thr: float,
-    nms_cfg: Mapping[str, Any],
+    nms_cfg: Cfg,
     max_num: int = -1,
     score_factors: Tensor | None = None,
-) -> Kept:
-    """`multiclass_nms` that also returns the indices of the kept pairs of box and class."""
+) -> tuple[Instances, Tensor]:
+    """As `multiclass_nms`; with the indices (K,) of the detections among the N * C pairs: `inds // C` is the box."""
     num_classes = scores.shape[1] - 1
     valid = scores[:, :-1] > score_thr  # (N, C)
     scores = scores[:, :-1]
@@ -50,14 +34,14 @@ def multiclass_nms_inds(
     if max_num > 0:
         detections, keep = detections[:max_num], keep[:max_num]
     instances = Instances(bboxes=detections[:, :4], labels=label[keep], scores=detections[:, 4])
-    return Kept(instances, box[keep] * num_classes + label[keep])
+    return instances, box[keep] * num_classes + label[keep]
 
 
 def multiclass_nms(
     bboxes: Tensor,
     scores: Tensor,
     score_thr: float,
-    nms_cfg: Mapping[str, Any],
+    nms_cfg: Cfg,
     max_num: int = -1,
     score_factors: Tensor | None = None,
 ) -> Instances:
@@ -74,4 +58,4 @@ def multiclass_nms(
     Returns:
         Detections with labels and scores, best first.
     """
-    return multiclass_nms_inds(bboxes, scores, score_thr, nms_cfg, max_num, score_factors).instances
+    return multiclass_nms_inds(bboxes, scores, score_thr, nms_cfg, max_num, score_factors)[0]

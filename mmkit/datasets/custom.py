@@ -22,6 +22,7 @@ from mmkit.transforms.compose import Compose
 from mmkit.transforms.loading import LoadAnnotations
 from mmkit.utils.files import check_disk
 from mmkit.utils.logging import get_logger
+from mmkit.utils.names import first_of
 
 logger = get_logger('mmkit.datasets')
 
@@ -174,8 +175,8 @@ class CustomDataset(SeededDataset):
         seen = {int(label) for image in images for label in image.get('ann', {}).get('labels', ())}
         unseen = [name for label, name in enumerate(self.CLASSES or ()) if label not in seen]
         if unseen and not self.test_mode:
-            shown = ', '.join(map(str, unseen[:10])) + (', ...' if len(unseen) > 10 else '')
-            logger.warning('%s has no box of %d of the classes: %s', self.ann_file, len(unseen), shown)
+            listed = first_of(unseen, 10)
+            logger.warning('%s has no box of %d of the classes: %s', self.ann_file, len(unseen), listed)
 
     def _check_masks(self, images: Sequence[Mapping[str, Any]]) -> None:
         """Objects without a mask would teach a mask head that there is nothing to see.

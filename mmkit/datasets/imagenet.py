@@ -16,6 +16,7 @@ from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.utils.files import check_disk
+from mmkit.utils.names import first_of
 
 IMG_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
@@ -59,7 +60,7 @@ class ImageNet(ClassificationDataset):
         names = read_classes(classes, None)
         if ann_file is None:
             folders = find_folders(data_prefix)
-            check_names(names, folders, data_prefix)
+            check_folder_names(names, folders, data_prefix)
             names = names or folders
             samples = find_images(data_prefix, folders, tuple(extensions))
         else:
@@ -90,23 +91,23 @@ def find_folders(root: str) -> tuple[str, ...]:
     return folders
 
 
-def check_names(names: Sequence[str] | None, folders: Sequence[str], root: str) -> None:
+def check_folder_names(names: Sequence[str] | None, folders: Sequence[str], root: str) -> None:
     """Names that are the folders' in another order would silently swap classes."""
     if names is None or list(names) == list(folders):
         return
+    given, there = first_of(names, 5), first_of(folders, 5)
     if len(names) != len(folders):
-        message = f'{len(names)} classes {_few(names)} for the {len(folders)} folders {_few(folders)} in {root}'
+        message = f'{len(names)} classes {given} for the {len(folders)} folders {there} in {root}'
         raise InvalidValueError(message, key='classes')
     if set(names) == set(folders):
         raise InvalidValueError(
-            f'classes {_few(names)} are the folders of {root} in another order; labels follow the sorted folders: '
+            f'classes {given} are the folders of {root} in another order; labels follow the sorted folders: '
             'leave classes out',
             key='classes',
         )
     if set(names) & set(folders):
-        unknown = sorted(set(names) - set(folders))
-        message = f'{root} has no folder of the classes {_few(unknown)}; it has {_few(folders)}'
-        raise InvalidValueError(message, key='classes')
+        unknown = first_of(sorted(set(names) - set(folders)), 5)
+        raise InvalidValueError(f'{root} has no folder of the classes {unknown}; it has {there}', key='classes')
 
 
 def find_images(root: str, folders: Sequence[str], extensions: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -147,7 +148,3 @@ def read_samples(ann_file: str) -> list[tuple[str, int]]:
             raise InvalidValueError(message, key='ann_file')
         samples.append((parts[0], int(parts[1])))
     return samples
-
-
-def _few(names: Sequence[str]) -> str:
-    return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')

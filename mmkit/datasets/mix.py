@@ -18,7 +18,7 @@ from mmkit.protocols import Transform
 from mmkit.registry import DATASETS, TRANSFORMS
 from mmkit.transforms.compose import Compose
 
-Choose = Callable[[SeededDataset, np.random.Generator], Any]
+Choose = Callable[[SeededDataset, np.random.Generator], int | Sequence[int]]
 
 
 @runtime_checkable

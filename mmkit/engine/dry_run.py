@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.config import ConfigDict
+from mmkit.config.config_dict import CODE
 from mmkit.config.explain import texts_for_numbers
 from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
@@ -185,7 +186,7 @@ def _config_of(path: str, cfg: ConfigDict) -> ConfigDict:
             value = value[int(part)]
         else:
             break
-        if isinstance(value, ConfigDict):
+        if isinstance(value, ConfigDict) and str(value._origin_of()) != str(CODE):
             cfg = value
     return cfg
 

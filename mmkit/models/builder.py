@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import BACKBONES, CLASSIFIERS, DATA_PREPROCESSORS, DETECTORS, HEADS, LOSSES, NECKS, build_from_cfg
+from mmkit.registry import (
+    BACKBONES,
+    CLASSIFIERS,
+    DATA_PREPROCESSORS,
+    DETECTORS,
+    HEADS,
+    LOSSES,
+    NECKS,
+    Cfg,
+    build_from_cfg,
+)
 
 
-def build_detector(
-    cfg: Mapping[str, Any], train_cfg: Mapping[str, Any] | None = None, test_cfg: Mapping[str, Any] | None = None
-) -> nn.Module:
+def build_detector(cfg: Cfg, train_cfg: Cfg | None = None, test_cfg: Cfg | None = None) -> nn.Module:
     """The detector (or classifier) that `cfg` describes, with random weights.
 
     Args:
@@ -37,17 +44,17 @@ def build_detector(
     return model
 
 
-def build_backbone(cfg: Mapping[str, Any]) -> nn.Module:
+def build_backbone(cfg: Cfg) -> nn.Module:
     return BACKBONES.build(cfg)
 
 
-def build_neck(cfg: Mapping[str, Any]) -> nn.Module:
+def build_neck(cfg: Cfg) -> nn.Module:
     return NECKS.build(cfg)
 
 
-def build_head(cfg: Mapping[str, Any]) -> nn.Module:
+def build_head(cfg: Cfg) -> nn.Module:
     return HEADS.build(cfg)
 
 
-def build_loss(cfg: Mapping[str, Any]) -> nn.Module:
+def build_loss(cfg: Cfg) -> nn.Module:
     return LOSSES.build(cfg)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from mmkit.config import ConfigDict
+from mmkit.config.explain import spelled_number
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Assigner
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.utils.names import suggestion
 
 Settings = TypeVar('Settings')
@@ -19,21 +20,27 @@ Settings = TypeVar('Settings')
 IDLE = {'debug'}
 
 
-def known_settings(cfg: Mapping[str, Any], settings: type, name: str) -> dict[str, Any]:
+def known_settings(cfg: Cfg, settings: type, name: str) -> dict[str, Any]:
     """Entries of `cfg`, called `name` in a config, that are fields of the dataclass `settings`. Warns of others.
 
     Raises:
-        ValueError: if a field without a default is missing.
+        InvalidValueError: if a field without a default is missing.
+        InvalidTypeError: if a text stands for a number.
     """
     known = [each.name for each in fields(settings)]
     warn_unknown_settings(cfg, known, name, stacklevel=5)
     for each in fields(settings):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in cfg:
             raise InvalidValueError(f'{name} needs {each.name!r}, it has {", ".join(cfg) or "nothing"}', key=each.name)
-    return {key: cfg[key] for key in known if key in cfg}
+    given = {key: cfg[key] for key in known if key in cfg}
+    for key, value in given.items():
+        number = spelled_number(value)
+        if number is not None:
+            raise InvalidTypeError(f'{name}.{key} is the text {value!r}, a number is meant: write {number!r}', key)
+    return given
 
 
-def warn_unknown_settings(cfg: Mapping[str, Any], known: Iterable[str], name: str, stacklevel: int = 4) -> None:
+def warn_unknown_settings(cfg: Cfg, known: Iterable[str], name: str, stacklevel: int = 4) -> None:
     """Warn of keys in `cfg`, called `name` in a config, that have no effect: most of them are misspelt."""
     unread = sorted(set(cfg) - set(known) - IDLE)
     if unread:
@@ -54,7 +61,7 @@ def required(settings: Settings | None, name: str, owner: object) -> Settings:
     return settings
 
 
-def build_assigner(cfg: Mapping[str, Any], head: str, known: Collection[str] = ()) -> Assigner:
+def build_assigner(cfg: Cfg, head: str, known: Collection[str] = ()) -> Assigner:
     """Assigner of the head of this name.
 
     Args:

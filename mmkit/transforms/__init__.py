@@ -15,7 +15,7 @@ from mmkit.transforms.color import (
 )
 from mmkit.transforms.compose import Compose
 from mmkit.transforms.cropping import FilterAnnotations, MinIoURandomCrop, RandomCrop
-from mmkit.transforms.expanding import Expand
+from mmkit.transforms.expanding import Expand, Pad
 from mmkit.transforms.formatting import (
     Collect,
     DefaultFormatBundle,
@@ -24,7 +24,7 @@ from mmkit.transforms.formatting import (
     ToTensor,
     Transpose,
 )
-from mmkit.transforms.geometry import Pad, RandomFlip, Resize, SegRescale
+from mmkit.transforms.geometry import RandomFlip, Resize, SegRescale
 from mmkit.transforms.images import BrokenImageError
 from mmkit.transforms.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
 from mmkit.transforms.mixing import MixUp, Mosaic

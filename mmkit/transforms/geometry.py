@@ -1,8 +1,8 @@
-"""Resizing, mirroring and padding."""
+"""Resizing and mirroring."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.base import FieldTransform, ObjectMasks
 from mmkit.transforms.checks import Size, as_size, check_choice
 from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes
-from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, pad_image, resize_image
+from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, resize_image
 
 Scale = tuple[int, int]
 
@@ -281,70 +281,6 @@ class RandomFlip(FieldTransform[Flip]):
     def _draw_direction(self, rng: np.random.Generator) -> str | None:
         number = int(np.searchsorted(np.cumsum(self.ratios), rng.random(), side='right'))
         return self.directions[number] if number < len(self.directions) else None
-
-
-@TRANSFORMS.register_module()
-class Pad(FieldTransform[Size]):
-    """Pads at the right and at the bottom. Sets `pad_shape`.
-
-    Args:
-        size: the new (height, width).
-        size_divisor: to the next multiples of it.
-        pad_to_square: to a square of the longer edge. Exactly one of the three is given.
-        pad_val: dict(img=, masks=, seg=) of numbers (img: also one a channel), or a number for image and masks.
-    """
-
-    def __init__(
-        self,
-        size: Sequence[int] | None = None,
-        size_divisor: int | None = None,
-        pad_to_square: bool = False,
-        pad_val: Mapping[str, Any] | float | None = None,
-    ) -> None:
-        if (size is not None) + (size_divisor is not None) + bool(pad_to_square) != 1:
-            raise InvalidValueError(
-                'Pad needs exactly one of size, size_divisor and pad_to_square, got '
-                f'size={size}, size_divisor={size_divisor}, pad_to_square={pad_to_square}'
-            )
-        if isinstance(pad_val, (int, float)):
-            pad_val = dict(img=pad_val, masks=pad_val)
-        self.pad_val: dict[str, Any] = {'img': 0, 'masks': 0, 'seg': 255, **(pad_val or {})}
-        if len(self.pad_val) > 3:
-            raise InvalidValueError(
-                f'pad_val has values for img, masks and seg, got {sorted(self.pad_val)}', key='pad_val'
-            )
-        self.size = size
-        self.size_divisor = size_divisor
-        self.pad_to_square = pad_to_square
-
-    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Size:
-        height, width = sample['img'].shape[:2]
-        if self.size is not None:
-            return int(self.size[0]), int(self.size[1])
-        if self.size_divisor is not None:
-            step = self.size_divisor
-            return -(-height // step) * step, -(-width // step) * step
-        return max(height, width), max(height, width)
-
-    def apply(self, sample: dict[str, Any], params: Size) -> dict[str, Any] | None:
-        super().apply(sample, params)
-        sample.update(pad_shape=sample['img'].shape, pad_fixed_size=self.size, pad_size_divisor=self.size_divisor)
-        return sample
-
-    def apply_image(self, img: np.ndarray, params: Size) -> np.ndarray:
-        return pad_image(img, *params, self.pad_val['img'])
-
-    def apply_boxes(self, bboxes: np.ndarray, params: Size) -> np.ndarray:
-        return bboxes
-
-    def apply_masks(self, masks: ObjectMasks, params: Size) -> ObjectMasks:
-        return masks.pad(params, pad_val=int(self.pad_val['masks']))
-
-    def apply_semantic(self, seg: np.ndarray, params: Size) -> np.ndarray:
-        return pad_image(seg, *params, self.pad_val['seg'])
-
-    def apply_keypoints(self, keypoints: np.ndarray, params: Size) -> np.ndarray:
-        return keypoints
 
 
 @TRANSFORMS.register_module()

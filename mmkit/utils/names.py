@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
 SCOPES = ('mmdet', 'mmcls', 'mmcv')
@@ -38,6 +38,11 @@ def unscoped(name: str) -> str:
     """The name without its scope; any other dotted path as it is."""
     scope, _, rest = name.partition('.')
     return rest if scope in SCOPES and rest and '.' not in rest else name
+
+
+def first_of(names: Sequence[object], count: int) -> str:
+    """The first `count` names, with ', ...' for the others."""
+    return ', '.join(map(str, names[:count])) + (', ...' if len(names) > count else '')
 
 
 def suggestion(name: object, names: Iterable[object]) -> str:

@@ -17,9 +17,9 @@ def test_boxes_of_one_class_suppress_each_other() -> None:
 
 
 def test_best_of_all_classes_and_where_they_come_from() -> None:
-    kept = multiclass_nms_inds(BOXES, SCORES, 0.05, NMS, max_num=2)
-    assert len(kept.instances) == 2
-    assert kept.inds.tolist() == [0, 3]  # box 0 class 0, box 1 class 1
+    detections, inds = multiclass_nms_inds(BOXES, SCORES, 0.05, NMS, max_num=2)
+    assert len(detections) == 2
+    assert inds.tolist() == [0, 3]  # box 0 class 0, box 1 class 1
 
 
 def test_each_class_may_have_its_own_boxes() -> None:
@@ -34,9 +34,9 @@ def test_factors_act_after_the_threshold() -> None:
 
 
 def test_nothing_left() -> None:
-    none = multiclass_nms_inds(BOXES, SCORES, 0.95, NMS, max_num=10)
-    assert len(none.instances) == 0 and none.inds.shape == (0,)
-    assert none.instances.labels.dtype == torch.long
+    none, inds = multiclass_nms_inds(BOXES, SCORES, 0.95, NMS, max_num=10)
+    assert len(none) == 0 and inds.shape == (0,)
+    assert none.labels is not None and none.labels.dtype == torch.long
     assert len(multiclass_nms(BOXES[:0], SCORES[:0], 0.05, NMS)) == 0
     assert len(multiclass_nms(torch.zeros(0, 8), SCORES[:0], 0.05, NMS)) == 0
 

@@ -142,6 +142,16 @@ def message(tiny, tmp_path, capsys, monkeypatch):
                     '[model.test_cfg.rcnn.nms.iou_threshold at mine.py:2]',
                 ),
                 (
+                    "model = dict(test_cfg=dict(rcnn=dict(score_thr='0.1')))",
+                    '[model.test_cfg.rcnn.score_thr at mine.py:2]',
+                ),
+                ('model = dict(test_cfg=dict(rcnn=dict(mask_thr_binary=None)))', 'StandardRoIHead: TypeError: '),
+                (
+                    "gcb = dict(type='ContextBlock', ratio=1)\n"
+                    'model = dict(backbone=dict(depth=50, plugins=[dict(cfg=gcb, position=1)]))',
+                    '[model.backbone.plugins.0.position at mine.py:3]',
+                ),
+                (
                     "model = dict(train_cfg=dict(rcnn=dict(sampler=dict(num='64'))))",
                     '[model.train_cfg.rcnn.sampler.num at mine.py:2]',
                 ),

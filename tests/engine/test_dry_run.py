@@ -63,6 +63,16 @@ def test_the_innermost_part_that_has_a_config_is_named(cfg, shape, message):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+def test_a_part_that_code_added_to_the_config_is_not_named(cfg):
+    cfg.neck = dict(type='Neck')
+    model = Net()
+    with (
+        pytest.raises(UserError, match=r'3 channels instead \[model at \S*cfg\.py:2-4\]$'),
+        model_parts_named(model, cfg),
+    ):
+        model(torch.zeros(1, 3, 2, 2))
+
+
 def test_texts_that_look_like_numbers_are_mentioned(cfg):
     cfg.neck.out_channels = '256'
     message = "model.neck.out_channels .*is the text '256': is a number meant"

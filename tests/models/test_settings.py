@@ -7,6 +7,7 @@ import pytest
 from mmkit.config import Config
 from mmkit.models import build_detector
 from mmkit.models.dense_heads.detections import PostProcessing
+from mmkit.models.roi_heads.roi_settings import RoITestSettings
 from mmkit.models.settings import warn_unknown_settings
 from tests.models.detectors.test_two_stage import CFG
 
@@ -23,6 +24,13 @@ def test_unread_keys_are_located():
         warn_unknown_settings(cfg, ['score_thr'], 'test_cfg.rcnn')
     with pytest.warns(UserWarning, match=r'\[model.test_cfg.rcnn.score_th at <string>.py:2\]'):
         PostProcessing.from_cfg(cfg)
+
+
+def test_a_text_is_no_number():
+    cfg = Config.fromstring("x = dict(score_thr=0.1, nms=None, max_per_img=5,\n    mask_thr_binary='0.5')").x
+    message = r"mask_thr_binary is the text '0.5', .* write 0.5 \[x.mask_thr_binary at <string>.py:2\]"
+    with pytest.raises(TypeError, match=message):
+        RoITestSettings.from_cfg(cfg)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmkit.transforms import Expand, FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms import FilterAnnotations, MinIoURandomCrop, RandomCrop
 
 MANY = [(2, 2, 12, 12), (30, 5, 55, 35), (20, 20, 28, 30)]
 
@@ -60,28 +60,6 @@ def test_wrong_crop_sizes():
     for size, kind in (((0, 5), 'absolute'), ((5,), 'absolute'), ((2, 1), 'relative'), ((5, 5), 'round')):
         with pytest.raises(ValueError):
             RandomCrop(size, kind)
-
-
-def test_expand_fills_with_the_mean(make_sample, check_agreement):
-    step = Expand(mean=(10, 20, 30), ratio_range=(2, 3), seg_ignore_label=0, prob=1)
-    sample = step(make_sample(ignored=[(0, 0, 60, 40)]))
-    height, width = sample['img'].shape[:2]
-    assert 80 <= height <= 120 and 120 <= width <= 180 and sample['img_shape'] == (height, width, 3)
-    left, top, right, bottom = sample['gt_bboxes_ignore'][0].astype(int)
-    assert (right - left, bottom - top) == (60, 40)
-    outside = np.ones((height, width), bool)
-    outside[top:bottom, left:right] = False
-    assert np.unique(sample['img'][outside], axis=0).tolist() == [[30, 20, 10]]  # the image is BGR
-    check_agreement(sample, slack=0)
-
-
-def test_expand_by_chance(make_sample):
-    shapes = [Expand(seg_ignore_label=255, prob=0.3)(make_sample(seed=seed))['img'].shape for seed in range(300)]
-    assert shapes.count((40, 60, 3)) / 300 == pytest.approx(0.7, abs=0.1)
-    with pytest.raises(ValueError, match='seg_ignore_label'):
-        Expand(prob=1)(make_sample())
-    with pytest.raises(ValueError, match='ratio_range'):
-        Expand(ratio_range=(0.5, 2))
 
 
 def test_min_iou_crop_keeps_what_is_centred_inside(make_sample, check_agreement):

@@ -122,38 +122,6 @@ def test_a_flip_that_is_decided_is_obeyed(make_sample):
     assert moved['gt_bboxes'].tolist() == [[10, 15, 30, 35]]
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'shape'),
-    [(dict(size=(50, 70)), (50, 70)), (dict(size_divisor=32), (64, 64)), (dict(pad_to_square=True), (60, 60))],
-)
-def test_pad(make_sample, check_agreement, arguments, shape):
-    sample = Pad(**arguments)(make_sample())
-    assert sample['pad_shape'] == (*shape, 3) == sample['img'].shape
-    assert sample['img_shape'] == (40, 60, 3)
-    assert sample['img'][45:, 65:].sum() == 0
-    assert sample['gt_semantic_seg'].shape == shape and sample['gt_semantic_seg'][-1, -1] in (255, 0)
-    sample['gt_semantic_seg'] %= 255
-    check_agreement(sample)
-
-
-def test_padding_values(make_sample):
-    values = Pad(size=(50, 70), pad_val=dict(img=(1, 2, 3), seg=7, masks=1))(make_sample())
-    assert values['img'][-1, -1].tolist() == [1, 2, 3]
-    assert values['gt_semantic_seg'][-1, -1] == 7 and values['gt_masks'].masks[0, -1, -1] == 1
-    assert Pad(size=(50, 70), pad_val=9)({'img': np.zeros((40, 60, 3), np.uint8)})['img'][-1, -1].tolist() == [9] * 3
-    for arguments, message in (
-        (dict(), 'exactly one'),
-        (dict(size=(1, 1), size_divisor=2), 'exactly one'),
-        (dict(size_divisor=2, pad_val=dict(image=3)), 'image'),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Pad(**arguments)
-    with pytest.raises(ValueError, match='cannot pad'):
-        Pad(size=(30, 70))(make_sample())
-    with pytest.raises(ValueError, match='2 padding values for 3 channels'):
-        Pad(size=(50, 70), pad_val=dict(img=(1, 2)))(make_sample())
-
-
 def test_seg_rescale_touches_the_map_alone(make_sample):
     sample = SegRescale(0.5)(make_sample())
     assert sample['gt_semantic_seg'].shape == (20, 30) and sample['img'].shape == (40, 60, 3)

@@ -1,4 +1,4 @@
-from mmkit.utils.names import nearest, suggestion
+from mmkit.utils.names import first_of, nearest, suggestion
 
 
 def test_nearest_first_and_case_ignored():
@@ -16,3 +16,8 @@ def test_keys_that_are_not_text():
 def test_a_suggestion_is_empty_if_nothing_is_alike():
     assert suggestion('bbx', ['bbox', 'segm']) == ", did you mean 'bbox'?"
     assert suggestion('zzz', ['bbox', 'segm']) == ''
+
+
+def test_the_first_of_many_names():
+    assert first_of(['a', 'b', 3], 2) == 'a, b, ...'
+    assert first_of(['a', 'b'], 2) == 'a, b' and first_of([], 2) == ''

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, inside, required, s
 from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND, IGNORED
 
@@ -37,7 +36,7 @@ class ATSSAssigner(BaseAssigner):
         self,
         topk: int,
         alpha: float | None = None,
-        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
+        iou_calculator: Cfg | IoUCalculator | None = None,
         ignore_iof_thr: float = -1,
     ) -> None:
         self.topk = topk

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.assigners.max_iou import neg_range, take_latest
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND, IGNORED
 
@@ -39,7 +38,7 @@ class GridAssigner(BaseAssigner):
         neg_iou_thr: float | Sequence[float],
         min_pos_iou: float = 0.0,
         gt_max_assign_all: bool = True,
-        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
+        iou_calculator: Cfg | IoUCalculator | None = None,
     ) -> None:
         self.pos_iou_thr = pos_iou_thr
         # Without a lower bound, a prior that overlaps nothing is background, too.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -12,7 +11,7 @@ from torch import Tensor
 from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.boxes import cxcywh_to_xyxy
 from mmkit.bbox.match_costs import BBoxL1Cost, ClassificationCost, IoUCost
-from mmkit.registry import BBOX_ASSIGNERS, MATCH_COSTS
+from mmkit.registry import BBOX_ASSIGNERS, MATCH_COSTS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND
 
@@ -31,9 +30,9 @@ class HungarianAssigner(BaseAssigner):
 
     def __init__(
         self,
-        cls_cost: Mapping[str, Any] | None = None,
-        reg_cost: Mapping[str, Any] | None = None,
-        iou_cost: Mapping[str, Any] | None = None,
+        cls_cost: Cfg | None = None,
+        reg_cost: Cfg | None = None,
+        iou_cost: Cfg | None = None,
     ) -> None:
         self.cls_cost = ClassificationCost() if cls_cost is None else MATCH_COSTS.build(cls_cost)
         self.reg_cost = BBoxL1Cost() if reg_cost is None else MATCH_COSTS.build(reg_cost)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import BACKGROUND, IGNORED
 
@@ -47,7 +46,7 @@ class MaxIoUAssigner(BaseAssigner):
         ignore_wrt_candidates: bool = True,
         match_low_quality: bool = True,
         gpu_assign_thr: int = -1,
-        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
+        iou_calculator: Cfg | IoUCalculator | None = None,
     ) -> None:
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_thr = neg_range(neg_iou_thr)

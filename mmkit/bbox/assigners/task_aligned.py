@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 
 
@@ -40,7 +38,7 @@ class TaskAlignedAssigner(BaseAssigner):
 
     needs = frozenset({'scores', 'bbox_preds'})
 
-    def __init__(self, topk: int, iou_calculator: Mapping[str, Any] | IoUCalculator | None = None) -> None:
+    def __init__(self, topk: int, iou_calculator: Cfg | IoUCalculator | None = None) -> None:
         if topk < 1:
             raise InvalidValueError(f'topk of TaskAlignedAssigner must be at least 1, got {topk}', key='topk')
         self.topk = topk
@@ -69,9 +67,7 @@ class TaskAlignedAssigner(BaseAssigner):
         assignment = Assignment.all_background(bboxes, gts)
         alignment = torch.zeros_like(assignment.max_overlaps)
         if not len(gts) or not len(bboxes):
-            return AlignedAssignment(
-                assignment.gt_inds, assignment.max_overlaps, assignment.labels, len(gts), alignment
-            )
+            return AlignedAssignment(**vars(assignment), alignment=alignment)
         assert gts.labels is not None
         scores, bbox_preds = required(info.scores, 'scores'), required(info.bbox_preds, 'bbox_preds')
         overlaps = self.iou_calculator(bbox_preds, gts.bboxes)  # (N, K)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.boxes import xyxy_to_cxcywh
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.protocols import IoUCalculator
-from mmkit.registry import BBOX_ASSIGNERS
+from mmkit.registry import BBOX_ASSIGNERS, Cfg
 from mmkit.structures import Assignment, Instances, PriorInfo
 from mmkit.structures.assignment import IGNORED
 
@@ -51,7 +49,7 @@ class UniformAssigner(BaseAssigner):
         pos_ignore_thr: float,
         neg_ignore_thr: float,
         match_times: int = 4,
-        iou_calculator: Mapping[str, Any] | IoUCalculator | None = None,
+        iou_calculator: Cfg | IoUCalculator | None = None,
     ) -> None:
         self.pos_ignore_thr = pos_ignore_thr
         self.neg_ignore_thr = neg_ignore_thr

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from mmkit.bbox.samplers.base import BaseSampler, SamplingContext, random_choice
 from mmkit.bbox.samplers.random import RandomSampler
 from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.registry import BBOX_SAMPLERS
+from mmkit.registry import BBOX_SAMPLERS, Cfg
 
 
 @BBOX_SAMPLERS.register_module()
@@ -107,8 +104,8 @@ class CombinedSampler(BaseSampler):
 
     def __init__(
         self,
-        pos_sampler: Mapping[str, Any] | BaseSampler,
-        neg_sampler: Mapping[str, Any] | BaseSampler,
+        pos_sampler: Cfg | BaseSampler,
+        neg_sampler: Cfg | BaseSampler,
         num: int,
         pos_fraction: float,
         neg_pos_ub: float = -1,
@@ -126,7 +123,7 @@ class CombinedSampler(BaseSampler):
         return self.neg_sampler.choose_neg(context, num)
 
 
-def _build_part(cfg: Mapping[str, Any] | BaseSampler, num: int, pos_fraction: float) -> BaseSampler:
+def _build_part(cfg: Cfg | BaseSampler, num: int, pos_fraction: float) -> BaseSampler:
     """A sampler that can choose positives and negatives separately."""
     sampler = BBOX_SAMPLERS.build(cfg, num=num, pos_fraction=pos_fraction)
     if not isinstance(sampler, BaseSampler):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
+from mmkit.utils.names import first_of
 
 Rules = Sequence[tuple[str, str | None]]
 """Pairs of a regular expression, matched at the start of a name, and its replacement; None leaves the tensor out."""
@@ -34,7 +35,7 @@ class Conversion:
         text = f'{len(self.renamed)} tensors renamed, {len(self.dropped)} left out, {len(self.unknown)} unknown'
         for title, names in (('left out', self.dropped), ('unknown', self.unknown)):
             if names:
-                text += f'\n  {title}: {", ".join(names[:8])}' + (', ...' if len(names) > 8 else '')
+                text += f'\n  {title}: {first_of(names, 8)}'
         return text
 
 

@@ -11,6 +11,7 @@ from mmkit.engine.loading import HasClasses, dataset_of
 from mmkit.errors import ConfigError
 from mmkit.registry import HOOKS
 from mmkit.utils.logging import get_logger
+from mmkit.utils.names import first_of
 
 
 @runtime_checkable
@@ -63,7 +64,7 @@ def check_num_classes(model: nn.Module, dataset: object, spare: bool = False) ->
     for name, head in model.named_modules():
         if not isinstance(head, TellsClassesApart) or not head.compares_classes or head.num_classes == len(classes):
             continue
-        shown = ', '.join(map(str, classes[:5])) + (', ...' if len(classes) > 5 else '')
+        shown = first_of(classes, 5)
         message = (
             f'model.{name}.num_classes is {head.num_classes}, but {kind} has {len(classes)} classes '
             f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'

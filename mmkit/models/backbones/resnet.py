@@ -219,16 +219,17 @@ class ResNet(BaseModule):
     def settings(self, stage: int) -> BlockSettings:
         """Settings of the blocks of a stage."""
         plugins = []
-        for plugin in self.plugins or ():
+        for number, plugin in enumerate(self.plugins or ()):
             if plugin.get('position') not in POSITIONS:
                 raise InvalidValueError(
-                    f'plugins: position is one of {POSITIONS}, got {plugin.get("position")!r}', key='plugins'
+                    f'plugins: position is one of {POSITIONS}, got {plugin.get("position")!r}',
+                    key=f'plugins.{number}.position',
                 )
             stages = plugin.get('stages')
             if stages is not None and len(stages) != self.num_stages:
                 raise InvalidValueError(
                     f'plugins: stages has one bool for each of the {self.num_stages} stages, got {stages}',
-                    key='plugins',
+                    key=f'plugins.{number}.stages',
                 )
             if stages is None or stages[stage]:
                 plugins.append(plugin)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, InitCfg, initialize
-from mmkit.registry import BACKBONES, NORM_LAYERS
+from mmkit.registry import BACKBONES, NORM_LAYERS, Cfg
 from mmkit.utils.names import nearest
 from mmkit.utils.weights import resolve
 
@@ -130,9 +130,7 @@ def _import_timm() -> Any:
     return timm
 
 
-def _check(
-    features_only: bool, checkpoint_path: str, out_indices: Sequence[int] | None, timm_args: Mapping[str, Any]
-) -> None:
+def _check(features_only: bool, checkpoint_path: str, out_indices: Sequence[int] | None, timm_args: Cfg) -> None:
     """Refuse arguments that timm does not understand, or silently ignores."""
     if features_only and checkpoint_path:
         raise InvalidValueError(

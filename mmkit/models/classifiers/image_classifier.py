@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -11,11 +10,9 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.protocols import ClassificationHead, FreezesNorms, Progress
-from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS
+from mmkit.protocols import ClassificationHead, FreezesNorms
+from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS, Cfg
 from mmkit.structures import Batch, ClassScores
-
-Cfg = Mapping[str, Any]
 
 
 @CLASSIFIERS.register_module()
@@ -63,9 +60,6 @@ class ImageClassifier(BaseModule):
             self.backbone.norm_eval = False
         self.neck = None if neck is None else NECKS.build(neck)
         self.head: ClassificationHead[Any] = CLS_HEADS.build(head)
-
-    def set_progress(self, progress: Progress) -> None:
-        """Called before every training iteration; a classifier whose training depends on it overrides this."""
 
     def preprocess(self, batch: Batch) -> Batch:
         """The batch with normalised float images, on the device of the model; a second time changes nothing."""

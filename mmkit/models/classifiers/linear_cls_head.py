@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -11,7 +10,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
-from mmkit.registry import HEADS, LOSSES
+from mmkit.registry import HEADS, LOSSES, Cfg
 from mmkit.structures import Batch, ClassScores, ImageMeta
 
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', loss_weight=1.0)
@@ -41,7 +40,7 @@ class LinearClsHead(BaseModule):
         num_classes: int,
         in_channels: int,
         init_cfg: InitCfg = NORMAL,
-        loss: Mapping[str, Any] = CROSS_ENTROPY,
+        loss: Cfg = CROSS_ENTROPY,
         topk: int | Sequence[int] = (1,),
         cal_acc: bool = False,
     ) -> None:

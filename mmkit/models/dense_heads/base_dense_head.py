@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
+from mmkit.registry import Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 OutsT = TypeVar('OutsT')
@@ -64,7 +65,7 @@ class BaseDenseHead(Generic[OutsT]):
         self,
         outs: OutsT,
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | PostProcessing | None = None,
+        cfg: Cfg | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; `cfg` overrides the head's `test_cfg`.

@@ -15,7 +15,7 @@ from mmkit.config import ConfigDict
 from mmkit.errors import InvalidValueError
 from mmkit.models.settings import known_settings
 from mmkit.ops import batched_nms, check_nms
-from mmkit.registry import located
+from mmkit.registry import Cfg, located
 from mmkit.structures import ImageMeta, Instances
 
 
@@ -33,12 +33,12 @@ class PostProcessing:
 
     nms_pre: int = -1
     score_thr: float = 0.0
-    nms: Mapping[str, Any] = field(default_factory=lambda: dict(type='nms', iou_threshold=0.5))
+    nms: Cfg = field(default_factory=lambda: dict(type='nms', iou_threshold=0.5))
     max_per_img: int = -1
     min_bbox_size: float = -1
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any] | PostProcessing | None) -> Self:
+    def from_cfg(cls, cfg: Cfg | PostProcessing | None) -> Self:
         """Read a config dict; the spellings of mmdetection before 2.7 are understood with a warning."""
         if isinstance(cfg, cls):
             return cfg
@@ -52,7 +52,7 @@ class PostProcessing:
         return settings
 
 
-def _current_spelling(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def _current_spelling(cfg: Cfg) -> dict[str, Any]:
     """A `test_cfg` in which keys of mmdetection before 2.7 are replaced by those of today."""
     current = cfg.copy() if isinstance(cfg, ConfigDict) else dict(cfg)
     outdated = ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels')

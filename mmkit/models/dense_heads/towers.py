@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
 from mmkit.layers import ConvModule
-
-Cfg = Mapping[str, Any]
+from mmkit.registry import Cfg
 
 
 def conv_tower(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 from typing_extensions import Self
 
@@ -12,10 +11,10 @@ from mmkit.bbox.samplers import PseudoSampler
 from mmkit.errors import InvalidValueError
 from mmkit.models.settings import build_assigner, known_settings
 from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_SAMPLERS, located
+from mmkit.registry import BBOX_SAMPLERS, Cfg, located
 
 
-def build_sampler(cfg: Mapping[str, Any] | None, head: str, takes_sampler: bool = True) -> BoxSampler:
+def build_sampler(cfg: Cfg | None, head: str, takes_sampler: bool = True) -> BoxSampler:
     """Sampler of the head of this name; without a config, one that takes all priors.
 
     Args:
@@ -49,9 +48,7 @@ class DenseTraining:
     sampler: BoxSampler = field(default_factory=PseudoSampler)
 
     @classmethod
-    def from_cfg(
-        cls, cfg: Mapping[str, Any], head: str, known: Collection[str] = (), takes_sampler: bool = True
-    ) -> Self:
+    def from_cfg(cls, cfg: Cfg, head: str, known: Collection[str] = (), takes_sampler: bool = True) -> Self:
         """Read a config for the head of this name; see `build_assigner` and `build_sampler`."""
         with located(cfg):
             settings = known_settings(cfg, cls, 'train_cfg')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 from torch import Tensor, nn
 
@@ -13,8 +13,8 @@ from mmkit.errors import ConfigError
 from mmkit.layers import BaseModule, Sequential
 from mmkit.layers.init import InitCfg
 from mmkit.models.preprocessor import DataPreprocessor
-from mmkit.protocols import NMSSettings, Progress
-from mmkit.registry import BACKBONES, NECKS
+from mmkit.protocols import NMSSettings
+from mmkit.registry import BACKBONES, NECKS, Cfg
 from mmkit.structures import Batch, Instances
 
 # The transform that loads each field of the ground truth.
@@ -24,7 +24,7 @@ _SOURCES = {'gt_masks': 'LoadAnnotations(with_mask=True)', 'gt_semantic_seg': 'L
 class DetectorArgs(TypedDict, total=False):
     """Arguments that every detector takes besides those of its own; see `Detector`."""
 
-    neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    neck: Cfg | Sequence[Cfg] | None
     pretrained: str | None
     init_cfg: InitCfg
 
@@ -45,8 +45,8 @@ class Detector(BaseModule):
 
     def __init__(
         self,
-        backbone: Mapping[str, Any],
-        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        backbone: Cfg,
+        neck: Cfg | Sequence[Cfg] | None = None,
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
@@ -82,9 +82,6 @@ class Detector(BaseModule):
     def nms_settings(self) -> NMSSettings | None:
         """Settings of the last stage, by which detections in several views of an image are merged; None without NMS."""
         return None
-
-    def set_progress(self, progress: Progress) -> None:
-        """Called before every training iteration; a detector whose training depends on it overrides this."""
 
     def extract_feat(self, imgs: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> (B, C, H_l, W_l) of every level."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from typing_extensions import Unpack
 from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.models.settings import warn_unknown_settings
 from mmkit.protocols import NMSSettings, ProposalHead
-from mmkit.registry import DETECTORS, RPN_HEADS
+from mmkit.registry import DETECTORS, RPN_HEADS, Cfg
 from mmkit.structures import Batch, Instances
 
 TRAIN_KEYS = ('rpn', 'rpn_proposal', 'rcnn')
@@ -33,10 +32,10 @@ class RPN(Detector):
 
     def __init__(
         self,
-        backbone: Mapping[str, Any],
-        rpn_head: Mapping[str, Any],
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        backbone: Cfg,
+        rpn_head: Cfg,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
         **kwargs: Unpack[DetectorArgs],
     ) -> None:
         super().__init__(backbone, **kwargs)

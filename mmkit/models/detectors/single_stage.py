@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -10,15 +9,15 @@ from typing_extensions import Unpack
 
 from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.protocols import DenseHead, NMSSettings
-from mmkit.registry import DENSE_HEADS, DETECTORS
+from mmkit.registry import DENSE_HEADS, DETECTORS, Cfg
 from mmkit.structures import Batch, Instances
 
 
 class SingleStageArgs(DetectorArgs, total=False):
     """Arguments that every detector with one dense head takes besides those of its own; see `SingleStageDetector`."""
 
-    train_cfg: Mapping[str, Any] | None
-    test_cfg: Mapping[str, Any] | None
+    train_cfg: Cfg | None
+    test_cfg: Cfg | None
 
 
 @DETECTORS.register_module(['SingleStageDetector', 'ATSS', 'FCOS', 'GFL', 'RetinaNet', 'YOLOV3'])
@@ -34,10 +33,10 @@ class SingleStageDetector(Detector):
 
     def __init__(
         self,
-        backbone: Mapping[str, Any],
-        bbox_head: Mapping[str, Any],
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        backbone: Cfg,
+        bbox_head: Cfg,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
         **kwargs: Unpack[DetectorArgs],
     ) -> None:
         super().__init__(backbone, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.models.detectors.rpn import TEST_KEYS, TRAIN_KEYS
 from mmkit.models.settings import warn_unknown_settings
 from mmkit.protocols import NMSSettings, ProposalHead, RoIHead
-from mmkit.registry import DETECTORS, ROI_HEADS, RPN_HEADS
+from mmkit.registry import DETECTORS, ROI_HEADS, RPN_HEADS, Cfg
 from mmkit.structures import Batch, Instances
 
 
@@ -38,11 +37,11 @@ class TwoStageDetector(Detector):
 
     def __init__(
         self,
-        backbone: Mapping[str, Any],
-        roi_head: Mapping[str, Any],
-        rpn_head: Mapping[str, Any] | None = None,
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        backbone: Cfg,
+        roi_head: Cfg,
+        rpn_head: Cfg | None = None,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
         **kwargs: Unpack[DetectorArgs],
     ) -> None:
         super().__init__(backbone, **kwargs)

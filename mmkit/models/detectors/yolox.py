@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.models.dense_heads import YOLOXHead
 from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
 from mmkit.protocols import Progress
-from mmkit.registry import DETECTORS
+from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch
 from mmkit.utils.dist import broadcast_object
 
@@ -42,8 +41,8 @@ class YOLOX(SingleStageDetector):
 
     def __init__(
         self,
-        backbone: Mapping[str, Any],
-        bbox_head: Mapping[str, Any],
+        backbone: Cfg,
+        bbox_head: Cfg,
         input_size: Sequence[int] = (640, 640),
         size_multiplier: int = 32,
         random_size_range: Sequence[int] = (15, 25),

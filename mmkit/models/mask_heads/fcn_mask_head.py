@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from mmkit.layers import BaseModule, ConvModule, build_conv_layer, build_upsampl
 from mmkit.layers.init import InitCfg
 from mmkit.models.mask_heads.paste import paste_masks
 from mmkit.ops import pair
-from mmkit.registry import HEADS, LOSSES
+from mmkit.registry import HEADS, LOSSES, Cfg
 from mmkit.structures import EncodedMasks, ImageMeta, Instances, SamplingResult
 
 UPSAMPLE_KINDS = (None, 'deconv', 'nearest', 'bilinear', 'carafe')
@@ -30,11 +30,11 @@ class FCNMaskHeadArgs(TypedDict, total=False):
     conv_out_channels: int
     num_classes: int
     class_agnostic: bool
-    upsample_cfg: Mapping[str, Any]
-    conv_cfg: Mapping[str, Any] | None
-    norm_cfg: Mapping[str, Any] | None
-    predictor_cfg: Mapping[str, Any]
-    loss_mask: Mapping[str, Any]
+    upsample_cfg: Cfg
+    conv_cfg: Cfg | None
+    norm_cfg: Cfg | None
+    predictor_cfg: Cfg
+    loss_mask: Cfg
     init_cfg: InitCfg
 
 
@@ -66,11 +66,11 @@ class FCNMaskHead(BaseModule):
         conv_out_channels: int = 256,
         num_classes: int = 80,
         class_agnostic: bool = False,
-        upsample_cfg: Mapping[str, Any] = dict(type='deconv', scale_factor=2),
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
-        predictor_cfg: Mapping[str, Any] = dict(type='Conv'),
-        loss_mask: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+        upsample_cfg: Cfg = dict(type='deconv', scale_factor=2),
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        predictor_cfg: Cfg = dict(type='Conv'),
+        loss_mask: Cfg = dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -178,7 +178,7 @@ class FCNMaskHead(BaseModule):
         return paste_masks(self.decode(stages, detections.labels), detections.bboxes, height, width, threshold)
 
 
-def build_upsample(upsample_cfg: Mapping[str, Any], in_channels: int, out_channels: int) -> nn.Module | None:
+def build_upsample(upsample_cfg: Cfg, in_channels: int, out_channels: int) -> nn.Module | None:
     """The layer of a mask head's `upsample_cfg`; a deconvolution gives `out_channels`.
 
     Raises:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.roi_settings import RoITestSettings
 from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead
+from mmkit.registry import Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 
@@ -42,7 +42,7 @@ class BaseRoIHead(BaseModule):
 
     needs: tuple[str, ...] = ()
 
-    def __init__(self, test_cfg: Mapping[str, Any] | None = None, init_cfg: InitCfg = None) -> None:
+    def __init__(self, test_cfg: Cfg | None = None, init_cfg: InitCfg = None) -> None:
         super().__init__(init_cfg)
         self.test_cfg = RoITestSettings.from_cfg(test_cfg) if test_cfg is not None else None
 

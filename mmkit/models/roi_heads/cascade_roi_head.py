@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -17,10 +17,10 @@ from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.models.roi_heads.stages import Stages, build_stages, per_stage
 from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
-from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS
+from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
-Cfgs = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Cfgs = Cfg | Sequence[Cfg]
 
 
 class CascadeRoIHeadArgs(TypedDict, total=False):
@@ -30,9 +30,9 @@ class CascadeRoIHeadArgs(TypedDict, total=False):
     bbox_head: Cfgs | None
     mask_roi_extractor: Cfgs | None
     mask_head: Cfgs | None
-    shared_head: Mapping[str, Any] | None
+    shared_head: Cfg | None
     train_cfg: Cfgs | None
-    test_cfg: Mapping[str, Any] | None
+    test_cfg: Cfg | None
     pretrained: str | None
     init_cfg: InitCfg
 
@@ -62,9 +62,9 @@ class CascadeRoIHead(BaseRoIHead):
         bbox_head: Cfgs | None = None,
         mask_roi_extractor: Cfgs | None = None,
         mask_head: Cfgs | None = None,
-        shared_head: Mapping[str, Any] | None = None,
+        shared_head: Cfg | None = None,
         train_cfg: Cfgs | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Cfg | None = None,
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional
@@ -13,7 +12,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.models.mask_heads import HTCMaskHead
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead, CascadeRoIHeadArgs
 from mmkit.protocols import RoIExtractor, SemanticHead
-from mmkit.registry import HEADS, ROI_EXTRACTORS, SEMANTIC_HEADS
+from mmkit.registry import HEADS, ROI_EXTRACTORS, SEMANTIC_HEADS, Cfg
 from mmkit.structures import Batch, Instances, SamplingResult
 
 
@@ -40,8 +39,8 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         num_stages: int,
         stage_loss_weights: Sequence[float],
         *,
-        semantic_roi_extractor: Mapping[str, Any] | None = None,
-        semantic_head: Mapping[str, Any] | None = None,
+        semantic_roi_extractor: Cfg | None = None,
+        semantic_head: Cfg | None = None,
         semantic_fusion: Sequence[str] = ('bbox', 'mask'),
         interleaved: bool = True,
         mask_info_flow: bool = True,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmkit.errors import InvalidValueError
 from mmkit.models.settings import build_assigner, known_settings
 from mmkit.ops import check_nms
 from mmkit.protocols import Assigner, BoxSampler
-from mmkit.registry import BBOX_SAMPLERS, located
+from mmkit.registry import BBOX_SAMPLERS, Cfg, located
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class RoITrainSettings:
     soft_mask_target: bool = False
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any]) -> RoITrainSettings:
+    def from_cfg(cls, cfg: Cfg) -> RoITrainSettings:
         """Read a `train_cfg.rcnn`.
 
         Raises:
@@ -58,12 +57,12 @@ class RoITestSettings:
     """
 
     score_thr: float
-    nms: Mapping[str, Any]
+    nms: Cfg
     max_per_img: int
     mask_thr_binary: float = 0.5
 
     @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any]) -> RoITestSettings:
+    def from_cfg(cls, cfg: Cfg) -> RoITestSettings:
         """Read a `test_cfg.rcnn`.
 
         Raises:

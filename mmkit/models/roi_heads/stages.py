@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar, cast
 
 from torch import nn
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import Registry
+from mmkit.registry import Cfg, Registry
 
 Part = TypeVar('Part')
 Entry = TypeVar('Entry')
@@ -27,9 +27,7 @@ class Stages(nn.ModuleList, Generic[Part]):
         return cast(Iterator[Part], super().__iter__())
 
 
-def build_stages(
-    cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]], registry: Registry[Part], num_stages: int, name: str
-) -> Stages[Part]:
+def build_stages(cfg: Cfg | Sequence[Cfg], registry: Registry[Part], num_stages: int, name: str) -> Stages[Part]:
     """The parts of all stages; the argument `name` has one config for all of them, or one for each."""
     return Stages(registry.build(each) for each in per_stage(cfg, num_stages, name))
 

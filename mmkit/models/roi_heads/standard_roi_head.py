@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.models.settings import required
 from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
-from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED_HEADS
+from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED_HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
 
@@ -38,13 +37,13 @@ class StandardRoIHead(BaseRoIHead):
     def __init__(
         self,
         *,
-        bbox_roi_extractor: Mapping[str, Any] | None = None,
-        bbox_head: Mapping[str, Any] | None = None,
-        mask_roi_extractor: Mapping[str, Any] | None = None,
-        mask_head: Mapping[str, Any] | None = None,
-        shared_head: Mapping[str, Any] | None = None,
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        bbox_roi_extractor: Cfg | None = None,
+        bbox_head: Cfg | None = None,
+        mask_roi_extractor: Cfg | None = None,
+        mask_head: Cfg | None = None,
+        shared_head: Cfg | None = None,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
         pretrained: str | None = None,
         init_cfg: InitCfg = None,
     ) -> None:

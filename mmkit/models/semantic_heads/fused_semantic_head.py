@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +13,7 @@ from torch.nn import functional
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.layers.init import InitCfg
-from mmkit.registry import HEADS, LOSSES
+from mmkit.registry import HEADS, LOSSES, Cfg
 
 KAIMING = dict(type='Kaiming', override=dict(name='conv_logits'))
 
@@ -40,11 +39,11 @@ class FusedSemanticHead(BaseModule):
         in_channels: int = 256,
         conv_out_channels: int = 256,
         num_classes: int = 183,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
         ignore_label: int | None = None,
         loss_weight: float | None = None,
-        loss_seg: Mapping[str, Any] = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
+        loss_seg: Cfg = dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
         init_cfg: InitCfg = KAIMING,
     ) -> None:
         super().__init__(init_cfg)

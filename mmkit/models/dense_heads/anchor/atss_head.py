@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from mmkit.models.dense_heads.levels import (
     shared_factor,
 )
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.registry import HEADS, LOSSES, Cfg, build_from_cfg
 from mmkit.structures import Batch
 
 
@@ -66,9 +66,9 @@ class ATSSHead(BaseAnchorHead[ATSSOuts]):
         in_channels: int,
         pred_kernel_size: int = 3,
         stacked_convs: int = 4,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
-        loss_centerness: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
+        loss_centerness: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         self.pred_kernel_size = pred_kernel_size

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import is_dense, uses_sigmoid
 from mmkit.models.settings import required
 from mmkit.protocols import BoxCoder, PriorGenerator
-from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_CODERS, LOSSES, PRIOR_GENERATORS, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -29,13 +29,13 @@ class AnchorHeadArgs(TypedDict, total=False):
     """Arguments that all heads with anchors share; see `BaseAnchorHead`."""
 
     feat_channels: int
-    anchor_generator: Mapping[str, Any]
-    bbox_coder: Mapping[str, Any]
+    anchor_generator: Cfg
+    bbox_coder: Cfg
     reg_decoded_bbox: bool
-    loss_cls: Mapping[str, Any]
-    loss_bbox: Mapping[str, Any]
-    train_cfg: Mapping[str, Any] | None
-    test_cfg: Mapping[str, Any] | None
+    loss_cls: Cfg
+    loss_bbox: Cfg
+    train_cfg: Cfg | None
+    test_cfg: Cfg | None
     init_cfg: InitCfg
 
 
@@ -102,20 +102,18 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         num_classes: int,
         in_channels: int | Sequence[int],
         feat_channels: int = 256,
-        anchor_generator: Mapping[str, Any] = dict(
+        anchor_generator: Cfg = dict(
             type='AnchorGenerator', scales=[8, 16, 32], ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64]
         ),
-        bbox_coder: Mapping[str, Any] = dict(
+        bbox_coder: Cfg = dict(
             type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
         ),
         reg_decoded_bbox: bool = False,
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Normal', layer='Conv2d', std=0.01
-        ),
+        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_bbox: Cfg = dict(type='SmoothL1Loss', beta=1.0 / 9.0, loss_weight=1.0),
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
+        init_cfg: InitCfg = dict(type='Normal', layer='Conv2d', std=0.01),
     ) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
@@ -133,7 +131,7 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
         self._init_layers()
 
-    def _read_train_cfg(self, cfg: Mapping[str, Any]) -> AnchorTraining:
+    def _read_train_cfg(self, cfg: Cfg) -> AnchorTraining:
         head = type(self).__name__
         settings = self.training_settings.from_cfg(
             cfg, head, known=['num_level_bboxes'], takes_sampler=self.takes_sampler

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.models.losses import QualityFocalLoss
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.registry import HEADS, LOSSES, Cfg, build_from_cfg
 from mmkit.structures import Batch
 
 
@@ -85,9 +85,9 @@ class GFLHead(BaseAnchorHead[GFLOuts]):
         num_classes: int,
         in_channels: int,
         stacked_convs: int = 4,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
-        loss_dfl: Mapping[str, Any] = dict(type='DistributionFocalLoss', loss_weight=0.25),
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
+        loss_dfl: Cfg = dict(type='DistributionFocalLoss', loss_weight=0.25),
         reg_max: int = 16,
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
-from mmkit.registry import HEADS
+from mmkit.registry import HEADS, Cfg
 
 
 # The Ascend variant of mmdetection is for another processor and computes the same.
@@ -47,8 +44,8 @@ class RetinaHead(AnchorHead):
         num_classes: int,
         in_channels: int,
         stacked_convs: int = 4,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         self.stacked_convs = stacked_convs

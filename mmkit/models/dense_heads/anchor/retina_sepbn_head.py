@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -13,7 +12,7 @@ from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
-from mmkit.registry import HEADS
+from mmkit.registry import HEADS, Cfg
 
 
 @HEADS.register_module()
@@ -35,8 +34,8 @@ class RetinaSepBNHead(AnchorHead):
         num_ins: int,
         in_channels: int,
         stacked_convs: int = 4,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
         **kwargs: Unpack[AnchorHeadArgs],
     ) -> None:
         if kwargs.setdefault('init_cfg', None) is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.ops import batched_nms
-from mmkit.registry import HEADS
+from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
 
@@ -70,7 +69,7 @@ class RPNHead(AnchorHead):
         self,
         outs: AnchorOuts,
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | PostProcessing | None = None,
+        cfg: Cfg | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Proposals of each image: the best of each level, NMS within each level, the best of all levels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
+from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTraining, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
-from mmkit.registry import HEADS
+from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch
 
 
@@ -60,10 +61,10 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
         stacked_convs: int = 0,
         feat_channels: int = 256,
         use_depthwise: bool = False,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
-        act_cfg: Mapping[str, Any] | None = None,
-        anchor_generator: Mapping[str, Any] = dict(
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
+        act_cfg: Cfg | None = None,
+        anchor_generator: Cfg = dict(
             type='SSDAnchorGenerator',
             scale_major=False,
             input_size=300,
@@ -71,15 +72,13 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
             ratios=([2], [2, 3], [2, 3], [2, 3], [2], [2]),
             basesize_ratio_range=(0.1, 0.9),
         ),
-        bbox_coder: Mapping[str, Any] = dict(
+        bbox_coder: Cfg = dict(
             type='DeltaXYWHBBoxCoder', clip_border=True, target_means=(0.0,) * 4, target_stds=(1.0,) * 4
         ),
         reg_decoded_bbox: bool = False,
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Xavier', layer='Conv2d', distribution='uniform', bias=0
-        ),
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
+        init_cfg: InitCfg = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0),
     ) -> None:
         self.stacked_convs = stacked_convs
         self.use_depthwise = use_depthwise

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,13 @@ from mmkit.bbox.coders import YOLOBBoxCoder
 from mmkit.bbox.priors import YOLOAnchorGenerator
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
+from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, detect
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.settings import required
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, build_from_cfg
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -58,7 +58,7 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         num_classes: int,
         in_channels: Sequence[int],
         out_channels: Sequence[int] = (1024, 512, 256),
-        anchor_generator: Mapping[str, Any] = dict(
+        anchor_generator: Cfg = dict(
             type='YOLOAnchorGenerator',
             base_sizes=[
                 [(116, 90), (156, 198), (373, 326)],
@@ -67,21 +67,19 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
             ],
             strides=[32, 16, 8],
         ),
-        bbox_coder: Mapping[str, Any] = dict(type='YOLOBBoxCoder'),
+        bbox_coder: Cfg = dict(type='YOLOBBoxCoder'),
         featmap_strides: Sequence[int] = (32, 16, 8),
         one_hot_smoother: float = 0.0,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = dict(type='BN', requires_grad=True),
-        act_cfg: Mapping[str, Any] | None = dict(type='LeakyReLU', negative_slope=0.1),
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_conf: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_xy: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_wh: Mapping[str, Any] = dict(type='MSELoss', loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
-            type='Normal', std=0.01, override=dict(name='convs_pred')
-        ),
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = dict(type='BN', requires_grad=True),
+        act_cfg: Cfg | None = dict(type='LeakyReLU', negative_slope=0.1),
+        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_conf: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_xy: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_wh: Cfg = dict(type='MSELoss', loss_weight=1.0),
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
+        init_cfg: InitCfg = dict(type='Normal', std=0.01, override=dict(name='convs_pred')),
     ) -> None:
         super().__init__(init_cfg)
         if not len(in_channels) == len(out_channels) == len(featmap_strides):
@@ -209,7 +207,7 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
         self,
         outs: list[Tensor],
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | PostProcessing | None = None,
+        cfg: Cfg | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; boxes whose objectness is below `conf_thr` are dropped."""

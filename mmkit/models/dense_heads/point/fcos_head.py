@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from mmkit.bbox import bbox2distance, bbox_centers
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, Scale
+from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import (
@@ -25,7 +26,7 @@ from mmkit.models.dense_heads.levels import (
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.models.losses import uses_sigmoid
 from mmkit.protocols import BoxCoder
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, build_from_cfg
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, Cfg, build_from_cfg
 from mmkit.structures import Batch, Instances
 
 
@@ -71,11 +72,11 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         center_sample_radius: float = 1.5,
         norm_on_bbox: bool = False,
         centerness_on_reg: bool = False,
-        loss_cls: Mapping[str, Any] = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='IoULoss', loss_weight=1.0),
-        loss_centerness: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        norm_cfg: Mapping[str, Any] | None = dict(type='GN', num_groups=32, requires_grad=True),
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+        loss_cls: Cfg = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox: Cfg = dict(type='IoULoss', loss_weight=1.0),
+        loss_centerness: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        norm_cfg: Cfg | None = dict(type='GN', num_groups=32, requires_grad=True),
+        init_cfg: InitCfg = dict(
             type='Normal',
             layer='Conv2d',
             std=0.01,
@@ -86,10 +87,10 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         strides: Sequence[int] = (4, 8, 16, 32, 64),
         dcn_on_last_conv: bool = False,
         conv_bias: bool | str = 'auto',
-        bbox_coder: Mapping[str, Any] = dict(type='DistancePointBBoxCoder'),
-        conv_cfg: Mapping[str, Any] | None = None,
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
+        bbox_coder: Cfg = dict(type='DistancePointBBoxCoder'),
+        conv_cfg: Cfg | None = None,
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if len(regress_ranges) != len(strides):

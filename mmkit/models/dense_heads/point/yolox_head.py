@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from mmkit.bbox import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.layers import BaseModule, ConvModule, DepthwiseSeparableConvModule, bias_init_with_prob
+from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, finish_predictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.settings import required
-from mmkit.registry import HEADS, LOSSES, build_from_cfg
+from mmkit.registry import HEADS, LOSSES, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 
@@ -74,16 +75,16 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
         use_depthwise: bool = False,
         dcn_on_last_conv: bool = False,
         conv_bias: bool | str = 'auto',
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = dict(type='BN', momentum=0.03, eps=0.001),
-        act_cfg: Mapping[str, Any] | None = dict(type='Swish'),
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
-        loss_obj: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
-        loss_l1: Mapping[str, Any] = dict(type='L1Loss', reduction='sum', loss_weight=1.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = dict(
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = dict(type='BN', momentum=0.03, eps=0.001),
+        act_cfg: Cfg | None = dict(type='Swish'),
+        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
+        loss_bbox: Cfg = dict(type='IoULoss', mode='square', eps=1e-16, reduction='sum', loss_weight=5.0),
+        loss_obj: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0),
+        loss_l1: Cfg = dict(type='L1Loss', reduction='sum', loss_weight=1.0),
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = None,
+        init_cfg: InitCfg = dict(
             type='Kaiming',
             layer='Conv2d',
             a=math.sqrt(5),
@@ -220,7 +221,7 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
         self,
         outs: YOLOXOuts,
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | PostProcessing | None = None,
+        cfg: Cfg | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; a box has only its best class."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from typing_extensions import Unpack
 from mmkit.layers import bias_init_with_prob, constant_init
 from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer, refine_references
 from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding, resize_mask
-from mmkit.registry import HEADS, TRANSFORMER, build_from_cfg
+from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
 from mmkit.structures import Batch
 
 
@@ -39,11 +38,11 @@ class DeformableDETRHead(QueryHead):
         in_channels: int,
         with_box_refine: bool = False,
         as_two_stage: bool = False,
-        transformer: Mapping[str, Any] | None = None,
+        transformer: Cfg | None = None,
         num_query: int = 100,
         num_reg_fcs: int = 2,
-        positional_encoding: Mapping[str, Any] = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
-        loss_cls: Mapping[str, Any] = dict(
+        positional_encoding: Cfg = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
+        loss_cls: Cfg = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
         **kwargs: Unpack[QueryHeadArgs],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from mmkit.layers import BaseModule, MultiScaleDeformableAttention, Sampling, xa
 from mmkit.layers.positional_encoding import sine_embedding
 from mmkit.layers.transformer import TransformerLayerSequence
 from mmkit.models.dense_heads.query.detr_transformer import build_sequence
-from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, Cfg
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
@@ -62,9 +62,9 @@ class DeformableDetrTransformerDecoder(TransformerLayerSequence):
 
     def __init__(
         self,
-        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        transformerlayers: Cfg | Sequence[Cfg] | None = None,
         num_layers: int | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Cfg | None = None,
         return_intermediate: bool = False,
     ) -> None:
         super().__init__(transformerlayers, num_layers, init_cfg)
@@ -117,9 +117,9 @@ class DeformableDetrTransformer(BaseModule):
         as_two_stage: bool = False,
         num_feature_levels: int = 4,
         two_stage_num_proposals: int = 300,
-        encoder: Mapping[str, Any] | None = None,
-        decoder: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        encoder: Cfg | None = None,
+        decoder: Cfg | None = None,
+        init_cfg: Cfg | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.as_two_stage = as_two_stage

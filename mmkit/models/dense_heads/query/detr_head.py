@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -17,7 +17,7 @@ from mmkit.models.dense_heads.query.query_head import (
     build_encoding,
     resize_mask,
 )
-from mmkit.registry import HEADS, TRANSFORMER, build_from_cfg
+from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
 
 
 @HEADS.register_module()
@@ -51,9 +51,9 @@ class DETRHead(QueryHead):
         in_channels: int,
         num_query: int = 100,
         num_reg_fcs: int = 2,
-        transformer: Mapping[str, Any] | None = None,
-        positional_encoding: Mapping[str, Any] = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
-        loss_cls: Mapping[str, Any] = dict(
+        transformer: Cfg | None = None,
+        positional_encoding: Cfg = dict(type='SinePositionalEncoding', num_feats=128, normalize=True),
+        loss_cls: Cfg = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
         **kwargs: Unpack[QueryHeadArgs],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, build_norm_layer
 from mmkit.layers.transformer import BaseTransformerLayer, TransformerLayerSequence
-from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, build_from_cfg
+from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, Cfg, build_from_cfg
 
 
 @TRANSFORMER_LAYER.register_module()
@@ -20,14 +20,14 @@ class DetrTransformerDecoderLayer(BaseTransformerLayer):
 
     def __init__(
         self,
-        attn_cfgs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        attn_cfgs: Cfg | Sequence[Cfg],
         feedforward_channels: int,
         ffn_dropout: float = 0.0,
         operation_order: Sequence[str] | None = None,
-        act_cfg: Mapping[str, Any] = dict(type='ReLU', inplace=True),
-        norm_cfg: Mapping[str, Any] = dict(type='LN'),
+        act_cfg: Cfg = dict(type='ReLU', inplace=True),
+        norm_cfg: Cfg = dict(type='LN'),
         ffn_num_fcs: int = 2,
-        init_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Cfg | None = None,
         batch_first: bool = False,
     ) -> None:
         super().__init__(
@@ -55,10 +55,10 @@ class DetrTransformerEncoder(TransformerLayerSequence):
 
     def __init__(
         self,
-        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        transformerlayers: Cfg | Sequence[Cfg] | None = None,
         num_layers: int | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
-        post_norm_cfg: Mapping[str, Any] | None = dict(type='LN'),
+        init_cfg: Cfg | None = None,
+        post_norm_cfg: Cfg | None = dict(type='LN'),
     ) -> None:
         super().__init__(transformerlayers, num_layers, init_cfg)
         self.post_norm = (
@@ -80,10 +80,10 @@ class DetrTransformerDecoder(TransformerLayerSequence):
 
     def __init__(
         self,
-        transformerlayers: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        transformerlayers: Cfg | Sequence[Cfg] | None = None,
         num_layers: int | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
-        post_norm_cfg: Mapping[str, Any] | None = dict(type='LN'),
+        init_cfg: Cfg | None = None,
+        post_norm_cfg: Cfg | None = dict(type='LN'),
         return_intermediate: bool = False,
     ) -> None:
         super().__init__(transformerlayers, num_layers, init_cfg)
@@ -99,7 +99,7 @@ class DetrTransformerDecoder(TransformerLayerSequence):
         return torch.stack([self.post_norm(x) for x in (outputs if self.return_intermediate else outputs[-1:])])
 
 
-def build_sequence(cfg: Mapping[str, Any] | None, name: str) -> TransformerLayerSequence:
+def build_sequence(cfg: Cfg | None, name: str) -> TransformerLayerSequence:
     """The encoder or decoder of a transformer."""
     if cfg is None:
         raise InvalidValueError(f'a transformer needs an {name}, got None', key=name)
@@ -120,9 +120,9 @@ class Transformer(BaseModule):
 
     def __init__(
         self,
-        encoder: Mapping[str, Any] | None = None,
-        decoder: Mapping[str, Any] | None = None,
-        init_cfg: Mapping[str, Any] | None = None,
+        encoder: Cfg | None = None,
+        decoder: Cfg | None = None,
+        init_cfg: Cfg | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.encoder = build_sequence(encoder, 'encoder')

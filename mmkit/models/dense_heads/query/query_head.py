@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import uses_sigmoid
 from mmkit.models.settings import required, warn_unknown_settings
 from mmkit.protocols import Matcher
-from mmkit.registry import LOSSES, POSITIONAL_ENCODING, build_from_cfg
+from mmkit.registry import LOSSES, POSITIONAL_ENCODING, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
 
@@ -45,10 +45,10 @@ class QueryHeadArgs(TypedDict, total=False):
     """Arguments that all heads with queries share; see `QueryHead`."""
 
     sync_cls_avg_factor: bool
-    loss_bbox: Mapping[str, Any]
-    loss_iou: Mapping[str, Any]
-    train_cfg: Mapping[str, Any] | None
-    test_cfg: Mapping[str, Any] | None
+    loss_bbox: Cfg
+    loss_iou: Cfg
+    train_cfg: Cfg | None
+    test_cfg: Cfg | None
     init_cfg: InitCfg
 
 
@@ -98,7 +98,7 @@ def resize_mask(mask: Tensor | None, feat: Tensor) -> Tensor:
     return functional.interpolate(mask[:, None].float(), size=feat.shape[-2:])[:, 0].bool()
 
 
-def build_encoding(cfg: Mapping[str, Any], embed_dims: int) -> nn.Module:
+def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
     """Positional encoding of cells for a transformer of width `embed_dims`.
 
     Raises:
@@ -140,13 +140,13 @@ class QueryHead(BaseModule):
         self,
         num_classes: int,
         num_query: int,
-        loss_cls: Mapping[str, Any],
+        loss_cls: Cfg,
         bg_cls_weight: float = 0.0,
         sync_cls_avg_factor: bool = False,
-        loss_bbox: Mapping[str, Any] = dict(type='L1Loss', loss_weight=5.0),
-        loss_iou: Mapping[str, Any] = dict(type='GIoULoss', loss_weight=2.0),
-        train_cfg: Mapping[str, Any] | None = None,
-        test_cfg: Mapping[str, Any] | None = dict(max_per_img=100),
+        loss_bbox: Cfg = dict(type='L1Loss', loss_weight=5.0),
+        loss_iou: Cfg = dict(type='GIoULoss', loss_weight=2.0),
+        train_cfg: Cfg | None = None,
+        test_cfg: Cfg | None = dict(max_per_img=100),
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -174,7 +174,7 @@ class QueryHead(BaseModule):
             mask: (B, H, W) bool, True where the images are padded; None: nowhere.
         """
 
-    def _limit(self, test_cfg: Mapping[str, Any]) -> int:
+    def _limit(self, test_cfg: Cfg) -> int:
         """Detections kept per image."""
         warn_unknown_settings(test_cfg, ['max_per_img'], 'test_cfg')
         return int(test_cfg.get('max_per_img', self.num_query))
@@ -247,7 +247,7 @@ class QueryHead(BaseModule):
         self,
         outs: QueryOuts,
         metas: Sequence[ImageMeta],
-        cfg: Mapping[str, Any] | None = None,
+        cfg: Cfg | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
         """Detections of each image, best first; `cfg` overrides the head's `test_cfg`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.losses import accuracy
 from mmkit.ops import pair
 from mmkit.protocols import NMSSettings, RoITargets, ScoringLoss
-from mmkit.registry import BBOX_CODERS, HEADS, LOSSES
+from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, Cfg
 from mmkit.structures import ImageMeta, Instances, SamplingResult
 
 
@@ -59,8 +59,8 @@ class BBoxHead(BaseModule):
         num_reg_fcs: int = 0,
         conv_out_channels: int = 256,
         fc_out_channels: int = 1024,
-        conv_cfg: Mapping[str, Any] | None = None,
-        norm_cfg: Mapping[str, Any] | None = None,
+        conv_cfg: Cfg | None = None,
+        norm_cfg: Cfg | None = None,
         init_cfg: InitCfg = None,
         with_avg_pool: bool = False,
         with_cls: bool = True,
@@ -68,15 +68,15 @@ class BBoxHead(BaseModule):
         roi_feat_size: int | Sequence[int] = 7,
         in_channels: int = 256,
         num_classes: int = 80,
-        bbox_coder: Mapping[str, Any] = dict(
+        bbox_coder: Cfg = dict(
             type='DeltaXYWHBBoxCoder', clip_border=True, target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]
         ),
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
-        reg_predictor_cfg: Mapping[str, Any] = dict(type='Linear'),
-        cls_predictor_cfg: Mapping[str, Any] = dict(type='Linear'),
-        loss_cls: Mapping[str, Any] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
-        loss_bbox: Mapping[str, Any] = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
+        reg_predictor_cfg: Cfg = dict(type='Linear'),
+        cls_predictor_cfg: Cfg = dict(type='Linear'),
+        loss_cls: Cfg = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        loss_bbox: Cfg = dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
     ) -> None:
         super().__init__(init_cfg)
         if not (with_cls or with_reg):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, build_plugin_layer
 from mmkit.layers.init import InitCfg
 from mmkit.models.roi_heads.roi_extractors.single_level import build_roi_layers, scale_rois
-from mmkit.registry import ROI_EXTRACTORS
+from mmkit.registry import ROI_EXTRACTORS, Cfg
 
 
 @ROI_EXTRACTORS.register_module()
@@ -34,10 +33,10 @@ class GenericRoIExtractor(BaseModule):
     def __init__(
         self,
         aggregation: str = 'sum',
-        pre_cfg: Mapping[str, Any] | None = None,
-        post_cfg: Mapping[str, Any] | None = None,
+        pre_cfg: Cfg | None = None,
+        post_cfg: Cfg | None = None,
         *,
-        roi_layer: Mapping[str, Any],
+        roi_layer: Cfg,
         out_channels: int,
         featmap_strides: Sequence[int],
         init_cfg: InitCfg = None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from mmkit import ops
 from mmkit.errors import UnknownNameError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
-from mmkit.registry import ROI_EXTRACTORS
+from mmkit.registry import ROI_EXTRACTORS, Cfg
 
 ROI_LAYERS = {
     layer.__name__: layer
@@ -32,7 +31,7 @@ def scale_rois(rois: Tensor, factor: float) -> Tensor:
     return torch.cat([rois[:, :1], centers - half, centers + half], dim=1)
 
 
-def build_roi_layers(roi_layer: Mapping[str, Any], featmap_strides: Sequence[int]) -> nn.ModuleList:
+def build_roi_layers(roi_layer: Cfg, featmap_strides: Sequence[int]) -> nn.ModuleList:
     """One layer of `ROI_LAYERS` for each stride.
 
     Raises:
@@ -58,7 +57,7 @@ class SingleRoIExtractor(BaseModule):
 
     def __init__(
         self,
-        roi_layer: Mapping[str, Any],
+        roi_layer: Cfg,
         out_channels: int,
         featmap_strides: Sequence[int],
         finest_scale: int = 56,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor
 
 from mmkit.errors import InvalidValueError
@@ -13,9 +10,7 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.backbones.init_cfg import resolve_init_cfg
 from mmkit.models.backbones.residual_blocks import BlockSettings, build_stage
 from mmkit.models.backbones.resnet import BN, ResNet
-from mmkit.registry import SHARED_HEADS
-
-Cfg = Mapping[str, Any]
+from mmkit.registry import SHARED_HEADS, Cfg
 
 
 @SHARED_HEADS.register_module()
