@@ -48,6 +48,7 @@ _OWN_CLASS = (
 )
 Cfg = Mapping[str, Any]  # of one object: its `type` and its arguments
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_NUMBERS = ('int', 'float', 'int | None', 'float | None')  # annotations of arguments that are numbers
 T = TypeVar('T')
 S = TypeVar('S')
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -317,6 +318,11 @@ def check_arguments(
             near = nearest(key, named, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'it takes {", ".join(named) or "none"}'
             raise InvalidTypeError(f'{name} has no argument {key!r}; {hint}', key)
+    for key, value in arguments.items():
+        if isinstance(value, str) and key in named and parameters[key].annotation in _NUMBERS:
+            number = spelled_number(value)
+            hint = 'expected a number' if number is None else f'a number is meant: write {number!r}'
+            raise InvalidTypeError(f'{name}: {key} is the text {value!r}, {hint}', key)
     missing = [key for key in named if parameters[key].default is parameters[key].empty and key not in arguments]
     if missing:
         raise InvalidTypeError(f'{name} needs the argument{"s" * (len(missing) > 1)} {", ".join(map(repr, missing))}')
@@ -337,20 +343,21 @@ def _parameters(target: Callable[..., Any]) -> Mapping[str, Parameter] | None:
     for name, parameter in list(parameters.items()):
         if parameter.kind is parameter.VAR_KEYWORD and str(parameter.annotation).startswith(('Unpack[', '*')):
             del parameters[name]
-            for key in _unpacked(target, name):
-                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None)
+            for key, hint in _unpacked(target, name).items():
+                parameters[key] = Parameter(key, Parameter.KEYWORD_ONLY, default=None, annotation=hint)
     return parameters
 
 
-def _unpacked(target: Callable[..., Any], name: str) -> Sequence[str]:
-    """The keys of the TypedDict that annotates the keyword parameter `name`."""
-    from typing import get_args
+def _unpacked(target: Callable[..., Any], name: str) -> dict[str, str]:
+    """The keys of the TypedDict that annotates the keyword parameter `name`, and their annotations."""
+    from typing import ForwardRef, get_args
 
     from typing_extensions import get_type_hints
 
     function = target.func if isinstance(target, functools.partial) else target
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
-    return list(get_args(hints[name])[0].__annotations__)
+    keys = get_args(hints[name])[0].__annotations__
+    return {key: hint.__forward_arg__ if isinstance(hint, ForwardRef) else str(hint) for key, hint in keys.items()}
 
 
 def _with_defaults(target: Callable[..., Any], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:

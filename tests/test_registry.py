@@ -193,6 +193,16 @@ def test_a_text_for_a_number_is_blamed_by_its_own_key():
     assert str(caught.value) == f'{message} [model.neck.num_outs at <string>.py:7]'
 
 
+def test_a_text_for_an_argument_that_is_a_number_is_refused():
+    class Scale:
+        def __init__(self, factor: 'float', name: 'str' = ''):
+            self.value = factor
+
+    cfg = Config.fromstring('x = dict(\n    name="2",\n    factor="two")').x
+    with pytest.raises(UserError, match=r"factor is the text 'two', expected a number \[x\.factor at <string>\.py:3\]"):
+        PARTS.build(cfg, type=Scale)
+
+
 def test_type_errors_inside_a_constructor_are_its_own():
     with pytest.raises(TypeError, match="'<' not supported") as caught:
         PARTS.build(model_cfg('num_outs="a"'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -25,6 +25,21 @@ from mmkit.utils.logging import get_logger
 from mmkit.utils.names import first_of
 
 logger = get_logger('mmkit.datasets')
+
+
+class DatasetOptions(TypedDict, total=False):
+    """Arguments of `CustomDataset`, which has their defaults, that other formats share."""
+
+    classes: str | Sequence[str] | None
+    data_root: str | None
+    img_prefix: str | None
+    seg_prefix: str | None
+    seg_suffix: str
+    proposal_file: str | None
+    test_mode: bool
+    filter_empty_gt: bool
+    file_client_args: Mapping[str, Any] | None
+    max_broken: int
 
 
 @DATASETS.register_module()

@@ -8,8 +8,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from typing_extensions import Unpack
 
-from mmkit.datasets.custom import CustomDataset
+from mmkit.datasets.custom import CustomDataset, DatasetOptions
 from mmkit.errors import InvalidValueError, MissingFileError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
@@ -49,8 +50,7 @@ class XMLDataset(CustomDataset):
         min_size: also ignore objects with an edge below this, in pixels. Unlike that of `CustomDataset` it is about
             objects; images with an edge below 32 pixels are never trained on.
         img_subdir, ann_subdir: folders of images (jpg) and xml files under `img_prefix`.
-
-    The other arguments are those of `CustomDataset`.
+        ann_file, pipeline, options: as in `CustomDataset`.
 
     Raises:
         InvalidValueError: if neither `classes` nor `CLASSES` of a subclass names classes, or an xml file is broken.
@@ -60,37 +60,15 @@ class XMLDataset(CustomDataset):
         self,
         ann_file: str,
         pipeline: Sequence[Mapping[str, Any] | Transform],
-        classes: str | Sequence[str] | None = None,
-        data_root: str | None = None,
-        img_prefix: str | None = '',
-        seg_prefix: str | None = None,
-        seg_suffix: str = '.png',
-        proposal_file: str | None = None,
-        test_mode: bool = False,
-        filter_empty_gt: bool = True,
-        file_client_args: Mapping[str, Any] | None = None,
-        max_broken: int = 10,
         min_size: int | None = None,
         img_subdir: str = 'JPEGImages',
         ann_subdir: str = 'Annotations',
+        **options: Unpack[DatasetOptions],
     ) -> None:
         self.min_object_size = min_size or 0
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
-        super().__init__(
-            ann_file,
-            pipeline,
-            classes=classes,
-            data_root=data_root,
-            img_prefix=img_prefix,
-            seg_prefix=seg_prefix,
-            seg_suffix=seg_suffix,
-            proposal_file=proposal_file,
-            test_mode=test_mode,
-            filter_empty_gt=filter_empty_gt,
-            file_client_args=file_client_args,
-            max_broken=max_broken,
-        )
+        super().__init__(ann_file, pipeline, **options)
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
         if not self.CLASSES:
