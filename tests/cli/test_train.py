@@ -210,7 +210,7 @@ def test_auto_scale(config, tmp_path):
         (['--cfg-options', 'lr_config.warmup_iters=0'], '[lr_config.warmup_iters at --cfg-options]'),
         (['--cfg-options', 'lr_config.min_lrr=1'], "argument 'min_lrr'; the nearest is 'min_lr' [lr_config.min_lrr at"),
         (['--cfg-options', 'lr_config.warmup_iter=1'], "the nearest is 'warmup_iters' [lr_config.warmup_iter at --cfg"),
-        (['--cfg-options', 'checkpoint_config.interval=x'], "interval is 'x', expected a whole number"),
+        (['--cfg-options', 'checkpoint_config.interval=x'], "interval is the text 'x', expected a number"),
         (['--cfg-options', 'workflow=train,1'], "workflow has 'train', expected ('train' or 'val', number)"),
         (['--cfg-options', 'checkpoint_config.intervall=1'], '[checkpoint_config.intervall at --cfg-options]'),
         (['--cfg-options', 'evaluation.metric=bbx'], "did you mean 'bbox'? there are: bbox"),
