@@ -35,7 +35,7 @@ class TestSave:
 
     def test_a_parallel_model_is_saved_without_its_wrapper(self, tmp_path):
         save_checkpoint(tmp_path / 'a.pth', nn.DataParallel(nn.Linear(1, 1)))
-        assert list(torch.load(tmp_path / 'a.pth')['state_dict']) == ['weight', 'bias']
+        assert list(torch.load(tmp_path / 'a.pth', weights_only=True)['state_dict']) == ['weight', 'bias']
 
     def test_a_full_disk_leaves_the_old_file(self, tmp_path, monkeypatch):
         save_checkpoint(tmp_path / 'a.pth', nn.Linear(1, 1))
@@ -168,7 +168,7 @@ def test_compiled_models_have_plain_names(tmp_path, wrap):
     torch.manual_seed(0)
     plain, saved = small_model(), wrap(small_model())
     save_checkpoint(tmp_path / 'a.pth', saved)
-    checkpoint = torch.load(tmp_path / 'a.pth')
+    checkpoint = torch.load(tmp_path / 'a.pth', weights_only=True)
     assert checkpoint['state_dict'].keys() == plain.state_dict().keys()
     assert checkpoint['state_dict']._metadata.keys() == plain.state_dict()._metadata.keys()
     load_checkpoint(plain, tmp_path / 'a.pth', strict=True)
