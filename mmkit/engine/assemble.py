@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import torch
 from torch import multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from mmkit.config import ConfigDict
@@ -84,13 +85,15 @@ def assemble(
         raise InvalidValueError(f'workflow {turns} has {len(turns)} parts, but there are {len(datasets)} datasets')
     loaders = [build_loader(dataset, recipe.train, distributed, seed, shuffle=True) for dataset in datasets]
     classes = datasets[0].CLASSES
-    model = unwrap(model) if model is not None else build_model(recipe, classes)
+    given = model if model is not None else build_model(recipe, classes)
+    model = unwrap(given)
+    trained = model if isinstance(given, (DistributedDataParallel, nn.DataParallel)) else given  # perhaps compiled
     model.to(device)
     if training.load_from and not training.resume_from:
         load_weights(model, training.load_from, recipe.source('load_from'))
     runner = RUNNERS.build(
         training.loop,
-        model=wrap_distributed(model, device, training) if distributed else model,
+        model=wrap_distributed(trained, device, training) if distributed else trained,
         optimizer=make_optimizer(model, training.optimizer, recipe.train.batch_size),
         work_dir=recipe.environment.work_dir,
         logger=logger,
