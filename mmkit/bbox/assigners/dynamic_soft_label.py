@@ -74,8 +74,8 @@ class DynamicSoftLabelAssigner(BaseAssigner):
 
 def _center_distances(points: Tensor, gt_bboxes: Tensor) -> Tensor:
     """(V, K) strides from points (V, 4) x, y, stride_w, stride_h to the centres of boxes (K, 4)."""
-    pixels = (points[:, None, :2] - bbox_centers(gt_bboxes)).norm(dim=-1)
-    return pixels / points[:, 2:3]
+    offsets = (points[:, None, :2] - bbox_centers(gt_bboxes)) / points[:, None, 2:3]  # (V, K, 2)
+    return offsets.square().sum(-1).sqrt()
 
 
 def _class_cost(logits: Tensor, labels: Tensor, ious: Tensor) -> Tensor:
