@@ -50,6 +50,8 @@ class EvalHook(Hook):
         greater_keys, less_keys: parts of names of figures for the rule, besides the usual ones.
         out_dir: where the best checkpoint goes, as in `CheckpointHook`.
         dynamic_intervals: [(epoch, interval), ...]: from that epoch on, this interval.
+        begin: first epoch after which there may be an evaluation; unlike `start` it does not move the others.
+        at_end: evaluate at the end of the training in any case.
         file_client_args: only None or dict(backend='disk').
         broadcast_bn_buffer: give all processes the norm statistics of the first one before.
         eval_args: arguments of `build_metrics`: `metric` and its options, and `metrics`.
@@ -76,6 +78,8 @@ class EvalHook(Hook):
         dynamic_intervals: Sequence[tuple[int, int]] | None = None,
         file_client_args: Mapping[str, Any] | None = None,
         broadcast_bn_buffer: bool = True,
+        begin: int = 1,
+        at_end: bool = False,
         eval_args: Mapping[str, Any] | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> None:
@@ -99,6 +103,8 @@ class EvalHook(Hook):
         self.less_keys = (*_as_tuple(less_keys), *_LESS_IS_BETTER)
         self.out_dir = out_dir
         self.broadcast_bn_buffer = broadcast_bn_buffer
+        self.begin = begin
+        self.at_end = at_end
         self.metrics = _build_metrics(dataloader.dataset, eval_args or {}) if metrics is None else list(metrics)
         self._check_metrics()
         self._has_begun = False
@@ -124,17 +130,17 @@ class EvalHook(Hook):
             self._evaluate(runner)
 
     def after_train_epoch(self, runner: Trainer) -> None:
-        if self.by_epoch and self._is_due(runner.epoch):
+        if self.by_epoch and (self._is_due(runner.epoch) or (self.at_end and self.is_last_epoch(runner))):
             self._evaluate(runner)
 
     def after_train_iter(self, runner: Trainer) -> None:
-        if not self.by_epoch and self._is_due(runner.iter):
+        if not self.by_epoch and (self._is_due(runner.iter) or (self.at_end and self.is_last_iter(runner))):
             self._evaluate(runner)
 
     def _is_due(self, done: int) -> bool:
         interval = self.intervals[bisect_right([begin for begin, _ in self.intervals], done) - 1][1]
         if self.start is None:
-            return done % interval == 0
+            return done >= self.begin and done % interval == 0
         return done >= self.start and (done - self.start) % interval == 0
 
     def _evaluate(self, runner: Trainer) -> None:
