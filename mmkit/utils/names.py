@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
-SCOPES = ('mmdet', 'mmcls', 'mmcv')
+SCOPES = ('mmdet', 'mmengine', 'mmcv', 'mmpretrain', 'mmcls')
 
 # Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
 ELSEWHERE = frozenset(
@@ -35,9 +35,8 @@ ELSEWHERE = frozenset(
 
 
 def unscoped(name: str) -> str:
-    """The name without its scope; any other dotted path as it is."""
-    scope, _, rest = name.partition('.')
-    return rest if scope in SCOPES and rest and '.' not in rest else name
+    """The name without its scope, `FCOS` of `mmdet.FCOS` and of `mmdet.models.FCOS`; any other path as it is."""
+    return name.rpartition('.')[2] if name.partition('.')[0] in SCOPES else name
 
 
 def first_of(names: Sequence[object], count: int) -> str:
