@@ -25,13 +25,15 @@ from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 @dataclass(frozen=True)
 class YOLOPostProcessing(PostProcessing):
-    """As `PostProcessing`; `nms_pre` has no effect, all candidates go into NMS.
+    """As `PostProcessing`; `nms_pre` has no effect, as nothing is chosen level by level.
 
     Attributes:
         conf_thr: boxes whose objectness is below it are dropped; -1: none.
+        max_candidates: pairs of box and class that go into NMS, the best of all levels by class score; -1: all.
     """
 
     conf_thr: float = -1
+    max_candidates: int = -1
 
 
 @HEADS.register_module()
@@ -212,9 +214,14 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
     ) -> list[Instances]:
         """Detections of each image, best first; boxes whose objectness is below `conf_thr` are dropped."""
         settings = YOLOPostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
-        levels = []
-        for level in self.level_predictions(outs):
-            assert level.factors is not None
-            unlikely = (level.factors < settings.conf_thr)[..., None]
-            levels.append(level._replace(scores=level.scores.masked_fill(unlikely, -1)))  # below any threshold
-        return detect(levels, self.decode_boxes, metas, replace(settings, nms_pre=-1), rescale)
+        scores, box_preds, priors, factors = zip(*self.level_predictions(outs), strict=True)
+        objectness = torch.cat(factors, dim=1)  # (B, N)
+        unlikely = (objectness < settings.conf_thr)[..., None]
+        everything = LevelPredictions(
+            torch.cat(scores, dim=1).masked_fill(unlikely, -1),  # below any threshold
+            torch.cat(box_preds, dim=1),
+            torch.cat(priors),
+            objectness,
+        )
+        chosen = replace(settings, nms_pre=settings.max_candidates)
+        return detect([everything], self.decode_boxes, metas, chosen, rescale)
