@@ -27,7 +27,7 @@ class FusedSemanticHead(BaseModule):
         fusion_level: the level whose size the others take.
         num_convs: 3x3 convolutions after the sum.
         num_classes: of the segmentation.
-        seg_scale_factor: maps of the size of the images are reduced by it, to that of the level; None: they have been.
+        seg_scale_factor: maps of the size of the images are reduced by it, to that of the level; 1: they have been.
         ignore_label, loss_weight: older spellings of `ignore_index` and `loss_weight` in `loss_seg`.
     """
 
@@ -36,7 +36,7 @@ class FusedSemanticHead(BaseModule):
         num_ins: int,
         fusion_level: int,
         *,
-        seg_scale_factor: float | None = None,
+        seg_scale_factor: float = 1.0,
         num_convs: int = 4,
         in_channels: int = 256,
         conv_out_channels: int = 256,
@@ -84,7 +84,7 @@ class FusedSemanticHead(BaseModule):
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy with the (B, 1, h, w) `labels`, or those of the size of the images."""
-        if self.seg_scale_factor is not None and labels.shape[-2:] != logits.shape[-2:]:
+        if self.seg_scale_factor != 1 and labels.shape[-2:] != logits.shape[-2:]:
             labels = functional.interpolate(labels.float(), scale_factor=self.seg_scale_factor, mode='nearest')
         loss: Tensor = self.loss_seg(logits.float(), labels.squeeze(1).long())
         return loss

@@ -25,15 +25,16 @@ from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 @dataclass(frozen=True)
 class YOLOPostProcessing(PostProcessing):
-    """As `PostProcessing`; `nms_pre` has no effect, as nothing is chosen level by level.
+    """As `PostProcessing`, but nothing is chosen level by level.
 
     Attributes:
         conf_thr: boxes whose objectness is below it are dropped; -1: none.
-        max_candidates: pairs of box and class that go into NMS, the best of all levels by class score; -1: all.
+        limit_candidates: at most `nms_pre` pairs of box and class go into NMS, the best of all levels by class score;
+            otherwise all do.
     """
 
     conf_thr: float = -1
-    max_candidates: int = -1
+    limit_candidates: bool = False
 
 
 @HEADS.register_module()
@@ -223,5 +224,5 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
             torch.cat(priors),
             objectness,
         )
-        chosen = replace(settings, nms_pre=settings.max_candidates)
+        chosen = settings if settings.limit_candidates else replace(settings, nms_pre=-1)
         return detect([everything], self.decode_boxes, metas, chosen, rescale)
