@@ -25,7 +25,9 @@ def _with_flags(flags: Mapping[str, str]) -> Spelling:
 
     def _mark(cfg: ConfigDict, reading: bool) -> ConfigDict:
         test_cfg = cfg.get('test_cfg')
-        for setting, flag in flags.items() if isinstance(test_cfg, ConfigDict) else ():
+        if not isinstance(test_cfg, ConfigDict):
+            return cfg
+        for setting, flag in flags.items():
             # One side never writes True down, the other never writes False down.
             if test_cfg.pop(flag, reading) == reading and setting in test_cfg:
                 test_cfg._put(flag, reading, None)
