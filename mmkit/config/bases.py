@@ -39,6 +39,8 @@ def module_path(module: str, child: str) -> str:
     """
     parts = module.lstrip('.').split('.')
     level = len(module) - len(module.lstrip('.'))
+    if parts == ['']:
+        raise ConfigError(f'`from {module} import ...` names no file: write `from {module}file import *`')
     if level:
         return os.path.normpath(os.path.join(os.path.dirname(child), *[os.pardir] * (level - 1), *parts) + '.py')
     if len(parts) < 3 or parts[1] != 'configs':

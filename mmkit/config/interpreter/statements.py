@@ -144,7 +144,9 @@ class Interpreter(Expressions):
         call = node.items[0].context_expr
         path = self.variables.path_of(call.func) if isinstance(call, ast.Call) else None
         if path is None or not (path.startswith('mmengine.') and path.endswith('.read_base')) or len(node.items) > 1:
-            raise self.refusal('a config has no with, but `with read_base():` of mmengine.config', node)
+            raise self.refusal(
+                'a config has no with but `with read_base():` (from mmengine.config import read_base)', node
+            )
         for statement in node.body:
             if not isinstance(statement, ast.ImportFrom):
                 raise self.refusal('inside `with read_base():` are imports, `from .file import *`', statement)
