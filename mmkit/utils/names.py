@@ -28,7 +28,7 @@ ELSEWHERE = frozenset(
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d
     SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead
     StageCascadeRPNHead SubMConv2d SubMConv3d SubMConv4d TOOD TOODHead TransformerEncoderPixelDecoder TridentFasterRCNN
-    TridentResNet TridentRoIHead TwoStagePanopticSegmentor VFNet VFNetHead WIDERFaceDataset WrapFieldsToLists YOLACT
+    TridentResNet TridentRoIHead TwoStagePanopticSegmentor WIDERFaceDataset WrapFieldsToLists YOLACT
     YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     """.split()
 )

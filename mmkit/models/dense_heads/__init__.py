@@ -8,6 +8,7 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    VFNetHead,
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
@@ -26,6 +27,7 @@ __all__ = [
     'RetinaSepBNHead',
     'SSDHead',
     'Transformer',
+    'VFNetHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]
