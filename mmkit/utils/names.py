@@ -15,7 +15,7 @@ ELSEWHERE = frozenset(
     CocoPanopticDataset CopyPaste CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck CutOut DDOD DDODHead
     DecoupledSOLOHead DecoupledSOLOLightHead DeepFashionDataset DetectoRS_ResNet DetectoRS_ResNeXt DIIHead
     DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead DynamicRoIHead EfficientNet
-    EmbeddingRPNHead FeatureRelayHead FOVEA FoveaHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead GARetinaHead
+    EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead GARetinaHead
     GARPNHead GlobalContextHead GridHead GridRCNN GridRoIHead GuidedAnchorHead HeuristicFusionHead HourglassNet
     InstaBoost KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles
     LoadPanopticAnnotations LVISDataset LVISV05Dataset LVISV1Dataset Mask2Former Mask2FormerHead MaskFormer

@@ -11,7 +11,7 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FoveaHead',
     'GFLHead',
     'RPNHead',
     'RetinaHead',

@@ -102,6 +102,19 @@ HEADS = {
         conv_bias=True,
         dcn_on_last_conv=True,
     ),
+    'fovea': dict(
+        DENSE, type='FoveaHead', strides=STRIDES, base_edge_list=[16, 32], scale_ranges=[[1, 32], [16, 64]], sigma=1.0
+    ),
+    'fovea, aligned': dict(
+        DENSE,
+        type='FoveaHead',
+        strides=STRIDES,
+        base_edge_list=[16, 32],
+        scale_ranges=[[1, 32], [16, 64]],
+        norm_cfg=GN,
+        with_deform=True,
+        deform_groups=2,
+    ),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,
