@@ -218,7 +218,7 @@ class VFNetHead(BaseAnchorHead[VFNetOuts]):
         )
         if self.use_vfl:
             quality = torch.zeros_like(scores)
-images, priors = positive.nonzero().unbind(1)
+            images, priors = positive.nonzero().unbind(1)
             quality[images, priors, targets.labels[positive]] = ious  # of the refined boxes
             loss_cls = self.loss_cls(scores.flatten(0, 1), quality.flatten(0, 1), avg_factor=num_pos)
         else:
