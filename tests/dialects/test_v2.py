@@ -224,6 +224,13 @@ def test_command_line():
 
 
 
+def test_mixed_precision_from_the_command_line():
+    for half, scale in ((None, LossScale()), ({'loss_scale': 32.0}, LossScale(32.0, dynamic=False))):
+        cfg = Config({**BASE, 'fp16': half})
+        override(cfg, Overrides(amp=True))
+        assert training(cfg).step.fp16 == scale
+
+
 def test_auto_scale_needs_to_be_enabled():
     def base(enable):
         scale = {'enable': enable, 'base_batch_size': 16}

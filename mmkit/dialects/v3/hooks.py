@@ -50,7 +50,8 @@ def read_hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
     if not isinstance(custom, (list, tuple)) or not all(isinstance(hook, ConfigDict) for hook in custom):
         raise wrong(cfg, 'custom_hooks', f'custom_hooks is {custom!r}, expected a list of dicts', InvalidTypeError)
     chosen = [hook.copy() for hook in (*hooks, *custom) if hook is not None and not _is_idle(hook)]
-    return tuple(HookRecipe(read_v3(hook, HOOKS), hook.pop('priority', None)) for hook in chosen)
+    priorities = [hook.pop('priority', None) for hook in chosen]
+    return tuple(HookRecipe(read_v3(hook, HOOKS), priority) for hook, priority in zip(chosen, priorities))
 
 
 def _others(cfg: ConfigDict) -> list[str]:
