@@ -10,7 +10,7 @@ from mmkit.models.dense_heads.anchor import (
     SSDHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     'FCOSHead',
     'GFLHead',
     'RPNHead',
+    'RTMDetHead',
+    'RTMDetSepBNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
