@@ -121,7 +121,7 @@ HEADS = {
         train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
     ),
     'rtmdet': dict(DENSE, type='RTMDetHead', norm_cfg=GN, anchor_generator=POINTS, train_cfg=SOFT),
-    'rtmdet, sepbn': dict(DENSE, type='RTMDetSepBNHead', anchor_generator=POINTS, train_cfg=SOFT),
+    'rtmdet, sepbn': dict(DENSE, type='RTMDetSepBNHead', pred_kernel_size=3, anchor_generator=POINTS, train_cfg=SOFT),
 }
 OBJECTS = truth(([4, 4, 36, 40], 0), ([20, 10, 36, 30], 2), ([3, 5, 5, 7], 1))
 SCENES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
@@ -38,6 +39,13 @@ class RTMDetOuts(NamedTuple):
     distances: list[Tensor]
     kernels: list[Tensor] | None = None
     mask_feats: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class RTMDetPostProcessing(PostProcessing):
+    """`test_cfg` of RTMDet's heads: predicted sides may be of negative length, unless distances are exponentials."""
+
+    strict_min_size: bool = True
 
 
 class RTMDetArgs(TypedDict, total=False):
@@ -80,7 +88,7 @@ class RTMDetHead(BaseDenseHead[RTMDetOuts], BaseModule):
         loss_cls: a `QualityFocalLoss`.
         loss_bbox: compares boxes.
         train_cfg: see `RTMDetTraining`.
-        test_cfg: see `post_processing`.
+        test_cfg: see `RTMDetPostProcessing`.
         init_cfg: initialisation of the weights, before biases are set.
 
     Attributes:
@@ -91,7 +99,7 @@ class RTMDetHead(BaseDenseHead[RTMDetOuts], BaseModule):
     """
 
     separate_levels: ClassVar[bool] = False
-    post_processing: ClassVar[type[PostProcessing]] = PostProcessing
+    post_processing: ClassVar[type[RTMDetPostProcessing]] = RTMDetPostProcessing
     share_conv: bool = True
     use_depthwise: bool = False
 

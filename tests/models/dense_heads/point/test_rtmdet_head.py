@@ -59,6 +59,9 @@ def test_predictions() -> None:
     assert detections.labels.tolist() == [1, 0]
     assert detections.scores.tolist() == pytest.approx([1 / (1 + math.exp(-1)), 0.5])
     assert detections.bboxes.tolist() == [[2, 2, 8, 8]] * 2  # clipped
+    inverted = outs(4, 4, -5, 8)._replace(cls_scores=given.cls_scores)
+    head = RTMDetSepBNHead(**{**SMALL, 'test_cfg': dict(SMALL['test_cfg'], min_bbox_size=0)})
+    assert len(head.predict(inverted, [meta()])[0]) == 0
 
 
 def test_distances_are_strides_their_logarithms_or_scaled_logarithms() -> None:
