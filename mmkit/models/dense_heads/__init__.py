@@ -8,9 +8,10 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FoveaHead',
     'GFLHead',
     'RPNHead',
     'RTMDetHead',
@@ -28,6 +30,7 @@ __all__ = [
     'RetinaSepBNHead',
     'SSDHead',
     'Transformer',
+    'VFNetHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]
