@@ -223,7 +223,6 @@ def test_command_line():
         override(cfg, Overrides(auto_scale_lr=True))
 
 
-
 def test_mixed_precision_from_the_command_line():
     for half, scale in ((None, LossScale()), ({'loss_scale': 32.0}, LossScale(32.0, dynamic=False))):
         cfg = Config({**BASE, 'fp16': half})

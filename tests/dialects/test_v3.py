@@ -146,10 +146,11 @@ def test_where_a_training_begins():
 
 def test_settings_of_the_command_line():
     cfg = Config({**BASE, 'auto_scale_lr': {'base_batch_size': 16}, 'load_from': 'x.pth'})
-    override(cfg, Overrides(work_dir='w', seed=3, deterministic=True, auto_scale_lr=True, auto_resume=True))
+    override(cfg, Overrides(work_dir='w', seed=3, deterministic=True, auto_scale_lr=True, auto_resume=True, amp=True))
     recipe = read_recipe(cfg)
     assert recipe.environment.work_dir == 'w' and recipe.environment.seed == 3 and recipe.environment.deterministic
     assert recipe.training.optimizer.base_batch_size == 16 and recipe.training.auto_resume
+    assert recipe.training.step.fp16 == LossScale()
     override(cfg, Overrides(resume_from='b.pth'))
     assert read_recipe(cfg).training.resume_from == 'b.pth'
     override(cfg, Overrides(load_from='c.pth'))

@@ -14,6 +14,7 @@ from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_tta
 from mmkit.dialects.v3.loaders import read_loader
 from mmkit.dialects.v3.training import read_training
 from mmkit.errors import ConfigError
+from mmkit.utils.names import unscoped
 
 # Keys that are read. Other top-level names are building blocks of these, or mistakes.
 KNOWN_KEYS = frozenset(
@@ -93,6 +94,10 @@ def override(cfg: Config, overrides: Overrides) -> None:
         options['--resume'] = {'load_from': overrides.resume_from, 'resume': True}
     for source, values in options.items():
         cfg.merge_from_dict({key: value for key, value in values.items() if value is not None}, source=source)
+    wrapper = cfg.get('optim_wrapper') or ConfigDict()
+    if overrides.amp and unscoped(str(wrapper.get('type', 'OptimWrapper'))) == 'OptimWrapper':
+        amp = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'}
+        cfg.merge_from_dict(amp, source='--amp')
     if overrides.auto_resume:
         cfg.merge_from_dict({'load_from': None, 'resume': True}, source='--auto-resume')
 
