@@ -75,8 +75,8 @@ def read_best(state: Mapping[str, Any]) -> dict[str, Best]:
     """The best evaluations in the `runner` of a checkpoint, by figure; mmkit 1.0 knew of one."""
     best: dict[str, Any] = state['best']
     if 'key' in best:
-        best = {best['key']: {key: value for key, value in best.items() if key != 'key'}}
-    return {figure: Best(**each) for figure, each in best.items()}
+        return {best['key']: Best(score=best['score'], path=best['path'], iter=best['iter'])}
+    return dict(best)
 
 
 def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

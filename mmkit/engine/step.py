@@ -82,7 +82,7 @@ class TrainingStep:
         return taken
 
     def precision(self, half: bool | None = None) -> AbstractContextManager[object]:
-        """Mixed precision if the settings, or `half`, say so; on the CPU float16 is bfloat16, which has operators there.
+        """Mixed precision if the settings, or `half`, say so; float16 on a GPU only, elsewhere it is bfloat16.
 
         Args:
             half: None: as in the training.

@@ -100,7 +100,7 @@ class EvalHook(Hook):
             message = f"evaluation.rule is {rule!r}, expected 'greater', 'less' or None"
             raise InvalidValueError(message, key='rule')
         if len(rules) not in (1, len(self.best_by)) or ('auto' in self.best_by and len(self.best_by) > 1):
-            message = f"evaluation.save_best is {save_best!r}, rule is {rule!r}: expected a rule for each figure, no 'auto'"
+            message = f'evaluation.save_best is {save_best!r}, rule is {rule!r}: expected names with a rule for each'
             raise InvalidValueError(message, key='rule')
         self.dataloader = dataloader
         self.start = start

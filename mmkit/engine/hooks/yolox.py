@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 from mmkit.datasets.wrappers import require_switchable
 from mmkit.engine.hook import Hook, Trainer
-from mmkit.engine.loading import dataset_of, restart_workers
 from mmkit.engine.hooks.pipeline_switch import Pipeline, switch_pipeline
+from mmkit.engine.loading import dataset_of, restart_workers
 from mmkit.errors import InvalidTypeError
 from mmkit.protocols import HasExtraLosses
 from mmkit.registry import HOOKS
@@ -56,11 +56,11 @@ class YOLOXModeSwitchHook(Hook):
         if self._switched or runner.epoch + 1 < runner.max_epochs - self.num_last_epochs:
             return
         self._switched = True
-        if isinstance(dataset, SkipsTypes) and self.new_train_pipeline is None:
+        if self.new_train_pipeline is not None:
+            switch_pipeline(runner, self.new_train_pipeline)
+        elif isinstance(dataset, SkipsTypes):
             runner.logger.info('from now on without %s', ', '.join(self.skip_type_keys))
             dataset.update_skip_type_keys(self.skip_type_keys)
             restart_workers(runner.loader)
-        elif self.new_train_pipeline is not None:
-            switch_pipeline(runner, self.new_train_pipeline)
         runner.logger.info('from now on with the L1 loss')
         model.use_extra_losses()
