@@ -24,7 +24,7 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         UserError: for an unknown key, or a value that makes no sense.
     """
     metrics = read_metrics(cfg, 'val_evaluator')
-    check_loop(cfg, 'val_cfg', 'ValLoop')
+    is_half = read_precision(cfg, 'val_cfg', 'ValLoop')
     if cfg.get('val_evaluator') is None:
         return None
     schedule = ConfigDict(interval=1, by_epoch=True)
@@ -36,25 +36,17 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
             begin=require_whole(cfg, 'train_cfg.val_begin', loop.get('val_begin', 1)),
             at_end=True,
         )
+        if is_half:
+            schedule['fp16'] = True
         if loop.get('dynamic_intervals'):
             schedule['dynamic_intervals'] = loop['dynamic_intervals']
     checkpoint = read_default_hook(cfg, 'checkpoint') or ConfigDict()
     for key in BEST_KEYS:
         if key in checkpoint:
-            schedule._put(key, _single(cfg, key, checkpoint[key]), checkpoint._origins.get(key))
+            schedule._put(key, checkpoint[key], checkpoint._origins.get(key))
     if schedule.get('save_best') is not None and checkpoint.get('out_dir') is not None:
         schedule._put('out_dir', checkpoint['out_dir'], checkpoint._origins.get('out_dir'))
     return EvaluationRecipe(schedule=schedule, metrics=metrics)
-
-
-def _single(cfg: ConfigDict, key: str, value: object) -> object:
-    """The value, or the only one of a list of one, where `key` takes one value here."""
-    if key not in ('save_best', 'rule') or not isinstance(value, (list, tuple)):
-        return value
-    if len(value) != 1:
-        message = f'default_hooks.checkpoint.{key} is {value!r}: one figure decides which checkpoint is the best'
-        raise wrong(cfg, f'default_hooks.checkpoint.{key}', message)
-    return value[0]
 
 
 def read_metrics(cfg: ConfigDict, key: str) -> tuple[ConfigDict, ...]:
@@ -78,7 +70,7 @@ def read_metrics(cfg: ConfigDict, key: str) -> tuple[ConfigDict, ...]:
     return tuple(read_v3(metric, METRICS) for metric in metrics)
 
 
-def check_loop(cfg: ConfigDict, key: str, kind: str) -> bool:
+def read_precision(cfg: ConfigDict, key: str, kind: str) -> bool:
     """True if `val_cfg` or `test_cfg` asks for half precision.
 
     Raises:

@@ -9,6 +9,7 @@ from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import HookRecipe
 from mmkit.dialects.sections import check_keys, check_numbers, read_section, without_keys, wrong
 from mmkit.dialects.spellings import HOOKS, read_v3
+from mmkit.dialects.spellings.hooks import ABSORBED
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import unscoped
 
@@ -21,7 +22,6 @@ DEFAULT_HOOKS: Mapping[str, Mapping[str, Any]] = {
     'param_scheduler': {'type': 'ParamSchedulerHook'},
     'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
 }
-_PARTS_OF_THE_RUNNER = ('RuntimeInfoHook', 'IterTimerHook', 'DistSamplerSeedHook', 'ParamSchedulerHook')
 
 
 def read_default_hook(cfg: ConfigDict, name: str) -> ConfigDict | None:
@@ -65,7 +65,7 @@ def _others(cfg: ConfigDict) -> list[str]:
             if name in DEFAULT_HOOKS:
                 message = f'default_hooks.{name}=None: it is part of the runner and cannot be taken out'
                 raise wrong(cfg, f'default_hooks.{name}', message)
-        elif unscoped(hook['type']) in _PARTS_OF_THE_RUNNER:
+        elif unscoped(hook['type']) in ABSORBED:
             check_keys(cfg, f'default_hooks.{name}', hook, ('type', 'priority'))
         else:
             others.append(name)
