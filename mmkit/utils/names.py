@@ -35,9 +35,8 @@ ELSEWHERE = frozenset(
 
 
 def unscoped(name: str) -> str:
-    """The name without its scope; any other dotted path as it is."""
-    scope, _, rest = name.partition('.')
-    return rest if scope in SCOPES and rest and '.' not in rest else name
+    """The name without its scope, `FCOS` of `mmdet.FCOS` and of `mmdet.models.FCOS`; any other path as it is."""
+    return name.rpartition('.')[2] if name.partition('.')[0] in SCOPES else name
 
 
 def first_of(names: Sequence[object], count: int) -> str:

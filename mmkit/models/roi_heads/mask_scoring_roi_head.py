@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from mmkit.errors import InvalidValueError
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.models.mask_heads import MaskIoUHead
 from mmkit.models.roi_heads.region_sampling import positive_labels
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.models.roi_heads.standard_roi_head import StandardRoIHead, StandardRoIHeadArgs
 from mmkit.protocols import MaskHead
-from mmkit.registry import HEADS, Cfg, build_from_cfg
+from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, SamplingResult
 
 
@@ -48,7 +48,10 @@ class MaskScoringRoIHead(StandardRoIHead):
         super().__init__(**kwargs)
         if self.mask_head is None:
             raise InvalidValueError('MaskScoringRoIHead needs a mask_head', key='mask_head')
-        self.mask_iou_head: MaskIoUHead = build_from_cfg(mask_iou_head, HEADS)
+        scoring = HEADS.build(mask_iou_head)
+        if not isinstance(scoring, MaskIoUHead):
+            raise InvalidTypeError(f'mask_iou_head is a MaskIoUHead, got {type(scoring).__name__}', key='mask_iou_head')
+        self.mask_iou_head = scoring
 
     def _mask_loss(
         self,
