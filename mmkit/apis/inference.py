@@ -21,7 +21,7 @@ from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.parts import require_model, set_classes
 from mmkit.engine.predict import eval_mode, predict_views
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
-from mmkit.models import build_detector
+from mmkit.models import build_neutral_model
 from mmkit.registry import DATASETS
 from mmkit.structures import ClassScores, Prediction
 from mmkit.transforms import Compose
@@ -58,7 +58,7 @@ def init_detector(
     cfg = as_config(config)
     cfg.merge_from_dict(dict(cfg_options or {}), source='cfg_options')
     recipe = read_recipe(cfg, training=False)
-    model = build_detector(require_model(recipe))
+    model = build_neutral_model(require_model(recipe))
     meta: Mapping[str, Any] = {}
     if checkpoint is not None:
         meta = load_checkpoint(model, checkpoint).get('meta') or {}

@@ -23,7 +23,7 @@ from mmkit.engine.parts import build_eval_dataset, build_loader, require_model, 
 from mmkit.engine.predict import Visit, check_masks, collect_figures
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
-from mmkit.models import build_detector
+from mmkit.models import build_neutral_model
 from mmkit.protocols import Metric
 from mmkit.structures import ImageMeta, Instances, Prediction
 from mmkit.utils import dist
@@ -67,7 +67,7 @@ def load_model(recipe: Recipe, checkpoint: str, dataset: SeededDataset) -> nn.Mo
     Raises:
         ConfigError: if the checkpoint belongs to another model or to another number of classes.
     """
-    model = build_detector(require_model(recipe))
+    model = build_neutral_model(require_model(recipe))
     content, report = load_with_report(model, checkpoint)
     parameters = {name for name, _ in model.named_parameters()}
     unset = [name for name in report.missing if name in parameters]

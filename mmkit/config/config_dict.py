@@ -39,15 +39,16 @@ class ConfigDict(addict.Dict):
     Methods beyond addict's start with an underscore: any other name would hide a key from attribute access.
     """
 
-    __slots__ = ('_origin', '_origins', '_path')
-    _hidden: tuple[str, ...] = ('_origin', '_origins', '_path')
+    __slots__ = ('_origin', '_origins', '_path', '_written')
+    _hidden: tuple[str, ...] = ('_origin', '_origins', '_path', '_written')
     _origin: Origin | None
+    _written: Mapping[Any, Any]  # keys that were renamed after reading: the name that the file has
     _origins: dict[Any, Origin]
     _path: str
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
-        self.__setstate__({'_origin': None, '_origins': {}, '_path': ''})
+        self.__setstate__({'_origin': None, '_origins': {}, '_path': '', '_written': {}})
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -186,6 +187,7 @@ class ConfigDict(addict.Dict):
         return ', '.join(places)
 
     def _path_of(self, key: Any) -> str:
+        key = self._written.get(key, key)
         return f'{self._path}.{key}' if self._path else str(key)
 
     # ------------------------------------------------------------------ copies and pickles
@@ -245,7 +247,7 @@ def untangle(value: Any, path: str = '', origin: Origin | None = None) -> Any:
     """
     if isinstance(value, ConfigDict):
         new = ConfigDict()
-        new.__setstate__({'_path': path, '_origin': origin, '_origins': dict(value._origins)})
+        new.__setstate__({**value._state(), '_path': path, '_origin': origin, '_origins': dict(value._origins)})
         for key, item in value.items():
             if key != '_delete_':
                 dict.__setitem__(new, key, untangle(item, new._path_of(key), new._origins.get(key, origin)))

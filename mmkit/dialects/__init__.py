@@ -9,9 +9,10 @@ from mmkit.config import Config, ConfigDict
 from mmkit.dialects import v2
 from mmkit.dialects.param_scheduler import param_curve
 from mmkit.dialects.recipe import Overrides, Recipe
+from mmkit.dialects.spellings.models import neutral_model
 from mmkit.errors import ConfigError
 
-__all__ = ['Overrides', 'Recipe', 'override', 'param_curve', 'read_recipe']
+__all__ = ['Overrides', 'Recipe', 'neutral_model', 'override', 'param_curve', 'read_recipe']
 
 # Top-level keys of mmdetection 3.x that 2.x doesn't have.
 _KEYS_OF_V3 = (

@@ -30,6 +30,9 @@ class LoaderRecipe:
         drop_last: leave out a last batch that is smaller.
         pin_memory: None pins where there is CUDA.
         prefetch_factor: batches that each worker loads ahead; None for torch's default.
+        sampler: class in DATA_SAMPLERS and its arguments; None is the order of 2.x, with wide and high images in
+            batches of their own where a loader shuffles.
+        batch_sampler: class in DATA_SAMPLERS that groups what `sampler` gives into batches; None takes it as it comes.
     """
 
     dataset: DatasetConfig | None
@@ -40,6 +43,8 @@ class LoaderRecipe:
     drop_last: bool = False
     pin_memory: bool | None = None
     prefetch_factor: int | None = None
+    sampler: ConfigDict | None = None
+    batch_sampler: ConfigDict | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,14 @@ class StepSettings:
         grad_clip: arguments of `torch.nn.utils.clip_grad_norm_`, such as max_norm and norm_type, or None.
         cumulative_iters: iterations whose gradients are averaged before a step.
         fp16: mixed precision with this loss scale; None is float32.
+        amp_dtype: of mixed precision; 'bfloat16' needs no loss scale and ignores its numbers.
         detect_anomalous_params: log the parameters that get no gradient in the first iteration.
     """
 
     grad_clip: Mapping[str, Any] | None = None
     cumulative_iters: int = 1
     fp16: LossScale | None = None
+    amp_dtype: Literal['float16', 'bfloat16'] = 'float16'
     detect_anomalous_params: bool = False
 
 
@@ -110,10 +117,12 @@ class EvaluationRecipe:
     Attributes:
         schedule: arguments of `EvalHook`: when to evaluate, and which checkpoint is the best.
         arguments: of `dataset.evaluate`: metric and its options.
+        metrics: classes in METRICS and their arguments; they stand in for `arguments`, which are empty then.
     """
 
     schedule: ConfigDict
-    arguments: ConfigDict
+    arguments: ConfigDict = field(default_factory=ConfigDict)
+    metrics: tuple[ConfigDict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class TTARecipe:
+    """Test-time augmentation.
+
+    Attributes:
+        pipeline: of the test dataset, in place of its own; it ends in a transform that makes the views of an image.
+        nms: arguments of the NMS over the detections of all views; None is that of the model.
+        max_per_img: detections that are kept of an image; None is that of the model.
+    """
+
+    pipeline: Sequence[Mapping[str, Any]]
+    nms: ConfigDict | None = None
+    max_per_img: int | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run: the model, its data, the training and its surroundings.
 
@@ -203,9 +227,12 @@ class Recipe:
         model: config of the detector or classifier, `train_cfg` and `test_cfg` in it; None if the config has none.
         train, val, test: data loaders.
         training: None if the config says nothing about one, or it was not asked for.
-        evaluation: None if the config has none.
+        evaluation: during a training; None if the config has none.
+        test_metrics: metrics of a test that is not told any.
+        tta: None if the config has none.
         environment: processes, random numbers, places of files.
         device_normalize: let the model normalise images where its pipelines would do the same.
+        dialect: that the config is written in; nothing but names in logs depends on it.
         name: of the config file, without its folder; '' if it comes from no file.
         text: the config as Python source, for logs and checkpoints; '' without a training.
         unread: messages about keys of the config that nothing reads.
@@ -218,12 +245,15 @@ class Recipe:
     test: LoaderRecipe
     training: TrainingRecipe | None = None
     evaluation: EvaluationRecipe | None = None
+    test_metrics: tuple[ConfigDict, ...] = ()
+    tta: TTARecipe | None = None
     environment: Environment = Environment()
     device_normalize: bool = True
-    name: str = ''
-    text: str = ''
-    unread: tuple[str, ...] = ()
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    dialect: Literal[2, 3] = field(default=2, compare=False)
+    name: str = field(default='', compare=False)
+    text: str = field(default='', compare=False)
+    unread: tuple[str, ...] = field(default=(), compare=False)
+    sources: Mapping[str, Source] = field(default_factory=dict, compare=False)
 
     def source(self, name: str) -> Source:
         """Place in the config of a field of this recipe."""

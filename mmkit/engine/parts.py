@@ -20,7 +20,7 @@ from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.optim import build_optimizer
 from mmkit.errors import ConfigError, UserError
 from mmkit.layers.base_module import BaseModule, init_children
-from mmkit.models import build_detector
+from mmkit.models import build_neutral_model
 from mmkit.registry import located
 from mmkit.utils.dist import get_world_size
 from mmkit.utils.env import resolve_device
@@ -33,7 +33,7 @@ _SYNC_BUFFERS = 'forward_sync_buffers' if TorchVersion(torch.__version__) >= '2.
 
 def build_model(recipe: Recipe, classes: Sequence[str] | None) -> nn.Module:
     """The initialised model of a recipe, which knows the names of its classes."""
-    model = build_detector(require_model(recipe))
+    model = build_neutral_model(require_model(recipe))
     if isinstance(model, BaseModule):
         model.init_weights()
     else:

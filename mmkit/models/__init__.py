@@ -11,7 +11,14 @@ from mmkit.models import (
     roi_heads,
     semantic_heads,
 )
-from mmkit.models.builder import build_backbone, build_detector, build_head, build_loss, build_neck
+from mmkit.models.builder import (
+    build_backbone,
+    build_detector,
+    build_head,
+    build_loss,
+    build_neck,
+    build_neutral_model,
+)
 
 __all__ = [
     'backbones',
@@ -20,6 +27,7 @@ __all__ = [
     'build_head',
     'build_loss',
     'build_neck',
+    'build_neutral_model',
     'classifiers',
     'dense_heads',
     'detectors',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
-SCOPES = ('mmdet', 'mmcls', 'mmcv')
+SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
 # Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
 ELSEWHERE = frozenset(

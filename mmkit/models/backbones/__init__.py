@@ -1,6 +1,7 @@
 """Backbones: from images to feature maps."""
 
 from mmkit.models.backbones.csp_darknet import CSPDarknet
+from mmkit.models.backbones.csp_next import CSPNeXt
 from mmkit.models.backbones.darknet import Darknet
 from mmkit.models.backbones.hrnet import HRNet
 from mmkit.models.backbones.mobilenet_v2 import MobileNetV2
@@ -19,6 +20,7 @@ __all__ = [
     'SSDVGG',
     'VGG',
     'CSPDarknet',
+    'CSPNeXt',
     'Darknet',
     'HRNet',
     'MobileNetV2',

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, InitCfg, Sequential, freeze, freeze_batch_norm
-from mmkit.models.backbones.csp_darknet import SPPBottleneck
+from mmkit.models.backbones.csp_backbone import SPPBottleneck
 from mmkit.models.backbones.repvgg_block import BN, RELU, RepVGGBlock
 from mmkit.registry import BACKBONES, Cfg
 

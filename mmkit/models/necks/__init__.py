@@ -2,12 +2,12 @@
 
 from mmkit.models.necks.bfp import BFP
 from mmkit.models.necks.channel_mapper import ChannelMapper
+from mmkit.models.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from mmkit.models.necks.fpn import FPN, PAFPN
 from mmkit.models.necks.gap import GlobalAveragePooling
 from mmkit.models.necks.hrfpn import HRFPN
 from mmkit.models.necks.ssd_neck import SSDNeck
 from mmkit.models.necks.yolo_neck import YOLOV3Neck
-from mmkit.models.necks.yolox_pafpn import YOLOXPAFPN
 
 __all__ = [
     'BFP',
@@ -15,6 +15,7 @@ __all__ = [
     'HRFPN',
     'PAFPN',
     'YOLOXPAFPN',
+    'CSPNeXtPAFPN',
     'ChannelMapper',
     'GlobalAveragePooling',
     'SSDNeck',

@@ -55,6 +55,10 @@ SLOW = [
         dict(type='CSPDarknet', deepen_factor=0.33, widen_factor=0.125),
         dict(type='YOLOXPAFPN', out_channels=8, num_csp_blocks=1),
     ),
+    (
+        dict(type='CSPNeXt', deepen_factor=0.1, widen_factor=0.125),
+        dict(type='CSPNeXtPAFPN', out_channels=8, num_csp_blocks=1),
+    ),
 ]
 
 

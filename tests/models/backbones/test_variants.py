@@ -10,6 +10,7 @@ from mmkit.models.backbones import (
     SSDVGG,
     VGG,
     CSPDarknet,
+    CSPNeXt,
     Darknet,
     HRNet,
     MobileNetV2,
@@ -17,7 +18,8 @@ from mmkit.models.backbones import (
     Res2Net,
     ResNeSt,
 )
-from mmkit.models.backbones.csp_darknet import Focus, SPPBottleneck
+from mmkit.models.backbones.csp_backbone import SPPBottleneck
+from mmkit.models.backbones.csp_darknet import Focus
 from mmkit.models.backbones.mobilenet_v2 import make_divisible
 from mmkit.models.backbones.regnet import quantised_widths
 from mmkit.models.backbones.res2net import Bottle2neck
@@ -196,24 +198,37 @@ def test_darknet():
 
 
 @pytest.mark.parametrize('depthwise', [False, True])
-def test_csp_darknet(depthwise):
-    model = CSPDarknet(deepen_factor=0.33, widen_factor=0.125, out_indices=(0, 1, 2, 3, 4), use_depthwise=depthwise)
+@pytest.mark.parametrize('backbone', [CSPDarknet, CSPNeXt])
+def test_csp_backbones(backbone, depthwise):
+    model = backbone(deepen_factor=0.33, widen_factor=0.125, out_indices=(0, 1, 2, 3, 4), use_depthwise=depthwise)
     assert outputs(model) == [(8, 32, 32), (16, 16, 16), (32, 8, 8), (64, 4, 4), (128, 2, 2)]
     assert not without_gradient(model)
 
 
-def test_csp_darknet_arguments():
-    own = CSPDarknet(arch_ovewrite=[[8, 16, 1, True, True]], out_indices=[1], frozen_stages=0, norm_eval=True).train()
+@pytest.mark.parametrize('backbone', [CSPDarknet, CSPNeXt])
+def test_arguments_of_csp_backbones(backbone):
+    own = backbone(arch_ovewrite=[[8, 16, 1, True, True]], out_indices=[1], frozen_stages=0, norm_eval=True).train()
     assert tuple(own(X)[0].shape[1:]) == (16, 16, 16)
-    assert not own.stem.conv.conv.weight.requires_grad and not own.stage1[0].bn.training
-    assert len(CSPDarknet('P6', 0.33, 0.125).layers) == 6
+    assert not any(p.requires_grad for p in own.stem.parameters()) and not own.stage1[0].bn.training
+    assert len(backbone('P6', 0.33, 0.125).layers) == 6
     for arguments, word in (
         (dict(arch='P7'), 'P7'),
         (dict(out_indices=(5,)), 'out_indices'),
         (dict(frozen_stages=5), 'frozen_stages'),
     ):
         with pytest.raises(ValueError, match=word):
-            CSPDarknet(**arguments)
+            backbone(**arguments)
+
+
+def test_cspnext_takes_weights_of_a_classifier(tmp_path):
+    small = dict(deepen_factor=0.1, widen_factor=0.125)
+    trained = CSPNeXt(**small)
+    names = {f'backbone.{name}': tensor for name, tensor in trained.state_dict().items()}
+    torch.save(dict(state_dict={**names, 'head.fc.weight': torch.ones(2, 128)}), tmp_path / 'cspnext.pth')
+    init_cfg = dict(type='Pretrained', prefix='backbone.', checkpoint=str(tmp_path / 'cspnext.pth'))
+    model = CSPNeXt(**small, init_cfg=init_cfg)
+    model.init_weights()
+    assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_focus_and_pooling():

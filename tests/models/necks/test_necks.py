@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmkit.models.necks import BFP, FPN, HRFPN, PAFPN, YOLOXPAFPN, ChannelMapper, SSDNeck, YOLOV3Neck
+from mmkit.models.necks import BFP, FPN, HRFPN, PAFPN, YOLOXPAFPN, ChannelMapper, CSPNeXtPAFPN, SSDNeck, YOLOV3Neck
 from mmkit.models.necks.ssd_neck import L2Norm
 
 CHANNELS = [4, 8, 16, 32]
@@ -78,6 +78,7 @@ def test_fpn_mistakes(arguments, error, word):
         ChannelMapper(CHANNELS, 6),
         BFP(4, 4),
         YOLOXPAFPN(CHANNELS, 6),
+        CSPNeXtPAFPN(CHANNELS, 6),
         YOLOV3Neck(4, CHANNELS[::-1], CHANNELS[::-1]),
     ],
 )
@@ -177,8 +178,9 @@ def test_yolo_v3_neck():
 
 
 @pytest.mark.parametrize('depthwise', [False, True])
-def test_yolox_pafpn(depthwise):
-    model = YOLOXPAFPN(CHANNELS, 6, num_csp_blocks=1, use_depthwise=depthwise)
+@pytest.mark.parametrize('neck', [YOLOXPAFPN, CSPNeXtPAFPN])
+def test_pafpn_of_csp_layers(neck, depthwise):
+    model = neck(CHANNELS, 6, num_csp_blocks=1, use_depthwise=depthwise)
     assert sizes(model(FEATS)) == [16, 8, 4, 2]
     sum(out.sum() for out in model(FEATS)).backward()
     assert all(p.grad is not None for p in model.parameters())
