@@ -11,7 +11,7 @@ from mmkit.layers import BaseModule, MultiScaleDeformableAttention, xavier_init
 from mmkit.layers.transformer import TransformerLayerSequence
 from mmkit.models.dense_heads.query.cells import Cells, best_boxes, cell_references, flatten_levels, propose
 from mmkit.models.dense_heads.query.detr_transformer import build_sequence
-from mmkit.models.dense_heads.query.references import Decoded, decode_around
+from mmkit.models.dense_heads.query.references import Decoded, Refine, decode_around, refine_with
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, Cfg
 
 
@@ -39,22 +39,20 @@ class DeformableDetrTransformerDecoder(TransformerLayerSequence):
         query_pos: Tensor,
         memory: Cells,
         references: Tensor,
-        reg_branches: nn.ModuleList | None = None,
+        refine: Refine | None = None,
     ) -> Decoded:
         """Decode (B, Q, C) queries around (B, Q, 2 or 4) references."""
         value, pos = memory.tokens.transpose(0, 1), query_pos.transpose(0, 1)  # these layers take (N, B, C)
 
-        def attend(layer: nn.Module, query: Tensor, references: Tensor) -> Tensor:
+        def attend(index: int, query: Tensor, references: Tensor) -> Tensor:
             sampling = memory.around(references)
-            attended: Tensor = layer(
+            attended: Tensor = self.layers[index](
                 query.transpose(0, 1), None, value, query_pos=pos, key_padding_mask=memory.padding, sampling=sampling
             )
             return attended.transpose(0, 1)
 
-        decoded = decode_around(self.layers, query, references, attend, reg_branches)
-        if self.return_intermediate:
-            return decoded
-        return Decoded(decoded.states[-1:], decoded.references[-1:])
+        decoded = decode_around(len(self.layers), query, references, attend, refine)
+        return decoded.last_of(not self.return_intermediate)
 
 
 @TRANSFORMER.register_module()
@@ -141,7 +139,7 @@ class DeformableDetrTransformer(BaseModule):
         else:
             query_pos, query = query_embed.expand(len(encoded[0]), -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()
-        decoded: Decoded = self.decoder(query, query_pos, memory, references, reg_branches if refine else None)
+        decoded: Decoded = self.decoder(query, query_pos, memory, references, refine_with(reg_branches) if refine else None)
         return decoded._replace(proposals=proposals)
 
     def _project_memory(self, memory: Tensor) -> Tensor:

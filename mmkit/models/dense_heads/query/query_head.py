@@ -103,7 +103,7 @@ def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
     Raises:
         ValueError: if the encoding has another width.
     """
-    encoding: nn.Module = build_from_cfg(cfg, POSITIONAL_ENCODING)
+    encoding: nn.Module = POSITIONAL_ENCODING.build(cfg, type='SinePositionalEncoding')
     if isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding)):
         width = encoding.num_feats
         if width * 2 != embed_dims:

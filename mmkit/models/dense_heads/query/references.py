@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -53,25 +53,42 @@ class Decoded(NamedTuple):
     references: list[Tensor]
     proposals: Proposals | None = None
 
+    def last_of(self, only_last: bool) -> Decoded:
+        """Those of the last layer, if only it is asked for."""
+        return self._replace(states=self.states[-1:], references=self.references[-1:]) if only_last else self
+
+
+Attend = Callable[[int, Tensor, Tensor], Tensor]  # (index of a layer, queries, their references) -> new queries
+Refine = Callable[[int, Tensor], Tensor]  # (index of a layer, its queries) -> offsets (B, Q, 4) of boxes, in logits
+
+
+def refine_with(branches: nn.ModuleList) -> Refine:
+    """Refinement with a box branch for each layer."""
+    return lambda index, query: branches[index](query)
+
 
 def decode_around(
-    layers: Iterable[nn.Module],
+    num_layers: int,
     query: Tensor,
     references: Tensor,
-    attend: Callable[[nn.Module, Tensor, Tensor], Tensor],
-    reg_branches: nn.ModuleList | None = None,
+    attend: Attend,
+    refine: Refine | None = None,
+    look_twice: bool = False,
 ) -> Decoded:
-    """Decode (B, Q, C) queries layer by layer; with box branches each layer refines the references of the next.
+    """Decode (B, Q, C) queries layer by layer; with `refine` each layer moves the references of the next.
 
     Args:
         references: (B, Q, 2 or 4) of the first layer.
-        attend: from a layer, the queries and their references to new queries.
+        look_twice: the boxes of a layer get gradients from the next layer's, too (DINO, arXiv:2203.03605).
     """
-    states, all_references = [], []
-    for index, layer in enumerate(layers):
-        query = attend(layer, query, references)
+    states, starts = [], [references]
+    for index in range(num_layers):
+        query = attend(index, query, references)
         states.append(query)
-        all_references.append(references)
-        if reg_branches is not None:
-            references = refine_references(references, reg_branches[index](query)).detach()
-    return Decoded(torch.stack(states), all_references)
+        if refine is not None:
+            refined = refine_references(references, refine(index, query), eps=1e-3 if look_twice else 1e-5)
+            references = refined.detach()
+            starts.append(refined if look_twice else references)
+        else:
+            starts.append(references)
+    return Decoded(torch.stack(states), starts[:-1])
