@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.structures import Batch, Sample
+from mmkit.structures import Batch, Sample, SemiBatch, UnlabelledSample
 
 Value = TypeVar('Value')
 
@@ -18,21 +19,34 @@ Value = TypeVar('Value')
 def collate(samples: Sequence[Any]) -> Batch | list[Batch]:
     """Puts samples into a batch; images are padded at the right and at the bottom to the largest of them.
 
-    Several views of each image (test-time augmentation) give a batch for each view.
+    Several views of each image (test-time augmentation) give a batch for each view; unlabelled samples among labelled
+    ones give a `SemiBatch`.
 
     Args:
-        samples: of type `Sample`, or a list of them for each image.
+        samples: of type `Sample` or `UnlabelledSample`, or a list of views for each image.
 
     Raises:
         InvalidTypeError: if a pipeline gave something else.
         InvalidValueError: if only some of the samples have a field, or images have different numbers of views.
     """
+    if any(isinstance(sample, UnlabelledSample) for sample in samples):
+        return _collate_semi(samples)
     if not all(isinstance(sample, list) for sample in samples):
         return _collate(samples)
     num_views = {len(views) for views in samples}
     if len(num_views) != 1:
         raise InvalidValueError(f'images with different numbers of views: {sorted(num_views)}')
     return [_collate(views) for views in zip(*samples)]
+
+
+def _collate_semi(samples: Sequence[Any]) -> SemiBatch:
+    unlabelled = [sample for sample in samples if isinstance(sample, UnlabelledSample)]
+    teacher = _collate([sample.teacher for sample in unlabelled])
+    student = _collate([sample.student for sample in unlabelled])
+    labelled = [sample for sample in samples if not isinstance(sample, UnlabelledSample)]
+    batch = _collate(labelled) if labelled else Batch(imgs=student.imgs[:0], metas=[])
+    own = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return SemiBatch(**own, teacher=teacher, student=student)
 
 
 def _collate(samples: Sequence[Any]) -> Batch:

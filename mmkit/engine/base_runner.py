@@ -286,7 +286,7 @@ class Runner:
             for self.batch in batches:
                 self.call('before_val_iter')
                 _, values = sum_losses(self.module.loss(self.module.preprocess(self.batch.to(self.device))))
-                pending.add(values, [meta.filename for meta in self.batch.metas])
+                pending.add(values, self.batch.filenames)
                 self.call('after_val_iter')
             self.call('after_val_epoch')
         count = len(pending)

@@ -76,7 +76,7 @@ class TrainingStep:
                 taken = step_if(finite, self.optimizer)
             self.model.zero_grad(set_to_none=True)
         place = f'in iteration {progress.iter + 1} (epoch {progress.epoch + 1})'
-        self.pending.add(values, [meta.filename for meta in batch.metas], finite, place)
+        self.pending.add(values, batch.filenames, finite, place)
         return taken
 
     def precision(self) -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from mmkit.structures.masks import BitmapMasks, Masks, rescaled_size
 from mmkit.structures.masks_encoded import EncodedMasks
 from mmkit.structures.masks_polygon import PolygonMasks
 from mmkit.structures.pytree import register_node
+from mmkit.structures.semi import SemiBatch, UnlabelledSample
 
 __all__ = [
     'Assignment',
@@ -23,6 +24,8 @@ __all__ = [
     'PriorInfo',
     'Sample',
     'SamplingResult',
+    'SemiBatch',
+    'UnlabelledSample',
     'register_node',
     'rescaled_size',
 ]

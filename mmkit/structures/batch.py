@@ -28,6 +28,8 @@ class ImageMeta:
         img_norm_cfg: mean, std, to_rgb of the normalisation; None before it.
         norm_shape: the part at the upper left that the model has to normalise, where padding came before that: the rest
             is filled with a constant. None is all of `pad_shape`.
+        homography_matrix: (3, 3) float32, from pixels (x, y, 1) of the original image to those of this one; None if the
+            pipeline does not keep it.
         index: of the image in the dataset that the loader reads; None if the dataset does not say it.
     """
 
@@ -42,6 +44,7 @@ class ImageMeta:
     flip_direction: str | None = None
     img_norm_cfg: dict[str, Any] | None = None
     norm_shape: tuple[int, int] | None = None
+    homography_matrix: np.ndarray | None = None
     index: int | None = None
 
 
@@ -85,6 +88,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.metas)
 
+    @property
+    def filenames(self) -> list[str]:
+        """Of all images, for messages."""
+        return [meta.filename for meta in self.metas]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
@@ -98,6 +106,8 @@ class Batch:
                 return [changed(item) for item in value]
             if isinstance(value, Instances):
                 return value.map_tensors(change)
+            if isinstance(value, Batch):
+                return value._map_tensors(change)
             return change(value) if isinstance(value, Tensor) else value
 
         return replace(self, **{field.name: changed(getattr(self, field.name)) for field in fields(self)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from mmkit.structures.masks import Masks
 
@@ -46,7 +47,7 @@ class Instances:
     def __len__(self) -> int:
         return len(self.bboxes)
 
-    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Instances:
+    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> Self:
         """The objects at an int, a slice, indices or a bool mask, with all their fields."""
         if isinstance(index, int):
             if not -len(self) <= index < len(self):
@@ -66,7 +67,7 @@ class Instances:
         return replace(self, **changed)
 
     @classmethod
-    def cat(cls, parts: Sequence[Instances]) -> Instances:
+    def cat(cls, parts: Sequence[Self]) -> Self:
         """Concatenate; a field that a part lacks is left out.
 
         Raises:

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree  # torch.export.register_dataclass wou
 
 from mmkit.structures.batch import Batch, ImageMeta
 from mmkit.structures.instances import Instances
+from mmkit.structures.semi import SemiBatch
 
 
 class Constants:
@@ -74,8 +75,9 @@ def register_node(cls: type[Batch] | type[Instances]) -> None:
 def _has_tensors(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(_has_tensors(item) for item in value)
-    return isinstance(value, Tensor | Instances)
+    return isinstance(value, Tensor | Instances | Batch)
 
 
 register_node(Instances)
 register_node(Batch)
+register_node(SemiBatch)

@@ -2,6 +2,7 @@
 
 from mmkit.bbox.assigners.atss import ATSSAssigner
 from mmkit.bbox.assigners.base import BaseAssigner
+from mmkit.bbox.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
 from mmkit.bbox.assigners.max_iou import MaxIoUAssigner
@@ -14,6 +15,7 @@ __all__ = [
     'ATSSAssigner',
     'AlignedAssignment',
     'BaseAssigner',
+    'DynamicSoftLabelAssigner',
     'GridAssigner',
     'HungarianAssigner',
     'MaxIoUAssigner',

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from mmkit.structures import Assignment, Instances, PriorInfo
 
@@ -70,3 +71,23 @@ def strongest_claims(candidates: Tensor, positive: Tensor, overlaps: Tensor) -> 
     claims.scatter_(0, candidates, torch.where(positive, overlaps.gather(0, candidates), -float('inf')))
     best, best_gt = claims.max(dim=1)
     return best, best_gt
+
+
+def cheapest_predictions(cost: Tensor, ious: Tensor, topk: int) -> Tensor:
+    """(N, K) bool: the cheapest predictions of each ground truth, as many as the sum of its `topk` greatest IoUs.
+
+    A prediction that is among the cheapest of several goes to the one for which it costs least. See arXiv:2107.08430.
+
+    Args:
+        cost: (N, K) of predictions and ground truths.
+        ious: (N, K).
+        topk: at least 1.
+    """
+    best_ious = ious.topk(min(topk, len(ious)), dim=0).values
+    num_positives = best_ious.sum(0).int().clamp(min=1).tolist()
+    matching = torch.zeros_like(cost, dtype=torch.bool)
+    for gt, num in enumerate(num_positives):
+        matching[cost[:, gt].topk(num, largest=False).indices, gt] = True
+    ambiguous = matching.sum(1) > 1
+    matching[ambiguous] = one_hot(cost[ambiguous].argmin(1), cost.shape[1]).bool()
+    return matching

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, cheapest_predictions, required
 from mmkit.bbox.boxes import bbox_centers
 from mmkit.bbox.iou import bbox_overlaps
 from mmkit.registry import BBOX_ASSIGNERS
@@ -65,7 +65,7 @@ class SimOTAAssigner(BaseAssigner):
         cost = self.cls_weight * _class_cost(scores[valid], gts.labels)
         cost = cost + self.iou_weight * -(ious + 1e-7).log()
         cost = cost + _FAR * ~(in_box & in_center)[valid]
-        matching = self._match(cost, ious)  # (V, K) bool, at most one a row
+        matching = cheapest_predictions(cost, ious, self.candidate_topk)  # (V, K) bool, at most one a row
         matched = matching.any(1)
         gt_inds = assignment.gt_inds
         gt_inds[valid[matched]] = matching[matched].int().argmax(1)
@@ -80,17 +80,6 @@ class SimOTAAssigner(BaseAssigner):
         centers = bbox_centers(gt_bboxes)
         reach = self.center_radius * stride
         return in_box, _between(xy, centers - reach, centers + reach)
-
-    def _match(self, cost: Tensor, ious: Tensor) -> Tensor:
-        """(V, K) bool: the cheapest predictions of each ground truth."""
-        best_ious = ious.topk(min(self.candidate_topk, len(ious)), dim=0).values
-        num_positives = best_ious.sum(0).int().clamp(min=1).tolist()
-        matching = torch.zeros_like(cost, dtype=torch.bool)
-        for gt, num in enumerate(num_positives):
-            matching[cost[:, gt].topk(num, largest=False).indices, gt] = True
-        ambiguous = matching.sum(1) > 1
-        matching[ambiguous] = torch.nn.functional.one_hot(cost[ambiguous].argmin(1), cost.shape[1]).bool()
-        return matching
 
 
 def _between(points: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 from typing_extensions import Self
 
@@ -111,32 +110,38 @@ def select_candidates(scores: Tensor, score_thr: float, nms_pre: int) -> Candida
     return Candidates(values[:count], labels, inds)
 
 
-def finish_predictions(
-    bboxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    meta: ImageMeta,
-    cfg: PostProcessing,
-    rescale: bool,
-) -> Instances:
+@dataclass
+class PriorInstances(Instances):
+    """Detections, each with the prior that it was predicted from.
+
+    Attributes:
+        prior_inds: (N,) int64, among the priors of all levels.
+    """
+
+    prior_inds: Tensor | None = None
+
+
+InstancesT = TypeVar('InstancesT', bound=Instances)
+
+
+def finish_predictions(candidates: InstancesT, meta: ImageMeta, cfg: PostProcessing, rescale: bool) -> InstancesT:
     """Detections of one image from the candidates of all levels, best first.
 
     Args:
-        bboxes: (K, 4) in pixels of the network's input; with `rescale` the result is in those of the original image.
-        scores: (K,).
-        labels: (K,).
+        candidates: with labels and scores; boxes in pixels of the network's input. With `rescale` the result is in
+            those of the original image.
     """
     if rescale:
-        bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
+        candidates = replace(candidates, bboxes=candidates.bboxes / candidates.bboxes.new_tensor(meta.scale_factor))
     if cfg.min_bbox_size > 0:  # 0 keeps even boxes that were clipped to a line
-        keep = ((bboxes[:, 2:] - bboxes[:, :2]) >= cfg.min_bbox_size).all(dim=1)
-        bboxes, scores, labels = bboxes[keep], scores[keep], labels[keep]
-    if len(bboxes):
-        dets, keep = batched_nms(bboxes, scores, labels, cfg.nms)
-        bboxes, scores, labels = dets[:, :4], dets[:, 4], labels[keep]
-        if cfg.max_per_img > 0:
-            bboxes, scores, labels = (x[: cfg.max_per_img] for x in (bboxes, scores, labels))
-    return Instances(bboxes=bboxes, labels=labels, scores=scores)
+        sides = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]  # (K, 2)
+        candidates = candidates[(sides >= cfg.min_bbox_size).all(dim=1)]
+    if not len(candidates):
+        return candidates
+    assert candidates.scores is not None and candidates.labels is not None
+    dets, keep = batched_nms(candidates.bboxes, candidates.scores, candidates.labels, cfg.nms)
+    detections = replace(candidates[keep], bboxes=dets[:, :4], scores=dets[:, 4])  # soft NMS changes scores
+    return detections[: cfg.max_per_img] if cfg.max_per_img > 0 else detections
 
 
 DecodeBoxes = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
@@ -151,14 +156,32 @@ def detect(
     rescale: bool,
 ) -> list[Instances]:
     """Detections of each image; only the boxes of candidates are decoded."""
+    detections = detect_with_priors(levels, decode_boxes, metas, cfg, rescale=rescale)
+    return [Instances(bboxes=each.bboxes, labels=each.labels, scores=each.scores) for each in detections]
+
+
+def detect_with_priors(
+    levels: Sequence[LevelPredictions],
+    decode_boxes: DecodeBoxes,
+    metas: Sequence[ImageMeta],
+    cfg: PostProcessing,
+    rescale: bool,
+) -> list[PriorInstances]:
+    """As `detect`, for heads that predict more than a box from a prior."""
     detections = []
     for image, meta in enumerate(metas):
-        bboxes, scores, labels = [], [], []
+        candidates, first = [], 0
         for level in levels:
             best = select_candidates(level.scores[image], cfg.score_thr, cfg.nms_pre)
-            bboxes.append(decode_boxes(level.priors[best.inds], level.box_preds[image][best.inds], meta.img_shape))
-            scores.append(best.scores if level.factors is None else best.scores * level.factors[image][best.inds])
-            labels.append(best.labels)
-        candidates = torch.cat(bboxes), torch.cat(scores), torch.cat(labels)
-        detections.append(finish_predictions(*candidates, meta=meta, cfg=cfg, rescale=rescale))
+            factors = 1.0 if level.factors is None else level.factors[image][best.inds]
+            candidates.append(
+                PriorInstances(
+                    bboxes=decode_boxes(level.priors[best.inds], level.box_preds[image][best.inds], meta.img_shape),
+                    labels=best.labels,
+                    scores=best.scores * factors,
+                    prior_inds=first + best.inds,
+                )
+            )
+            first += len(level.priors)
+        detections.append(finish_predictions(PriorInstances.cat(candidates), meta, cfg, rescale=rescale))
     return detections

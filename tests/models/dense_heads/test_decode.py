@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmkit.models.dense_heads.detections import PostProcessing, finish_predictions
+from mmkit.structures import Instances
 from tests.models.dense_heads.query.test_detr_head import deformable, detr, levels
 from tests.models.dense_heads.test_without_objects import HEADS, made
 from tests.models.scenes import meta
@@ -59,7 +60,9 @@ def test_selection_and_nms_over_all_boxes_are_what_is_predicted(name):
         predictions = head.predict(outs, METAS, cfg=vars(EVERYTHING))
         for bboxes, scores, each, predicted in zip(*head.decode(outs, METAS), METAS, predictions):
             box, label = (scores > 0).nonzero(as_tuple=True)
-            expected = finish_predictions(bboxes[box], scores[box, label], label, each, EVERYTHING, rescale=True)
+            expected = finish_predictions(
+                Instances(bboxes=bboxes[box], labels=label, scores=scores[box, label]), each, EVERYTHING, rescale=True
+            )
             torch.testing.assert_close(predicted.scores, expected.scores)
             torch.testing.assert_close(predicted.bboxes, expected.bboxes)
             assert predicted.labels.tolist() == expected.labels.tolist()

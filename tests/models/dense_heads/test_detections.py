@@ -6,10 +6,13 @@ import torch
 from mmkit.models.dense_heads.detections import (
     LevelPredictions,
     PostProcessing,
+    PriorInstances,
     detect,
+    detect_with_priors,
     finish_predictions,
     select_candidates,
 )
+from mmkit.structures import Instances
 from tests.models.scenes import meta
 
 
@@ -48,15 +51,20 @@ def test_candidates_are_pairs_above_the_threshold_best_first():
 
 
 def test_finish_scales_filters_and_suppresses():
-    bboxes = torch.tensor([[0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 9], [20, 20, 24, 40.0]])
-    scores, labels = torch.tensor([0.5, 0.9, 0.8, 0.4]), torch.tensor([0, 0, 1, 0])
+    candidates = PriorInstances(
+        bboxes=torch.tensor([[0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 9], [20, 20, 24, 40.0]]),
+        labels=torch.tensor([0, 0, 1, 0]),
+        scores=torch.tensor([0.5, 0.9, 0.8, 0.4]),
+        prior_inds=torch.tensor([7, 5, 5, 3]),
+    )
     cfg = PostProcessing(max_per_img=2, min_bbox_size=4)
-    detections = finish_predictions(bboxes, scores, labels, meta(scale=2), cfg, rescale=True)
+    detections = finish_predictions(candidates, meta(scale=2), cfg, rescale=True)
     assert detections.bboxes.tolist() == [[0, 0, 4, 4], [0, 0, 4, 4.5]]  # the last is 2 pixels wide
     assert detections.labels.tolist() == [0, 1]
-    kept = finish_predictions(bboxes, scores, labels, meta(scale=2), PostProcessing(), rescale=False)
+    kept = finish_predictions(candidates, meta(scale=2), PostProcessing(), rescale=False)
     assert kept.scores.tolist() == pytest.approx([0.9, 0.8, 0.4])
-    nothing = finish_predictions(bboxes[:0], scores[:0], labels[:0], meta(), cfg, rescale=True)
+    assert kept.prior_inds.tolist() == [5, 5, 3]
+    nothing = finish_predictions(candidates[:0], meta(), cfg, rescale=True)
     assert len(nothing) == 0 and nothing.labels.dtype == torch.long
 
 
@@ -76,3 +84,8 @@ def test_detect_chooses_by_level_before_it_applies_factors():
     # The third of the first level is not among its best two; a weak factor lowers the rank, but removes nothing.
     assert detections.bboxes[:, 0].tolist() == [100, 300, 0]
     assert detections.scores.tolist() == pytest.approx([0.8, 0.2, 0.09])
+    assert type(detections) is Instances
+    (found,) = detect_with_priors(
+        levels, decode_boxes, [meta()], PostProcessing(nms_pre=2, score_thr=0.15), rescale=False
+    )
+    assert found.prior_inds.tolist() == [1, 3, 0]

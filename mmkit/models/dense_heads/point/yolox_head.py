@@ -231,6 +231,6 @@ class YOLOXHead(BaseDenseHead[YOLOXOuts], BaseModule):
         for bboxes, scores, meta in zip(all_bboxes, all_scores, metas, strict=True):
             best, labels = scores.max(dim=-1)  # (N,)
             keep = best >= settings.score_thr
-            kept = bboxes[keep], best[keep], labels[keep]
-            detections.append(finish_predictions(*kept, meta=meta, cfg=settings, rescale=rescale))
+            candidates = Instances(bboxes=bboxes[keep], labels=labels[keep], scores=best[keep])
+            detections.append(finish_predictions(candidates, meta, settings, rescale=rescale))
         return detections

@@ -1,0 +1,27 @@
+"""Spellings of metrics. In 3.x they read files of other kinds of storage and exchange predictions on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmkit.dialects.spellings.spelling import Spelling
+
+_UNUSED = {'collect_device': ('cpu', 'gpu'), 'backend_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
+_UNUSED |= {'file_client_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
+
+METRICS: Mapping[str, Spelling] = {
+    'CocoMetric': Spelling(
+        renamed={'outfile_prefix': 'jsonfile_prefix'},
+        defaults={'prefix': ('coco', None)},
+        unused={**_UNUSED, 'use_mp_eval': (False, True)},
+    ),
+    'VOCMetric': Spelling(
+        renamed={'iou_thrs': 'iou_thr'},
+        defaults={
+            'prefix': ('pascal_voc', None),
+            'eval_mode': ('11points', 'area'),
+            'use_legacy_coordinate': (True, False),
+        },
+        unused=_UNUSED,
+    ),
+}
