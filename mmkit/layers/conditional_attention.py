@@ -78,10 +78,11 @@ class ConditionalAttention(Attention):
             k = torch.cat([k, self._heads(k_pos)], dim=-1)
         mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None]  # (B, 1, 1, S)
         dropout = self.attn_drop.p if self.training else 0.0
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        out: Tensor = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         out = self.proj_drop(self.out_proj(out.transpose(1, 2).flatten(2)))
         return query + out
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, C / heads)."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        batch, count, _ = x.shape
+        return x.view(batch, count, self.num_heads, -1).transpose(1, 2)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmkit.dialects.spellings.queries import QUERIES
 from mmkit.dialects.spellings.spelling import Spelling, read_v3
 from mmkit.utils.names import unscoped
 
-MODELS: Mapping[str, Spelling] = {}
+MODELS: Mapping[str, Spelling] = {**QUERIES}
 
 
 def is_v3_model(model: Mapping[str, Any]) -> bool:

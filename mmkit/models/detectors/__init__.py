@@ -8,4 +8,4 @@ from mmkit.models.detectors.single_stage import SingleStageDetector
 from mmkit.models.detectors.two_stage import TwoStageDetector
 from mmkit.models.detectors.yolox import YOLOX
 
-__all__ = ['DABDETR', 'DETR', 'DeformableDETR', 'RPN', 'YOLOX', 'Detector', 'SingleStageDetector', 'TwoStageDetector']
+__all__ = ['DABDETR', 'DETR', 'RPN', 'YOLOX', 'DeformableDETR', 'Detector', 'SingleStageDetector', 'TwoStageDetector']

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -55,7 +54,8 @@ class QueryDetector(Detector):
         if not isinstance(head, QueryHead):
             raise InvalidTypeError(f'{type(head).__name__} is no head with queries', key='bbox_head')
         if encoder is None and head.transformer is None:
-            raise InvalidValueError('there is no transformer: neither encoder and decoder, nor one in the head', 'encoder')
+            message = 'there is no transformer: neither encoder and decoder, nor one in the head'
+            raise InvalidValueError(message, key='encoder')
         self.bbox_head = head
 
     @abstractmethod

@@ -23,6 +23,4 @@ class ConditionalDETRHead(DETRHead):
 
     def branches(self, decoded: Decoded) -> QueryOuts:
         references = torch.stack(decoded.references)  # (L, B, Q, 2)
-        return QueryOuts(
-            self.fc_cls(decoded.states), refine_references(references, self.box_logits(decoded.states))
-        )
+        return QueryOuts(self.fc_cls(decoded.states), refine_references(references, self.box_logits(decoded.states)))

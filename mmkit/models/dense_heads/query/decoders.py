@@ -213,7 +213,12 @@ class RefiningDecoder(BaseModule):
     def forward(
         self, query: Tensor, memory: Cells, references: Tensor, refine: Refine, attn_mask: Tensor | None = None
     ) -> Decoded:
-        """Decode (B, Q, C) queries around `references` (B, Q, 4); arguments as in `DecoderLayer` and `AnchorDecoder`."""
+        """Decode (B, Q, C) queries around `references` (B, Q, 4).
+
+        Args:
+            refine: as in `AnchorDecoder`.
+            attn_mask: as in `DecoderLayer`.
+        """
 
         def attend(index: int, query: Tensor, references: Tensor) -> Tensor:
             on_level = memory.around(references).reference_points[:, :, 0]  # (B, Q, 4), in shares of the first level

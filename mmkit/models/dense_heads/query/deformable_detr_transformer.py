@@ -139,7 +139,9 @@ class DeformableDetrTransformer(BaseModule):
         else:
             query_pos, query = query_embed.expand(len(encoded[0]), -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()
-        decoded: Decoded = self.decoder(query, query_pos, memory, references, refine_with(reg_branches) if refine else None)
+        decoded: Decoded = self.decoder(
+            query, query_pos, memory, references, refine_with(reg_branches) if refine else None
+        )
         return decoded._replace(proposals=proposals)
 
     def _project_memory(self, memory: Tensor) -> Tensor:

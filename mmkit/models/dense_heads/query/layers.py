@@ -11,7 +11,7 @@ from mmkit.layers import FFN, Attention, BaseModule, ModuleList, MultiheadAttent
 from mmkit.layers.conditional_attention import ConditionalAttention
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.query.cells import Cells, cell_references
-from mmkit.registry import ATTENTION, FEEDFORWARD_NETWORK, Cfg, build_from_cfg
+from mmkit.registry import ATTENTION, FEEDFORWARD_NETWORK, Cfg
 
 LAYER_NORM = dict(type='LN')
 
@@ -39,11 +39,11 @@ def build_attention(cfg: Cfg, kind: type[Attention]) -> Attention:
     """
     if not cfg.get('batch_first', True):
         raise InvalidValueError('these layers are batch first, got batch_first=False', key='batch_first')
-    return cast(Attention, build_from_cfg({'type': kind, 'batch_first': True, **cfg}, ATTENTION))
+    return cast(Attention, ATTENTION.build(cfg, type=kind, batch_first=True))
 
 
 def build_ffn(cfg: Cfg) -> FFN:
-    return cast(FFN, build_from_cfg({'type': FFN, **cfg}, FEEDFORWARD_NETWORK))
+    return cast(FFN, FEEDFORWARD_NETWORK.build(cfg, type=FFN))
 
 
 def build_norms(cfg: Cfg, embed_dims: int, count: int) -> ModuleList:
@@ -192,9 +192,9 @@ class ConditionalDecoderLayer(BaseModule):
         for cfg, expected in ((self_attn_cfg, False), (cross_attn_cfg, True)):
             if cfg.get('cross_attn', expected) != expected:
                 raise InvalidValueError(f'cross_attn of this attention is {expected}', key='cross_attn')
-        self.self_attn: ConditionalAttention = build_from_cfg({'type': ConditionalAttention, **self_attn_cfg}, ATTENTION)
+        self.self_attn = cast(ConditionalAttention, ATTENTION.build(self_attn_cfg, type=ConditionalAttention))
         cross = dict(type=ConditionalAttention, cross_attn=True, with_query_pos=is_first)
-        self.cross_attn: ConditionalAttention = build_from_cfg({**cross, **cross_attn_cfg}, ATTENTION)
+        self.cross_attn = cast(ConditionalAttention, ATTENTION.build(cross_attn_cfg, **cross))
         self.embed_dims = self.self_attn.embed_dims
         self.ffn = build_ffn(ffn_cfg)
         self.norms = build_norms(norm_cfg, self.embed_dims, 3)
