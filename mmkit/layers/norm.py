@@ -107,6 +107,26 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     return norm_abbreviation(type(layer)) + str(postfix), layer
 
 
+def synchronise_batch_norm(module: nn.Module) -> None:
+    """Put a `SyncBN` in the place of every `BatchNorm2d` below `module`, with its weights and statistics."""
+    for parent in list(module.modules()):
+        for name, norm in parent.named_children():
+            if type(norm) is not nn.BatchNorm2d:
+                continue
+            synchronised = SyncBN(
+                norm.num_features,
+                eps=norm.eps,
+                momentum=norm.momentum,
+                affine=norm.affine,
+                track_running_stats=norm.track_running_stats,
+            )
+            synchronised.load_state_dict(norm.state_dict())
+            synchronised.train(norm.training)
+            for own, old in zip(synchronised.parameters(), norm.parameters(), strict=True):
+                own.requires_grad = old.requires_grad
+            setattr(parent, name, synchronised)
+
+
 def freeze_batch_norm(module: nn.Module) -> None:
     """Put every batch norm in `module` into eval mode, in which its statistics stay as they are."""
     for child in module.modules():
