@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 from typing_extensions import Unpack
 
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
+from mmkit.models.batch_augments import RandomSizes, resized
 from mmkit.models.dense_heads import YOLOXHead
 from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
 from mmkit.protocols import Progress
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch
-from mmkit.utils.dist import broadcast_object
 
 
 @DETECTORS.register_module()
@@ -56,11 +52,8 @@ class YOLOX(SingleStageDetector):
                 key='random_size_interval',
             )
         self.input_size: tuple[int, int] = (input_size[0], input_size[1])
-        self.size_multiplier = size_multiplier
-        self.random_size_range = (random_size_range[0], random_size_range[1])
-        self.random_size_interval = random_size_interval
+        self.sizes = RandomSizes(random_size_range, random_size_interval, size_multiplier)
         self.iteration = 0
-        self._seed: int | None = None
 
     def set_progress(self, progress: Progress) -> None:
         self.iteration = progress.iter
@@ -79,30 +72,9 @@ class YOLOX(SingleStageDetector):
                     f'model.input_size is {self.input_size} (height, width), but data.train gives images of {given}: '
                     'it must be the img_scale of the pipeline'
                 )
-            batch = resized(batch, self.input_size, new)
+            batch = resized(batch, new) if new != self.input_size else batch
         return super().loss(batch)
 
     def training_size(self, iteration: int) -> tuple[int, int]:
         """(height, width) of the images in an iteration."""
-        draw = iteration // self.random_size_interval
-        if draw == 0:
-            return self.input_size
-        if self._seed is None:
-            self._seed = broadcast_object(torch.initial_seed())
-        low, high = self.random_size_range
-        units = int(np.random.default_rng([self._seed, draw]).integers(low, high, endpoint=True))
-        aspect_ratio = self.input_size[1] / self.input_size[0]
-        return self.size_multiplier * units, self.size_multiplier * int(aspect_ratio * units)
-
-
-def resized(batch: Batch, old: tuple[int, int], new: tuple[int, int]) -> Batch:
-    """The batch with images of size `new` instead of `old`, both (height, width), and its boxes resized likewise."""
-    if old == new:
-        return batch
-    assert batch.gts is not None
-    factor = batch.imgs.new_tensor([new[1] / old[1], new[0] / old[0]] * 2)
-    return replace(
-        batch,
-        imgs=F.interpolate(batch.imgs, size=new, mode='bilinear', align_corners=False),
-        gts=[replace(each, bboxes=each.bboxes * factor) for each in batch.gts],
-    )
+        return self.sizes.at(iteration, self.input_size[1] / self.input_size[0]) or self.input_size
