@@ -27,14 +27,15 @@ LASTING_VARIABLES = ('LD_LIBRARY_PATH', 'QT_QPA_FONTDIR', 'TORCHINDUCTOR_CACHE_D
 @pytest.fixture(autouse=True)
 def _nothing_leaks():
     """Fail a test that leaves threads, processes, environment variables, files or process-wide settings behind."""
-    before, logs, files = settings(), log_files(), files_here()
+    torch_is_loaded = 'torch' in sys.modules  # a test may be the first to import it
+    before, logs, files = settings(torch_is_loaded), log_files(), files_here()
     threads, processes = set(threading.enumerate()), children()
     yield
     for thread in set(threading.enumerate()) - threads:
         thread.join(GRACE)
     for process in multiprocessing.active_children():
         process.join(GRACE)
-    after = settings()
+    after = settings(torch_is_loaded)
     leaked = [f'{key}: {before.get(key)!r} became {after.get(key)!r}' for key in after if before.get(key) != after[key]]
     leaked += [f'{key} was {before[key]!r} and is gone' for key in before.keys() - after.keys()]
     leaked += [
@@ -55,8 +56,8 @@ def spawn_context() -> SpawnContext:
     return multiprocessing.get_context('spawn')
 
 
-def settings() -> dict[str, Any]:
-    """Process-wide state by a name for messages."""
+def settings(of_torch: bool) -> dict[str, Any]:
+    """Process-wide state by a name for messages, with that of torch or without."""
     state: dict[str, Any] = {f'environment variable {key}': value for key, value in os.environ.items()}
     for name in ('PYTEST_CURRENT_TEST', *LASTING_VARIABLES):
         state.pop(f'environment variable {name}', None)
@@ -72,8 +73,8 @@ def settings() -> dict[str, Any]:
             'handler of SIGINT': signal.getsignal(signal.SIGINT),
         }
     )
-    torch = sys.modules.get('torch')
-    if torch is not None:
+    if of_torch:
+        torch = sys.modules['torch']
         state.update(
             {
                 'default dtype': torch.get_default_dtype(),

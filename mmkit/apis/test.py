@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from mmkit.datasets import ClassificationDataset, CocoDataset, SeededDataset
 from mmkit.dialects import read_recipe
 from mmkit.engine.parts import build_loader
-from mmkit.engine.predict import Visit, multi_gpu_test, single_gpu_test
+from mmkit.engine.predict import OF_MODEL, Merging, Visit, multi_gpu_test, single_gpu_test
 from mmkit.errors import InvalidValueError
 from mmkit.structures import ClassScores, EncodedMasks, Instances, Prediction
 from mmkit.utils.files import atomic_write
@@ -46,10 +46,14 @@ test_detector.__test__ = False  # type: ignore[attr-defined]  # pytest must not 
 
 
 def predict_dataset(
-    model: nn.Module, loader: DataLoader[Any], distributed: bool = False, visit: Visit | None = None
+    model: nn.Module,
+    loader: DataLoader[Any],
+    distributed: bool = False,
+    visit: Visit | None = None,
+    merging: Merging = OF_MODEL,
 ) -> list[Prediction]:
     """`test_detector` for a loader that has been built."""
-    return (multi_gpu_test if distributed else single_gpu_test)(model, loader, visit)
+    return (multi_gpu_test if distributed else single_gpu_test)(model, loader, visit, merging)
 
 
 def check_output_file(path: str | os.PathLike[str], dataset: SeededDataset) -> None:

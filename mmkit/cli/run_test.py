@@ -20,7 +20,7 @@ from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.parts import build_eval_dataset, build_loader, require_model, set_classes
-from mmkit.engine.predict import Visit, check_masks, collect_figures
+from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_neutral_model
@@ -42,18 +42,19 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     recipe = normalize_on_device(recipe)
     dataset = build_eval_dataset(recipe.test, recipe.source('test'))
     _check_use(args, dataset)
-    metrics = build_metrics(dataset, **_evaluation(args, recipe)) if args.eval else []
+    metrics = _build_metrics(args, recipe, dataset)
     model = load_model(recipe, args.checkpoint, dataset)
-    if args.eval:
+    if metrics:
         check_masks(model, metrics)
         check_num_classes(model, dataset)
     model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
-    dry_run_prediction(model, dataset, recipe.test.dataset, recipe.model)
+    merging = OF_MODEL if recipe.tta is None else Merging(recipe.tta.nms, recipe.tta.max_per_img)
+    dry_run_prediction(model, dataset, recipe.test.dataset, recipe.model, merging)
     if args.fuse_conv_bn:
         get_logger().info('%d batch norms folded into convolutions', fuse_conv_bn(model.eval()))
     distributed = args.launcher != 'none'
     loader = build_loader(dataset, recipe.test, distributed)
-    outputs = predict_dataset(model, loader, distributed, _visit(_drawer(args, model), metrics))
+    outputs = predict_dataset(model, loader, distributed, _visit(_drawer(args, model), metrics), merging)
     figures = collect_figures(metrics)
     if dist.is_main():
         _use(args, outputs, dataset, figures)
@@ -83,13 +84,15 @@ def load_model(recipe: Recipe, checkpoint: str, dataset: SeededDataset) -> nn.Mo
     return model
 
 
-def _evaluation(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
-    """Arguments of `build_metrics`: those of the config, but for its metric, and those of the command line."""
+def _build_metrics(args: argparse.Namespace, recipe: Recipe, dataset: SeededDataset) -> list[Metric]:
+    """Those of the config, or of the command line with the options that the config has for its own."""
+    if not args.eval:
+        return build_metrics(dataset, metrics=recipe.test_metrics) if recipe.test_metrics else []
     options: dict[str, Any] = {} if recipe.evaluation is None else dict(recipe.evaluation.arguments)
     options |= args.eval_options or {}
     if args.metric_options:
         options['metric_options'] = {**(options.get('metric_options') or {}), **args.metric_options}
-    return {**options, 'metric': args.eval}
+    return build_metrics(dataset, **{**options, 'metric': args.eval})
 
 
 def _check_use(args: argparse.Namespace, dataset: SeededDataset) -> None:
@@ -122,7 +125,7 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
             out_file = Path(args.show_dir) / (name.name if name.is_absolute() else name)
             show_result(model, meta.filename, prediction, args.show_score_thr, str(out_file))
         if args.show:
-            show_result_pyplot(model, meta.filename, prediction, args.show_score_thr, title=meta.ori_filename)
+            show_result_pyplot(model, meta.filename, prediction, args.show_score_thr, meta.ori_filename, args.wait_time)
 
     return draw
 
@@ -157,7 +160,7 @@ def _use(
             log.info('written: %s', written)
     if args.show_dir:
         log.info('drawings are in %s', args.show_dir)
-    if args.eval:
+    if figures:
         values = {name: value if isinstance(value, str) else float(value) for name, value in figures.items()}
         print(json.dumps(values))
         if args.work_dir:

@@ -21,9 +21,9 @@ EXAMPLES = """examples:
   change the config from the command line, and scale the learning rate to the batch:
     train CONFIG --cfg-options data.samples_per_gpu=4 runner.max_epochs=24 --auto-scale-lr
   resume after a crash from the newest intact checkpoint, with the same result as an uninterrupted training:
-    train CONFIG --auto-resume
+    train CONFIG --resume
   resume from a given checkpoint, or start a new training from its weights:
-    train CONFIG --resume-from work_dirs/x/epoch_3.pth
+    train CONFIG --resume work_dirs/x/epoch_3.pth
     train CONFIG --load-from checkpoints/coco.pth
   reproducible numbers:
     train CONFIG --seed 0 --deterministic
@@ -31,20 +31,28 @@ EXAMPLES = """examples:
     torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
 """
 
+NEWEST = 'auto'  # the value of --resume without a checkpoint, as in 3.x
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser('Train a detector or an image classifier.', EXAMPLES)
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--work-dir', metavar='DIR', help='for logs and checkpoints; work_dirs/<name of the config>')
     start = parser.add_argument_group('starting point')
-    start.add_argument('--resume-from', metavar='CKPT', help='resume the training of a checkpoint')
     start.add_argument(
-        '--auto-resume', action='store_true', help='resume from the newest intact checkpoint in the work dir'
+        '--resume',
+        nargs='?',
+        const=NEWEST,
+        metavar='CKPT',
+        help='resume the training of a checkpoint; without one, of the newest intact one in the work dir',
     )
+    start.add_argument('--resume-from', metavar='CKPT', help='--resume CKPT, as 2.x calls it')
+    start.add_argument('--auto-resume', action='store_true', help='--resume without a checkpoint, as 2.x calls it')
     start.add_argument('--load-from', metavar='CKPT', help='start from the weights of a file, URL or scheme')
     training = parser.add_argument_group('training')
     add_config_options(training)
     training.add_argument('--no-validate', action='store_true', help='do not evaluate during the training')
+    training.add_argument('--amp', action='store_true', help='mixed precision, with a dynamic scale of the losses')
     training.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     training.add_argument('--seed', type=int, help='seed of all random numbers; by default drawn and logged')
     training.add_argument('--diff-seed', action='store_true', help='a different seed in each process (seed + rank)')
@@ -84,8 +92,9 @@ def overridden_config(args: argparse.Namespace) -> Config:
     overrides = Overrides(
         work_dir=args.work_dir or work_dir,
         load_from=args.load_from,
-        resume_from=args.resume_from,
-        auto_resume=args.auto_resume,
+        resume_from=args.resume_from if args.resume in (None, NEWEST) else args.resume,
+        auto_resume=args.auto_resume or args.resume == NEWEST,
+        amp=args.amp,
         auto_scale_lr=args.auto_scale_lr,
         seed=args.seed,
         deterministic=args.deterministic,
@@ -97,8 +106,8 @@ def overridden_config(args: argparse.Namespace) -> Config:
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse contradicting options before anything is loaded."""
-    if args.resume_from and args.auto_resume:
-        parser.error('--resume-from and --auto-resume exclude each other')
+    if sum((args.resume is not None, args.resume_from is not None, args.auto_resume)) > 1:
+        parser.error('--resume, --resume-from and --auto-resume exclude each other')
     if sum(value is not None for value in (args.device, args.gpu_id, args.gpu_ids, args.gpus)) > 1:
         parser.error('--device, --gpu-id, --gpu-ids and --gpus exclude each other')
     if args.launcher != 'none' and (args.gpu_id is not None or args.gpu_ids):

@@ -272,6 +272,7 @@ class Overrides:
     resume_from: str | None = None
     auto_resume: bool = False
     auto_scale_lr: bool = False
+    amp: bool = False
     seed: int | None = None
     deterministic: bool = False
     device: str | None = None

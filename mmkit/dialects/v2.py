@@ -115,10 +115,12 @@ def override(cfg: Config, overrides: Overrides) -> None:
         ConfigError: with auto_scale_lr, if the config doesn't say for which batch size its learning rate is.
     """
     values = asdict(overrides)
-    del values['auto_scale_lr']
+    del values['auto_scale_lr'], values['amp']
     for name, value in values.items():
         if value is not None and value is not False:
             cfg.merge_from_dict({name: value}, source=f'--{name.replace("_", "-")}')
+    if overrides.amp and not cfg.get('fp16'):
+        cfg.merge_from_dict({'fp16': {'loss_scale': 'dynamic'}}, source='--amp')
     if overrides.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ConfigError(

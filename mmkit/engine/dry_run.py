@@ -18,7 +18,7 @@ from mmkit.config.config_dict import CODE
 from mmkit.config.explain import texts_for_numbers
 from mmkit.datasets import SeededDataset, collate
 from mmkit.dialects.recipe import DatasetConfig
-from mmkit.engine.predict import Views, predict_views
+from mmkit.engine.predict import OF_MODEL, Merging, Views, predict_views
 from mmkit.engine.rng import preserved_rng
 from mmkit.errors import ConfigError, UserError, summary
 from mmkit.registry import located
@@ -58,7 +58,11 @@ def dry_run_training(
 
 
 def dry_run_prediction(
-    model: nn.Module, dataset: SeededDataset, dataset_cfg: DatasetConfig | None, model_cfg: ConfigDict | None
+    model: nn.Module,
+    dataset: SeededDataset,
+    dataset_cfg: DatasetConfig | None,
+    model_cfg: ConfigDict | None,
+    merging: Merging = OF_MODEL,
 ) -> None:
     """Predict the first image of a validation or test dataset; arguments and errors as in `dry_run_training`."""
     if not len(dataset):
@@ -74,7 +78,7 @@ def dry_run_prediction(
             )
         model.eval()
         with model_parts_named(model, model_cfg):
-            predict_views(model, views)
+            predict_views(model, views, merging)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,13 +29,32 @@ Visit = Callable[[ImageMeta, Prediction], None]
 Views = Batch | Sequence[Batch]  # of several views of the same images (test-time augmentation) a batch for each
 
 
-def single_gpu_test(model: nn.Module, loader: Iterable[Views], visit: Visit | None = None) -> list[Prediction]:
+@dataclass(frozen=True)
+class Merging:
+    """The way in which the detections of several views of an image become those of the image.
+
+    Attributes:
+        nms: arguments of `batched_nms`, class by class over the detections of all views; None is that of the model.
+        max_per_img: detections kept, the best; negative: all; None is that of the model.
+    """
+
+    nms: Mapping[str, Any] | None = None
+    max_per_img: int | None = None
+
+
+OF_MODEL = Merging()
+
+
+def single_gpu_test(
+    model: nn.Module, loader: Iterable[Views], visit: Visit | None = None, merging: Merging = OF_MODEL
+) -> list[Prediction]:
     """Detections, or class scores, of every image of a loader.
 
     Args:
         model: a detector or a classifier; it is in evaluation mode meanwhile.
         loader: gives a `Batch`, or the views of the images as a list of them (test-time augmentation).
         visit: called with each image's meta and prediction as they come.
+        merging: of several views.
 
     Returns:
         `Instances` in pixels of the original images, or `ClassScores`, on the CPU, in the order of the loader.
@@ -48,11 +67,13 @@ def single_gpu_test(model: nn.Module, loader: Iterable[Views], visit: Visit | No
                 visit(meta, each)
         predictions.extend(predicted)
 
-    _predict_all(model, loader, take)
+    _predict_all(model, loader, take, merging)
     return predictions
 
 
-def multi_gpu_test(model: nn.Module, loader: DataLoader[Any], visit: Visit | None = None) -> list[Prediction]:
+def multi_gpu_test(
+    model: nn.Module, loader: DataLoader[Any], visit: Visit | None = None, merging: Merging = OF_MODEL
+) -> list[Prediction]:
     """`single_gpu_test` with the work shared between processes, whose samplers each give a part of the images.
 
     Args:
@@ -61,7 +82,7 @@ def multi_gpu_test(model: nn.Module, loader: DataLoader[Any], visit: Visit | Non
     Returns:
         The predictions for all images in the order of the dataset, in every process.
     """
-    own = (list(loader.sampler), single_gpu_test(model, loader, visit))
+    own = (list(loader.sampler), single_gpu_test(model, loader, visit, merging))
     if len(own[0]) != len(own[1]):
         raise RuntimeError(f'the sampler named {len(own[0])} images, but {len(own[1])} were predicted')
     by_index: dict[int, Prediction] = {}
@@ -137,38 +158,40 @@ def _predict_all(
     model: nn.Module,
     loader: Iterable[Views],
     take: Callable[[Sequence[ImageMeta], Sequence[Prediction]], None],
+    merging: Merging = OF_MODEL,
 ) -> None:
     """Predict batch by batch, with a progress bar."""
     own_part = loader.sampler if isinstance(loader, DataLoader) else loader
     total = len(own_part) if isinstance(loader, DataLoader) and isinstance(own_part, Sized) else None
     with eval_mode(model), track(total=total, desc='testing', unit='img') as bar:
         for views in loader:
-            predictions = predict_views(model, views)
+            predictions = predict_views(model, views, merging)
             take(views.metas if isinstance(views, Batch) else views[0].metas, predictions)
             bar.update(len(predictions))
 
 
 @torch.no_grad()
-def predict_views(model: nn.Module, views: Views) -> list[Prediction]:
+def predict_views(model: nn.Module, views: Views, merging: Merging = OF_MODEL) -> list[Prediction]:
     """Predictions for the images of one batch, or of several views of the same images; on the CPU.
 
     Args:
         model: in evaluation mode.
+        merging: of several views.
 
     Raises:
-        InvalidValueError: if there are several views and the detector has no NMS to merge them.
+        InvalidValueError: if there are several views, and neither `merging` nor the detector has an NMS.
     """
     model = unwrap(model)
     device = next(model.parameters()).device
     if isinstance(views, Batch):
         return [prediction.to('cpu') for prediction in model(views.to(device))]
     if len(views) == 1:
-        return predict_views(model, views[0])
+        return predict_views(model, views[0], merging)
     per_view: list[list[Prediction]] = []
     for view in views:
         predictions = [prediction.to('cpu') for prediction in model(view.to(device))]
         per_view.append([flip_back(each, meta) for each, meta in zip(predictions, view.metas, strict=True)])
-    return [_merged(model, predictions) for predictions in zip(*per_view, strict=True)]
+    return [_merged(model, predictions, merging) for predictions in zip(*per_view, strict=True)]
 
 
 @contextmanager
@@ -182,19 +205,23 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _merged(model: nn.Module, predictions: Sequence[Prediction]) -> Prediction:
+def _merged(model: nn.Module, predictions: Sequence[Prediction], merging: Merging) -> Prediction:
     """Merge the predictions for several views of an image: boxes by NMS, scores of the whole image by their mean."""
     scores = [each.scores for each in predictions if isinstance(each, ClassScores)]
     if scores:
         return ClassScores(torch.stack(scores).mean(dim=0))
     settings = model.nms_settings if isinstance(model, Detector) else None
-    if settings is None or not settings.nms:
+    nms = merging.nms or (settings.nms if settings is not None else None)
+    if not nms:
         raise InvalidValueError(
             f'test-time augmentation merges views by NMS, and the test_cfg of {type(model).__name__} has no nms: '
             'set flip=False and a single img_scale in MultiScaleFlipAug'
         )
     views = [each for each in predictions if isinstance(each, Instances)]
-    return merge_views(views, settings.nms, settings.max_per_img)
+    max_per_img = merging.max_per_img
+    if max_per_img is None:
+        max_per_img = settings.max_per_img if settings is not None else -1
+    return merge_views(views, nms, max_per_img)
 
 
 def merge_views(views: Sequence[Instances], nms: Mapping[str, Any], max_per_img: int = -1) -> Instances:

@@ -102,9 +102,9 @@ def test_windows(files, monkeypatch, capsys):
     assert '--show: there is no screen' in fails(capsys, [*files, '--show'])
     monkeypatch.setattr('matplotlib.get_backend', lambda: 'tkagg')
     shown = []
-    monkeypatch.setattr('mmkit.cli.run_test.show_result_pyplot', lambda *args, title: shown.append(title))
+    monkeypatch.setattr('mmkit.cli.run_test.show_result_pyplot', lambda *args: shown.append(args[-2:]))
     assert main([*files, '--show', '--device', 'cpu']) == 0
-    assert shown == ['0.png', '1.png', '2.png']
+    assert shown == [('0.png', 0), ('1.png', 0), ('2.png', 0)]
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,9 @@ def test_kill_9_and_resume(config, tmp_path):
         ([], 'work_dir', 'work_dirs/tiny_cfg'),
         (['--work-dir', 'a/b'], 'work_dir', 'a/b'),
         (['--resume-from', 'a.pth'], 'resume_from', 'a.pth'),
+        (['--resume', 'a.pth'], 'resume_from', 'a.pth'),
+        (['--resume'], 'auto_resume', True),
+        (['--amp'], 'fp16', {'loss_scale': 'dynamic'}),
         (['--load-from', 'a.pth'], 'load_from', 'a.pth'),
         (['--auto-resume'], 'auto_resume', True),
         (['--seed', '0'], 'seed', 0),
@@ -191,6 +194,7 @@ def test_auto_scale(config, tmp_path):
     ('flags', 'message'),
     [
         (['--resume-from', 'x', '--auto-resume'], 'exclude each other'),
+        (['--resume', '--auto-resume'], 'exclude each other'),
         (['--device', 'cpu', '--gpu-id', '0'], 'exclude each other'),
         (['--gpus', '2'], 'torchrun'),
         (['--gpu-ids', '0', '1'], 'torchrun'),
@@ -264,4 +268,4 @@ def test_help_teaches_by_example(capsys):
         main(['--help'])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert 'examples:' in text and 'torchrun' in text and '--auto-resume' in text
+    assert 'examples:' in text and 'torchrun' in text and '--resume' in text

@@ -230,6 +230,13 @@ def test_configs_of_mmdetection_3_are_refused_by_the_key_that_shows_it(tmp_path)
         read_recipe(Config.fromfile(path))
 
 
+def test_mixed_precision_from_the_command_line():
+    for half, scale in ((None, LossScale()), ({'loss_scale': 32.0}, LossScale(32.0, dynamic=False))):
+        cfg = Config({**BASE, 'fp16': half})
+        override(cfg, Overrides(amp=True))
+        assert training(cfg).step.fp16 == scale
+
+
 def test_auto_scale_needs_to_be_enabled():
     def base(enable):
         scale = {'enable': enable, 'base_batch_size': 16}

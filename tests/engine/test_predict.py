@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,6 +112,22 @@ class TestViews:
     def test_without_nms_views_cannot_be_merged(self):
         with pytest.raises(ValueError, match='the test_cfg of ToyDetector has no nms'):
             predict.predict_views(ToyDetector(nms=False).eval(), [make_batch([0]), make_batch([0])])
+
+    def test_the_nms_of_a_config_merges_in_place_of_the_models(self):
+        class Shifted(ToyDetector):
+            def predict_one(self, meta):
+                detections = super().predict_one(meta)
+                return replace(detections, bboxes=detections.bboxes + torch.tensor([1.0, 0, 1, 0]), masks=None)
+
+        def merge(nms, iou_threshold, max_per_img):
+            merging = predict.Merging(dict(type='nms', iou_threshold=iou_threshold), max_per_img)
+            views = [make_batch([4]), make_batch([4], 'horizontal')]
+            (merged,) = predict.predict_views(Shifted(nms).eval(), views, merging)
+            return [(*box, score) for box, score in zip(merged.bboxes.tolist(), merged.scores.tolist(), strict=True)]
+
+        mirrored, upright = (3, 0, 13, 20, 0.75), (5, 0, 15, 20, 0.5)  # 12 wide together, 8 in common
+        assert merge(False, 0.7, -1) == merge(True, 0.7, 100) == [mirrored, upright]
+        assert merge(False, 0.6, -1) == merge(True, 0.7, 1) == [mirrored]
 
     @pytest.mark.parametrize(
         ('direction', 'box'),

@@ -5,10 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmkit.config import ConfigDict
 from mmkit.dialects.spellings.spelling import Spelling, read_v3
 from mmkit.utils.names import unscoped
 
-MODELS: Mapping[str, Spelling] = {}
+
+def _with_flags(flags: Mapping[str, str]) -> Spelling:
+    """A detector for whose `test_cfg` a flag of mmkit says what a setting means.
+
+    Args:
+        flags: by setting; a flag is True for 3.x, whose configs don't have it, and False where it is missing otherwise.
+    """
+
+    def refine(cfg: ConfigDict) -> ConfigDict:
+        return _mark(cfg, reading=True)
+
+    def restore(cfg: ConfigDict) -> ConfigDict:
+        return _mark(cfg, reading=False)
+
+    def _mark(cfg: ConfigDict, reading: bool) -> ConfigDict:
+        test_cfg = cfg.get('test_cfg')
+        if not isinstance(test_cfg, ConfigDict):
+            return cfg
+        for setting, flag in flags.items():
+            # One side never writes True down, the other never writes False down.
+            if test_cfg.pop(flag, reading) == reading and setting in test_cfg:
+                test_cfg._put(flag, reading, None)
+        return cfg
+
+    return Spelling(refine=refine, restore=restore)
+
+
+_DENSE = _with_flags({'min_bbox_size': 'strict_min_size'})
+
+MODELS: Mapping[str, Spelling] = {
+    **dict.fromkeys(
+        ('SingleStageDetector', 'ATSS', 'CenterNet', 'CondInst', 'BoxInst', 'FCOS', 'GFL', 'RetinaNet', 'YOLOX'), _DENSE
+    ),
+    'YOLOV3': _with_flags({'min_bbox_size': 'strict_min_size', 'nms_pre': 'limit_candidates'}),
+    'RPN': Spelling(defaults={'head_name': ('bbox_head', 'rpn_head')}),
+    'FusedSemanticHead': Spelling(defaults={'seg_scale_factor': (1 / 8, 1)}),
+    'HybridTaskCascadeRoIHead': Spelling(defaults={'averages_masks': (False, True)}),
+}
 
 
 def is_v3_model(model: Mapping[str, Any]) -> bool:

@@ -122,6 +122,9 @@ def _write(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:
     cfg = _complete(cfg, spelling)
     if spelling.restore is not None:
         cfg = spelling.restore(cfg)
+    for key, (meant, _) in spelling.defaults.items():
+        if key in cfg and cfg[key] == meant:
+            del cfg[key]
     for key, (_, write) in spelling.converted.items():
         if key in cfg:
             cfg._put(key, convert(write(cfg[key]), cfg._path_of(key)), cfg._origins.get(key))

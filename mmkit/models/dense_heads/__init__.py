@@ -8,9 +8,10 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -20,12 +21,14 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FoveaHead',
     'GFLHead',
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
     'Transformer',
+    'VFNetHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]

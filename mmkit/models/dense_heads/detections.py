@@ -27,7 +27,9 @@ class PostProcessing:
         score_thr: candidates must score above it.
         nms: arguments of `batched_nms`.
         max_per_img: detections kept per image; -1 keeps all.
-        min_bbox_size: both sides of a detection must be at least this long (pixels); of a proposal, longer.
+        min_bbox_size: both sides of a detection must be at least this long (pixels), but 0 keeps even boxes that were
+            clipped to a line; of a proposal, longer.
+        strict_min_size: both sides of a detection must be longer than `min_bbox_size`, too, unless that is negative.
     """
 
     nms_pre: int = -1
@@ -35,6 +37,7 @@ class PostProcessing:
     nms: Cfg = field(default_factory=lambda: dict(type='nms', iou_threshold=0.5))
     max_per_img: int = -1
     min_bbox_size: float = -1
+    strict_min_size: bool = False
 
     @classmethod
     def from_cfg(cls, cfg: Cfg | PostProcessing | None) -> Self:
@@ -133,9 +136,10 @@ def finish_predictions(candidates: InstancesT, meta: ImageMeta, cfg: PostProcess
     """
     if rescale:
         candidates = replace(candidates, bboxes=candidates.bboxes / candidates.bboxes.new_tensor(meta.scale_factor))
-    if cfg.min_bbox_size > 0:  # 0 keeps even boxes that were clipped to a line
+    if cfg.min_bbox_size > 0 or (cfg.strict_min_size and cfg.min_bbox_size == 0):
         sides = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]  # (K, 2)
-        candidates = candidates[(sides >= cfg.min_bbox_size).all(dim=1)]
+        large = sides > cfg.min_bbox_size if cfg.strict_min_size else sides >= cfg.min_bbox_size
+        candidates = candidates[large.all(dim=1)]
     if not len(candidates):
         return candidates
     assert candidates.scores is not None and candidates.labels is not None

@@ -27,6 +27,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic_fusion: which branches ('bbox', 'mask') add the semantic features to theirs.
         interleaved: a stage's mask head is trained on the boxes after the stage, not before it.
         mask_info_flow: a mask head also reads the hidden features of the one before.
+        averages_masks: the mask of a detection is the mean of those of all stages; otherwise that of the last.
 
     Others as in `CascadeRoIHead`.
 
@@ -44,6 +45,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         semantic_fusion: Sequence[str] = ('bbox', 'mask'),
         interleaved: bool = True,
         mask_info_flow: bool = True,
+        averages_masks: bool = True,
         **kwargs: Unpack[CascadeRoIHeadArgs],
     ) -> None:
         super().__init__(num_stages, stage_loss_weights, **kwargs)
@@ -69,6 +71,7 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         self.semantic_fusion = tuple(semantic_fusion)
         self.interleaved = interleaved
         self.mask_info_flow = mask_info_flow
+        self.averages_masks = averages_masks
 
     def _flow_heads(self) -> list[HTCMaskHead]:
         return [head for head in self._mask_heads if isinstance(head, HTCMaskHead)]
@@ -96,13 +99,13 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         return head.logits(head.hidden(pooled, flow))
 
     def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
-        """Of all stages on the last one's features, so that the hidden features of each are computed once."""
+        """On the features of the last stage for all, so that the hidden features of each are computed once."""
         pooled, flow, stages = self._mask_feats(self.num_stages - 1, feats, rois), None, []
         for head in self._flow_heads():
             hidden = head.hidden(pooled, flow)
             stages.append(head.logits(hidden))
             flow = hidden if self.mask_info_flow else None
-        return stages
+        return stages if self.averages_masks else stages[-1:]
 
     def _mask_samples(
         self, stage: int, feats: Sequence[Tensor], samples: list[SamplingResult], refined: list[Instances], batch: Batch

@@ -27,6 +27,7 @@ class FusedSemanticHead(BaseModule):
         fusion_level: the level whose size the others take.
         num_convs: 3x3 convolutions after the sum.
         num_classes: of the segmentation.
+        seg_scale_factor: maps of the size of the images are reduced by it, to that of the level; 1: they have been.
         ignore_label, loss_weight: older spellings of `ignore_index` and `loss_weight` in `loss_seg`.
     """
 
@@ -35,6 +36,7 @@ class FusedSemanticHead(BaseModule):
         num_ins: int,
         fusion_level: int,
         *,
+        seg_scale_factor: float = 1.0,
         num_convs: int = 4,
         in_channels: int = 256,
         conv_out_channels: int = 256,
@@ -52,6 +54,7 @@ class FusedSemanticHead(BaseModule):
             warnings.warn(f'FusedSemanticHead: give {sorted(old)} inside of loss_seg', stacklevel=2)
             loss_seg = {**loss_seg, **old}
         self.fusion_level = fusion_level
+        self.seg_scale_factor = seg_scale_factor
         conv = partial(ConvModule, conv_cfg=conv_cfg, norm_cfg=norm_cfg)
         self.lateral_convs = nn.ModuleList(conv(in_channels, in_channels, 1, inplace=False) for _ in range(num_ins))
         widths = [in_channels, *[conv_out_channels] * num_convs]
@@ -80,6 +83,8 @@ class FusedSemanticHead(BaseModule):
         return self.conv_logits(fused), self.conv_embedding(fused)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy with the (B, 1, h, w) `labels`."""
+        """Cross entropy with the (B, 1, h, w) `labels`, or those of the size of the images."""
+        if self.seg_scale_factor != 1 and labels.shape[-2:] != logits.shape[-2:]:
+            labels = functional.interpolate(labels.float(), scale_factor=self.seg_scale_factor, mode='nearest')
         loss: Tensor = self.loss_seg(logits.float(), labels.squeeze(1).long())
         return loss

@@ -68,6 +68,18 @@ def test_finish_scales_filters_and_suppresses():
     assert len(nothing) == 0 and nothing.labels.dtype == torch.long
 
 
+@pytest.mark.parametrize(('settings', 'kept'), [(dict(), 3), (dict(strict_min_size=True), 2)])
+def test_strictness_about_the_size(settings, kept):
+    bboxes = torch.tensor([[0, 0, 0, 8], [20, 0, 24, 8], [40, 0, 48, 8.0]])  # the first was clipped to a line
+    candidates = Instances(bboxes=bboxes, labels=torch.zeros(3, dtype=torch.long), scores=torch.tensor([0.9, 0.8, 0.7]))
+
+    def finish(least):
+        cfg = PostProcessing(min_bbox_size=least, **settings)
+        return finish_predictions(candidates, meta(), cfg, rescale=False)
+
+    assert [len(finish(least)) for least in (-1, 0, 4)] == [3, kept, kept - 1]
+
+
 def test_detect_chooses_by_level_before_it_applies_factors():
     first = torch.tensor([[[0.9], [0.8], [0.7]]]), torch.tensor([[[0.0], [100], [200]]]), torch.zeros(3, 1)
     second = torch.tensor([[[0.2]]]), torch.tensor([[[300.0]]]), torch.zeros(1, 1)

@@ -66,6 +66,26 @@ HEADS = {
         train_cfg=ATSS,
     ),
     'gfl': dict(DENSE, type='GFLHead', norm_cfg=GN, reg_max=4, anchor_generator=SQUARES, train_cfg=ATSS),
+    'vfnet': dict(
+        DENSE,
+        type='VFNetHead',
+        norm_cfg=GN,
+        anchor_generator=dict(SQUARES, center_offset=0.0),
+        strides=STRIDES,
+        regress_ranges=[[-1, 32], [32, 1e8]],
+        train_cfg=ATSS,
+    ),
+    'vfnet, focal': dict(
+        DENSE,
+        type='VFNetHead',
+        norm_cfg=GN,
+        anchor_generator=dict(SQUARES, center_offset=0.0),
+        strides=STRIDES,
+        bbox_norm_type='stride',
+        use_vfl=False,
+        dcn_on_last_conv=True,
+        train_cfg=ATSS,
+    ),
     'fcos': dict(
         DENSE, type='FCOSHead', norm_cfg=GN, strides=STRIDES, regress_ranges=[[-1, 32], [32, 1e8]], train_cfg=BY_IOU
     ),
@@ -81,6 +101,19 @@ HEADS = {
         centerness_on_reg=True,
         conv_bias=True,
         dcn_on_last_conv=True,
+    ),
+    'fovea': dict(
+        DENSE, type='FoveaHead', strides=STRIDES, base_edge_list=[16, 32], scale_ranges=[[1, 32], [16, 64]], sigma=1.0
+    ),
+    'fovea, aligned': dict(
+        DENSE,
+        type='FoveaHead',
+        strides=STRIDES,
+        base_edge_list=[16, 32],
+        scale_ranges=[[1, 32], [16, 64]],
+        norm_cfg=GN,
+        with_deform=True,
+        deform_groups=2,
     ),
     'ssd': dict(
         type='SSDHead',

@@ -168,3 +168,11 @@ def test_proposals_need_no_labels():
     for each in batch.gts:
         each.labels = None
     assert 'loss_rpn_cls' in model('RPN', without=['roi_head'])(batch)
+
+
+def test_name_of_the_head_of_an_rpn():
+    detector = model('RPN', without=['roi_head'], head_name='bbox_head')
+    assert {name.partition('.')[0] for name in detector.state_dict()} == {'backbone', 'neck', 'bbox_head'}
+    assert detector.head is detector.bbox_head
+    with pytest.raises(ValueError, match='head_name of RPN'):
+        model('RPN', without=['roi_head'], head_name='head')

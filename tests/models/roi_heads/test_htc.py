@@ -128,3 +128,11 @@ def test_predictions():
 def test_wrong_arguments_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         head(**wrong)
+
+
+def test_masks_of_all_stages_or_of_the_last():
+    rois = bboxes_to_rois([proposals()[0].bboxes])
+    stages = head()._mask_logits(feats(), rois)
+    (last,) = head(averages_masks=False)._mask_logits(feats(), rois)
+    assert len(stages) == 2
+    torch.testing.assert_close(last, stages[1])

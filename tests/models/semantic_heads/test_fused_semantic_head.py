@@ -20,3 +20,11 @@ def test_semantic_branch():
         FusedSemanticHead(num_ins=1, fusion_level=0, ignore_label=255, loss_weight=0.5)
     with pytest.raises(ValueError, match='num_ins is 3, got 2'):
         head([torch.rand(2, 4, size, size) for size in (16, 8)])
+
+
+def test_maps_of_the_size_of_the_images_are_reduced():
+    torch.manual_seed(0)
+    head = FusedSemanticHead(num_ins=1, fusion_level=0, num_classes=5, seg_scale_factor=1 / 8)
+    logits, labels = torch.rand(2, 5, 4, 4), torch.randint(0, 5, (2, 1, 32, 32))
+    reduced = labels[..., ::8, ::8]
+    assert head.loss(logits, labels) == head.loss(logits, reduced)

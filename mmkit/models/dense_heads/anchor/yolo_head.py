@@ -25,13 +25,16 @@ from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 
 @dataclass(frozen=True)
 class YOLOPostProcessing(PostProcessing):
-    """As `PostProcessing`; `nms_pre` has no effect, all candidates go into NMS.
+    """As `PostProcessing`, but nothing is chosen level by level.
 
     Attributes:
         conf_thr: boxes whose objectness is below it are dropped; -1: none.
+        limit_candidates: at most `nms_pre` pairs of box and class go into NMS, the best of all levels by class score;
+            otherwise all do.
     """
 
     conf_thr: float = -1
+    limit_candidates: bool = False
 
 
 @HEADS.register_module()
@@ -212,9 +215,14 @@ class YOLOV3Head(BaseDenseHead[list[Tensor]], BaseModule):
     ) -> list[Instances]:
         """Detections of each image, best first; boxes whose objectness is below `conf_thr` are dropped."""
         settings = YOLOPostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
-        levels = []
-        for level in self.level_predictions(outs):
-            assert level.factors is not None
-            unlikely = (level.factors < settings.conf_thr)[..., None]
-            levels.append(level._replace(scores=level.scores.masked_fill(unlikely, -1)))  # below any threshold
-        return detect(levels, self.decode_boxes, metas, replace(settings, nms_pre=-1), rescale)
+        scores, box_preds, priors, factors = zip(*self.level_predictions(outs), strict=True)
+        objectness = torch.cat(factors, dim=1)  # (B, N)
+        unlikely = (objectness < settings.conf_thr)[..., None]
+        everything = LevelPredictions(
+            torch.cat(scores, dim=1).masked_fill(unlikely, -1),  # below any threshold
+            torch.cat(box_preds, dim=1),
+            torch.cat(priors),
+            objectness,
+        )
+        chosen = settings if settings.limit_candidates else replace(settings, nms_pre=-1)
+        return detect([everything], self.decode_boxes, metas, chosen, rescale)

@@ -79,6 +79,17 @@ def test_predictions():
     assert len(every) == 3
 
 
+def test_candidates_of_all_levels_are_limited():
+    outs = zeros(7)[0]
+    outs[0][0, 4] = torch.tensor([[0.0, 1], [2, 3]])  # objectness
+    outs[0][0, 5] = torch.tensor([[3.0, 2], [1, 0]])  # the first class
+    everything, limited = head(), head(test_cfg=dict(TEST, limit_candidates=True))
+    assert everything.predict(outs, [meta()])[0].scores.numel() == 8
+    detections = limited.predict(outs, [meta()])[0]
+    # The first cell has the best class, whatever its objectness.
+    assert detections.scores.tolist() == pytest.approx([torch.tensor(3.0).sigmoid().item() / 2])
+
+
 def test_few_objects_at_the_start():
     built = head(featmap_strides=[32])
     built.init_weights()
