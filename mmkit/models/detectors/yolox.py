@@ -23,7 +23,8 @@ class YOLOX(SingleStageDetector):
     Args:
         input_size: (height, width) of the images that the pipeline makes.
         size_multiplier: training sizes are multiples of this.
-        random_size_range: (low, high), both included: training heights in units of `size_multiplier`.
+        random_size_range: (low, high), both included: training heights in units of `size_multiplier`; None keeps
+            images as they are.
         random_size_interval: iterations after which another size is drawn; the first have `input_size`.
 
     Others as in `SingleStageDetector`.
@@ -41,7 +42,7 @@ class YOLOX(SingleStageDetector):
         bbox_head: Cfg,
         input_size: Sequence[int] = (640, 640),
         size_multiplier: int = 32,
-        random_size_range: Sequence[int] = (15, 25),
+        random_size_range: Sequence[int] | None = (15, 25),
         random_size_interval: int = 10,
         **kwargs: Unpack[SingleStageArgs],
     ) -> None:
@@ -52,7 +53,9 @@ class YOLOX(SingleStageDetector):
                 key='random_size_interval',
             )
         self.input_size: tuple[int, int] = (input_size[0], input_size[1])
-        self.sizes = RandomSizes(random_size_range, random_size_interval, size_multiplier)
+        self.sizes: RandomSizes | None = None
+        if random_size_range is not None:
+            self.sizes = RandomSizes(random_size_range, random_size_interval, size_multiplier)
         self.iteration = 0
 
     def set_progress(self, progress: Progress) -> None:
@@ -65,7 +68,7 @@ class YOLOX(SingleStageDetector):
         self.bbox_head.use_l1 = True
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        if self.training:
+        if self.training and self.sizes is not None:
             new, given = self.training_size(self.iteration), tuple(batch.imgs.shape[-2:])
             if new != self.input_size != given:  # boxes would be scaled by another factor than images
                 raise ConfigError(
@@ -77,4 +80,5 @@ class YOLOX(SingleStageDetector):
 
     def training_size(self, iteration: int) -> tuple[int, int]:
         """(height, width) of the images in an iteration."""
-        return self.sizes.at(iteration, self.input_size[1] / self.input_size[0]) or self.input_size
+        size = None if self.sizes is None else self.sizes.at(iteration, self.input_size[1] / self.input_size[0])
+        return size or self.input_size
