@@ -62,7 +62,7 @@ LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 EVAL_HOOK_KEYS = frozenset(
     """
     start interval by_epoch save_best rule test_fn greater_keys less_keys out_dir dynamic_intervals file_client_args
-    broadcast_bn_buffer
+    broadcast_bn_buffer begin at_end fp16
     """.split()
 )
 LOADER_KEYS = {  # -> LoaderRecipe

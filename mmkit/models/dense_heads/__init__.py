@@ -8,9 +8,10 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -20,12 +21,16 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FoveaHead',
     'GFLHead',
     'RPNHead',
+    'RTMDetHead',
+    'RTMDetSepBNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
     'Transformer',
+    'VFNetHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]
