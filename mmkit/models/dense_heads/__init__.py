@@ -11,7 +11,7 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     'FoveaHead',
     'GFLHead',
     'RPNHead',
+    'RTMDetHead',
+    'RTMDetSepBNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',

@@ -17,9 +17,11 @@ BN = dict(type='BN')
 STRIDES = [8, 16]
 ANCHORS = dict(type='AnchorGenerator', scales=[2], ratios=[0.5, 1.0], strides=STRIDES)
 SQUARES = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=2, scales_per_octave=1, strides=STRIDES)
+POINTS = dict(type='MlvlPointGenerator', offset=0, strides=STRIDES)
 MAX_IOU = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
 BY_IOU = dict(assigner=MAX_IOU, allowed_border=-1, pos_weight=-1, debug=False)
 ATSS = dict(assigner=dict(type='ATSSAssigner', topk=2), allowed_border=-1, pos_weight=-1, debug=False)
+SOFT = dict(assigner=dict(type='DynamicSoftLabelAssigner'), allowed_border=-1, pos_weight=-1, debug=False)
 SAMPLER = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False)
 TEST = dict(nms_pre=20, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10)
 NARROW = dict(in_channels=8, feat_channels=8, test_cfg=TEST)
@@ -151,6 +153,8 @@ HEADS = {
         strides=STRIDES,
         train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
     ),
+    'rtmdet': dict(DENSE, type='RTMDetHead', norm_cfg=GN, anchor_generator=POINTS, train_cfg=SOFT),
+    'rtmdet, sepbn': dict(DENSE, type='RTMDetSepBNHead', pred_kernel_size=3, anchor_generator=POINTS, train_cfg=SOFT),
 }
 OBJECTS = truth(([4, 4, 36, 40], 0), ([20, 10, 36, 30], 2), ([3, 5, 5, 7], 1))
 SCENES = {
