@@ -35,6 +35,9 @@ class EpochSampler(Sampler[int]):
         if isinstance(self.dataset, SeededDataset):
             self.dataset.set_epoch(epoch)
 
+    def __len__(self) -> int:
+        raise NotImplementedError
+
     def indices(self) -> np.ndarray:
         """The images of this process in this epoch, (len(self),) int64."""
         raise NotImplementedError

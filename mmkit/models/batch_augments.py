@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import Progress
 from mmkit.registry import BATCH_AUGMENTS
-from mmkit.structures import Batch, Instances
+from mmkit.structures import Batch, BitmapMasks, Instances, PolygonMasks
 from mmkit.utils.dist import broadcast_object
 
 Size = tuple[int, int]  # (height, width)
+_DRAWN = (BitmapMasks, PolygonMasks)  # the masks of ground truth
 
 
 def padded(imgs: Tensor, size: Size, value: float) -> Tensor:
@@ -30,7 +31,7 @@ def with_padded_masks(batch: Batch, value: int) -> Batch:
     size = batch.imgs.shape[-2:]
 
     def pad_masks(gts: Instances) -> Instances:
-        return gts if gts.masks is None else replace(gts, masks=gts.masks.pad(size, value))
+        return replace(gts, masks=gts.masks.pad(size, value)) if isinstance(gts.masks, _DRAWN) else gts
 
     return replace(batch, gts=None if batch.gts is None else [pad_masks(gts) for gts in batch.gts])
 
@@ -45,9 +46,9 @@ def resized(batch: Batch, new: Size) -> Batch:
 
     def scale(objects: Instances) -> Instances:
         masks = objects.masks
-        canvas = None if masks is None else (round(masks.height * y), round(masks.width * x))
-        resized_masks = None if masks is None or canvas is None else masks.resize(canvas)
-        return replace(objects, bboxes=objects.bboxes * factor, masks=resized_masks)
+        if isinstance(masks, _DRAWN):
+            masks = masks.resize((round(masks.height * y), round(masks.width * x)))
+        return replace(objects, bboxes=objects.bboxes * factor, masks=masks)
 
     def shrink(size: Size) -> Size:
         return int(size[0] * y), int(size[1] * x)

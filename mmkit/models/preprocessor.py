@@ -172,6 +172,7 @@ class MultiBranchDataPreprocessor(nn.Module):
         if not isinstance(batch, SemiBatch):
             return self._prepared(batch)
         own = self._prepared(batch) if len(batch) else batch
+        assert isinstance(own, SemiBatch)
         views = [None if view is None else self._prepared(view) for view in (batch.teacher, batch.student)]
         return replace(own, teacher=views[0], student=views[1])
 

@@ -25,10 +25,10 @@ def _read_groups(groups: _Groups) -> Rewrite:
 
     def read(cfg: ConfigDict) -> ConfigDict:
         for group, names in groups.items():
-            values = cfg.pop(group, None)
-            if not isinstance(values, (ConfigDict, type(None))):
+            values = cfg.pop(group, None) or ConfigDict()
+            if not isinstance(values, ConfigDict):
                 raise InvalidTypeError(f'{group} is a dict, got {values!r}', cfg._path_of(group))
-            for key, value in (values or {}).items():
+            for key, value in values.items():
                 if key not in names:
                     message = f'{cfg["type"]}: {group} has no {key!r}, expected some of {", ".join(names)}'
                     raise InvalidValueError(message, cfg._path_of(f'{group}.{key}'), values._origins.get(key))
