@@ -33,12 +33,13 @@ def build_branches(
 
 def split_outs(cls_scores: Tensor, bbox_preds: Tensor, decoded: Decoded) -> QueryOuts:
     """Logits and boxes of all queries, apart by their origin."""
-    proposals = decoded.proposals or (None, None)
+    enc_cls_scores, enc_bbox_preds = decoded.proposals or (None, None)
     if decoded.denoising is None:
-        return QueryOuts(cls_scores, bbox_preds, *proposals)
+        return QueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_bbox_preds)
     first = decoded.denoising.labels.shape[-1]
     denoised = Denoised(cls_scores[:, :, :first], bbox_preds[:, :, :first], decoded.denoising)
-    return QueryOuts(cls_scores[:, :, first:], bbox_preds[:, :, first:], *proposals, denoised)
+    matched = cls_scores[:, :, first:], bbox_preds[:, :, first:]
+    return QueryOuts(*matched, enc_cls_scores, enc_bbox_preds, denoised)
 
 
 @HEADS.register_module()
