@@ -114,6 +114,9 @@ class ConcatDataset(SeededDataset):
             raise InvalidValueError('objects and classes of whole images are not evaluated together')
         return DetectionTruth.cat(detections) if detections else ClassTruth.cat(labels)
 
+    def truth_in(self, ann_file: str) -> Truth:
+        return self.datasets[0].truth_in(ann_file)
+
     def metric_config(self) -> dict[str, Any] | None:
         for dataset in self.datasets:
             if dataset.has_own_evaluate or dataset.metric_config() is None:

@@ -11,7 +11,7 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RepPointsHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     'RPNHead',
     'RTMDetHead',
     'RTMDetSepBNHead',
+    'RepPointsHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
