@@ -10,12 +10,13 @@ from mmkit.models.dense_heads.anchor import (
     SSDHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, YOLOXHead
+from mmkit.models.dense_heads.point import CenterNetUpdateHead, FCOSHead, YOLOXHead
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetUpdateHead',
     'DETRHead',
     'DeformableDETRHead',
     'DeformableDetrTransformer',

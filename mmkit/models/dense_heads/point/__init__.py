@@ -1,6 +1,7 @@
 """Anchor-free heads: one prediction at every cell of every level."""
 
+from mmkit.models.dense_heads.point.centernet_update_head import CenterNetUpdateHead
 from mmkit.models.dense_heads.point.fcos_head import FCOSHead
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
-__all__ = ['FCOSHead', 'YOLOXHead']
+__all__ = ['CenterNetUpdateHead', 'FCOSHead', 'YOLOXHead']
