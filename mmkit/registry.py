@@ -88,7 +88,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> Callable[..., T]:
         """The class or function registered as `name`, or the class at a dotted path (see mmkit.utils.imports).
 
-        'mmdet.ResNet' is 'ResNet', and so are the names of the other `SCOPES`.
+        'mmdet.ResNet' and 'mmdet.models.ResNet' are 'ResNet', and so it is with the other `SCOPES`.
 
         Raises:
             UnknownNameError: nothing is; the message has the nearest names.
@@ -201,6 +201,7 @@ def build_from_cfg(
         if 'type' not in arguments:
             raise UnknownNameError(f'a {registry.name} needs `type`, the dict has {", ".join(arguments) or "nothing"}')
         kind = arguments.pop('type')
+        arguments.pop('_scope_', None)  # the project to which the type belongs: one registry has them all
         target: Callable[..., Any] = registry.get(kind) if isinstance(kind, str) else kind
         if not callable(target):
             raise InvalidTypeError(f'`type` is a name or a class, got {target!r}', key='type')

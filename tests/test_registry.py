@@ -125,13 +125,17 @@ def test_unknown_type_names_the_nearest_and_the_way_to_own_classes():
 
 
 def test_types_may_have_the_name_of_their_project_in_front():
-    for name in ('mmdet.Neck', 'mmcls.Neck', 'mmcv.Neck'):
+    for name in ('mmdet.Neck', 'mmcls.Neck', 'mmcv.Neck', 'mmengine.Neck', 'mmdet.models.necks.Neck'):
         assert name in PARTS and PARTS.get(name) is PARTS.get('Neck')
     assert 'mmseg.Neck' not in PARTS and 'mmdet.' not in PARTS
     with pytest.raises(KeyError, match="'Hand' is not a registered test part"):
         PARTS.get('mmcls.Hand')
-    with pytest.raises(ValueError, match=r'mmdet\.models\.Neck'):
-        PARTS.get('mmdet.models.Neck')
+    with pytest.raises(ValueError, match=r'mmseg\.Neck'):
+        PARTS.get('mmseg.Neck')
+
+
+def test_the_project_of_a_type_may_be_an_argument_of_its_own():
+    assert isinstance(PARTS.build(dict(type='Neck', in_channels=1, _scope_='mmpretrain')), Neck)
 
 
 def test_parts_of_mmdetection_that_are_not_here_are_called_so():

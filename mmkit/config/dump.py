@@ -102,7 +102,7 @@ def _atom(value: Any, path: str) -> str:
     if isinstance(value, str):
         text = str.__repr__(value)
         # a string that looks like a variable of a config file would be substituted when it is read back
-        return text.replace('{{', f'{{{text[0]} {text[0]}{{') if re.search(r'\{\{\s*\w', text) else text
+        return text.replace('{{', f'{{{text[0]} {text[0]}{{') if re.search(r'\{\{[\'"]?\s*[\w$]', text) else text
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):

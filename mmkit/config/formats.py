@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin, convert
-from mmkit.config.source import Source, fill_refs
+from mmkit.config.source import Bases, Source, fill_refs
 from mmkit.errors import ConfigError
 
 
@@ -64,8 +64,7 @@ def run_python(
     source: Source,
     tree: ast.Module,
     path: str,
-    load_bases: Callable[[Any, int], None],
-    base_value: Callable[[str], Any],
+    bases: Bases,
 ) -> ConfigDict:
     """Run a trusted `.py` config as Python; functions, classes and modules among its names are left out."""
     assigned = {
@@ -75,9 +74,11 @@ def run_python(
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    names: dict[str, Any] = {}
     if '_base_' in assigned:
-        load_bases(ast.literal_eval(assigned['_base_'].value), assigned['_base_'].lineno)
-    names: dict[str, Any] = {ref: base_value(key) for ref, key in source.refs.items()}
+        names['_base_'] = bases.load_bases(ast.literal_eval(assigned['_base_'].value), assigned['_base_'].lineno)
+        tree.body.remove(assigned['_base_'])
+    names.update({ref: bases.base_value(key) for ref, key in source.refs.items()})
     names.update(__name__='mmkit_trusted_config', __file__=path)
     exec(compile(tree, path, 'exec'), names)
     values = ConfigDict()
@@ -87,7 +88,7 @@ def run_python(
             continue
         node = assigned.get(name)
         origin = Origin(source.file, node.lineno if node else 0)
-        value = fill(convert(value, origin=origin), source.refs, base_value)
+        value = fill(convert(value, origin=origin), source.refs, bases.base_value)
         values._put(name, value, origin)
         if node:
             annotate(value, node.value, source.file)

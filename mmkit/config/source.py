@@ -1,10 +1,12 @@
-"""The text of a config file, with stand-ins for values of its bases."""
+"""The text of a config file, with stand-ins for values of its bases, and what is asked of the bases."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from mmkit.config.config_dict import ConfigDict
 
 
 @dataclass
@@ -19,6 +21,31 @@ class Source:
         lines = self.text.splitlines()
         shown = lines[line - 1].strip() if 0 < line <= len(lines) else ''
         return f'{self.file}:{line}: {shown}'
+
+
+@dataclass
+class Loaded:
+    """A config file with its bases."""
+
+    values: ConfigDict  # merged; parts of them may be shared
+    text: str  # of all files, bases first
+    imported: Mapping[str, str] = field(default_factory=dict)  # types it imports: name -> dotted path
+
+
+class Bases(Protocol):
+    """The bases of the config that is being read."""
+
+    def load_bases(self, value: Any, line: int) -> ConfigDict:
+        """Read the files of `_base_ = value`; their merged values, which the config may change."""
+        ...
+
+    def load_module(self, module: str, line: int) -> Loaded:
+        """Read the file of `from module import ...` inside `with read_base():`."""
+        ...
+
+    def base_value(self, dotted: str) -> Any:
+        """A copy of the value at a dotted key of the bases."""
+        ...
 
 
 def fill_refs(text: str, refs: Mapping[str, str], base_value: Callable[[str], Any]) -> Any:

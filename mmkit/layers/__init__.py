@@ -6,7 +6,7 @@ from mmkit.layers.base_module import BaseModule, ModuleList, Sequential, init_ch
 from mmkit.layers.context_block import ContextBlock
 from mmkit.layers.conv import build_conv_layer, build_padding_layer
 from mmkit.layers.conv_module import ConvModule, DepthwiseSeparableConvModule, LayerCfgs
-from mmkit.layers.deform_conv import DeformConv, DeformConv2dPack, ModulatedDeformConv2dPack
+from mmkit.layers.deform_conv import DeformConv, DeformConv2d, DeformConv2dPack, ModulatedDeformConv2dPack
 from mmkit.layers.deformable_attention import MultiScaleDeformableAttention
 from mmkit.layers.drop import DropBlock, Dropout, DropPath, build_dropout
 from mmkit.layers.generalized_attention import GeneralizedAttention
@@ -39,6 +39,7 @@ __all__ = [
     'ContextBlock',
     'ConvModule',
     'DeformConv',
+    'DeformConv2d',
     'DeformConv2dPack',
     'DepthwiseSeparableConvModule',
     'DropBlock',

@@ -1,4 +1,4 @@
-"""Deformable convolutions that predict their own offsets: 'DCN' and 'DCNv2'."""
+"""Deformable convolutions: 'DCN' and 'DCNv2', which predict their own offsets, and one that is given them."""
 
 from __future__ import annotations
 
@@ -133,6 +133,44 @@ class ModulatedDeformConv2dPack(DeformConv):
     def forward(self, x: Tensor) -> Tensor:
         first, second, mask = self.conv_offset(x).chunk(3, dim=1)
         return self.convolve(x, torch.cat([first, second], 1), mask.sigmoid())
+
+
+class DeformConv2d(nn.Module):
+    """Deformable convolution whose offsets a head works out; no bias (arXiv:1703.06211).
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups: as of nn.Conv2d.
+        deform_groups: groups of input channels, each with its own offsets.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        deform_groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = pair(stride), pair(padding), pair(dilation)
+        self.deform_groups = deform_groups
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *pair(kernel_size)))
+        bound = 1 / math.sqrt(in_channels * math.prod(pair(kernel_size)))
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H', W').
+
+        Args:
+            x: the features.
+            offset: (B, deform_groups * kh * kw * 2, H', W'), y before x for each position of the kernel, in pixels.
+        """
+        return deform_conv2d(
+            x, offset, self.weight, None, stride=self.stride, padding=self.padding, dilation=self.dilation
+        )
 
 
 def adopt_older_offsets(module: nn.Module, state_dict: dict[str, Any], prefix: str) -> None:

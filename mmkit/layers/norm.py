@@ -96,6 +96,8 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     with located(cfg):
         kind = arguments.get('type')
         layer_class = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
+        if layer_class is nn.SyncBatchNorm:  # as configs that import their types name it; SyncBN runs on a CPU, too
+            arguments['type'] = SyncBN
         if isinstance(layer_class, type) and issubclass(layer_class, nn.GroupNorm):  # whose groups come first
             layer = build_from_cfg(arguments, NORM_LAYERS, dict(num_channels=num_features, eps=1e-5))
         else:
@@ -103,6 +105,26 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     for parameter in layer.parameters():
         parameter.requires_grad = cfg.get('requires_grad', True)
     return norm_abbreviation(type(layer)) + str(postfix), layer
+
+
+def synchronise_batch_norm(module: nn.Module) -> None:
+    """Put a `SyncBN` in the place of every `BatchNorm2d` below `module`, with its weights and statistics."""
+    for parent in list(module.modules()):
+        for name, norm in parent.named_children():
+            if type(norm) is not nn.BatchNorm2d:
+                continue
+            synchronised = SyncBN(
+                norm.num_features,
+                eps=norm.eps,
+                momentum=norm.momentum,
+                affine=norm.affine,
+                track_running_stats=norm.track_running_stats,
+            )
+            synchronised.load_state_dict(norm.state_dict())
+            synchronised.train(norm.training)
+            for own, old in zip(synchronised.parameters(), norm.parameters(), strict=True):
+                own.requires_grad = old.requires_grad
+            setattr(parent, name, synchronised)
 
 
 def freeze_batch_norm(module: nn.Module) -> None:

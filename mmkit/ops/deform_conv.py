@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torchvision
 from torch import Tensor
 
@@ -29,14 +30,15 @@ def deform_conv2d(
     Returns:
         (B, out_channels, out_h, out_w).
     """
+    dtype = torch.float32 if x.dtype is torch.bfloat16 else x.dtype  # torchvision's kernels know no bfloat16
     out: Tensor = torchvision.ops.deform_conv2d(
-        x,
-        offset.to(x.dtype),
-        weight.to(x.dtype),
-        bias=bias,
+        x.to(dtype),
+        offset.to(dtype),
+        weight.to(dtype),
+        bias=None if bias is None else bias.to(dtype),
         stride=stride,
         padding=padding,
         dilation=dilation,
-        mask=None if mask is None else mask.to(x.dtype),
+        mask=None if mask is None else mask.to(dtype),
     )
-    return out
+    return out.to(x.dtype)

@@ -15,12 +15,12 @@ ELSEWHERE = frozenset(
     CocoPanopticDataset CopyPaste CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck CutOut DDOD DDODHead
     DecoupledSOLOHead DecoupledSOLOLightHead DeepFashionDataset DetectoRS_ResNet DetectoRS_ResNeXt DIIHead
     DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead DynamicRoIHead EfficientNet
-    EmbeddingRPNHead FeatureRelayHead FOVEA FoveaHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead GARetinaHead
+    EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead GARetinaHead
     GARPNHead GlobalContextHead GridHead GridRCNN GridRoIHead GuidedAnchorHead HeuristicFusionHead HourglassNet
     InstaBoost KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles
     LoadPanopticAnnotations LVISDataset LVISV05Dataset LVISV1Dataset Mask2Former Mask2FormerHead MaskFormer
-    MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskIoUHead MaskPointHead MaskPseudoSampler
-    MaskScoringRCNN MaskScoringRoIHead MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
+    MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead MaskPseudoSampler
+    MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
     Objects365V1Dataset Objects365V2Dataset OccludedSeparatedCocoDataset OpenImagesChallengeDataset OpenImagesDataset
     PAA PAAHead PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
     PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RepPointsDetector RepPointsHead RFP
@@ -28,16 +28,15 @@ ELSEWHERE = frozenset(
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d
     SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead
     StageCascadeRPNHead SubMConv2d SubMConv3d SubMConv4d TOOD TOODHead TransformerEncoderPixelDecoder TridentFasterRCNN
-    TridentResNet TridentRoIHead TwoStagePanopticSegmentor VFNet VFNetHead WIDERFaceDataset WrapFieldsToLists YOLACT
+    TridentResNet TridentRoIHead TwoStagePanopticSegmentor WIDERFaceDataset WrapFieldsToLists YOLACT
     YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     """.split()
 )
 
 
 def unscoped(name: str) -> str:
-    """The name without its scope; any other dotted path as it is."""
-    scope, _, rest = name.partition('.')
-    return rest if scope in SCOPES and rest and '.' not in rest else name
+    """The name without its scope, `FCOS` of `mmdet.FCOS` and of `mmdet.models.FCOS`; any other path as it is."""
+    return name.rpartition('.')[2] if name.partition('.')[0] in SCOPES else name
 
 
 def first_of(names: Sequence[object], count: int) -> str:

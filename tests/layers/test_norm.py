@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmkit.layers import build_norm_layer, freeze, freeze_batch_norm
+from mmkit.layers.norm import SyncBN, synchronise_batch_norm
 
 
 @pytest.mark.parametrize(
@@ -41,10 +42,11 @@ def test_mistakes():
         build_norm_layer(dict(num_groups=2), 4)
 
 
-def test_sync_bn_on_a_cpu_is_bn():
+@pytest.mark.parametrize('kind', ['SyncBN', 'torch.nn.SyncBatchNorm', nn.SyncBatchNorm])
+def test_sync_bn_on_a_cpu_is_bn(kind):
     torch.manual_seed(0)
     x = torch.rand(4, 3, 2, 2)
-    sync, plain = build_norm_layer(dict(type='SyncBN'), 3)[1], nn.BatchNorm2d(3)
+    sync, plain = build_norm_layer(dict(type=kind), 3)[1], nn.BatchNorm2d(3)
     assert torch.allclose(sync(x), plain(x))
     assert torch.allclose(sync.running_mean, plain.running_mean)
 
@@ -64,3 +66,16 @@ def test_freezing():
     assert [layer.training for layer in model] == [True, False, True]
     freeze(model)
     assert not any(p.requires_grad for p in model.parameters()) and not model[0].training
+
+
+def test_synchronised_norms_keep_weights_and_settings():
+    model = nn.Sequential(nn.BatchNorm2d(3, eps=0.1, momentum=0.2), nn.Sequential(nn.BatchNorm2d(2, affine=False)))
+    model[0].weight.requires_grad = False
+    model[0].running_mean.fill_(3)
+    model.eval()
+    x = torch.rand(2, 3, 4, 4)
+    expected = model[0](x)
+    synchronise_batch_norm(model)
+    assert isinstance(model[0], SyncBN) and isinstance(model[1][0], SyncBN)
+    assert torch.equal(model[0](x), expected) and model[0].momentum == 0.2 and not model[1][0].affine
+    assert not model[0].weight.requires_grad and model[0].bias.requires_grad and not model[0].training

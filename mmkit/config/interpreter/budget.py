@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-MAX_WORK = 500_000  # syntax nodes evaluated plus items and characters produced
+MAX_WORK = 1_000_000  # syntax nodes evaluated plus items and characters produced
 MAX_BITS = 4096  # of an integer
 MAX_DEPTH = 100  # of nested containers
 

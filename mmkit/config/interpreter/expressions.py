@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ast
-import builtins
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict, Origin
 from mmkit.config.interpreter.budget import Budget
 from mmkit.config.interpreter.operations import METHODS, Operations
-from mmkit.config.source import Source, fill_refs
+from mmkit.config.interpreter.variables import Variables, type_name
+from mmkit.config.source import Bases, Source, fill_refs
 from mmkit.errors import ConfigError, UnsafeConfigError
-from mmkit.utils.names import nearest
 
 WAY_OUT = (
     'Reading a config runs none of its code. If you trust this file, Config.fromfile(path, trust=True) or '
@@ -29,25 +28,16 @@ class Expressions:
 
     Args:
         source: the file.
-        load_bases: called with the value and line of `_base_ = ...` as soon as it is read.
-        base_value: gives the value of a dotted key of the bases.
+        bases: are read as soon as the file names them.
         budget: the work that this config and its bases may cause.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        load_bases: Callable[[Any, int], None],
-        base_value: Callable[[str], Any],
-        budget: Budget,
-    ) -> None:
+    def __init__(self, source: Source, bases: Bases, budget: Budget) -> None:
         self.source = source
-        self.load_bases = load_bases
-        self.base_value = base_value
+        self.bases = bases
         self.budget = budget
         self.operations = Operations(self.budget)
-        self.names = ConfigDict()
-        self.scopes: list[dict[str, Any]] = []  # of comprehensions
+        self.variables = Variables()
         self.line = 0
 
     def refusal(self, reason: str, node: ast.AST | None = None) -> UnsafeConfigError:
@@ -56,23 +46,10 @@ class Expressions:
 
     # ------------------------------------------------------------------ names and targets
 
-    def look_up(self, node: ast.Name) -> Any:
-        for scope in reversed(self.scopes):
-            if node.id in scope:
-                return scope[node.id]
-        if node.id in self.names:
-            return self.names[node.id]
-        if node.id in self.source.refs:
-            return self.of_bases(self.source.refs[node.id])
-        if node.id.startswith('__') or node.id in ('copy', 'deepcopy') or hasattr(builtins, node.id):
-            raise self.refusal(f'{node.id!r} is not a value of a config', node)
-        near = nearest(node.id, self.names)
-        raise NameError(f'name {node.id!r} is not defined' + (f'; the nearest: {", ".join(near)}' if near else ''))
-
     def of_bases(self, key: str) -> Any:
         """The value of a dotted key of the bases."""
         try:
-            value = self.base_value(key)
+            value = self.bases.base_value(key)
         except ConfigError as error:
             raise ConfigError(f'{self.source.at(self.line)}\n  {error}') from None
         self.budget.spend_on(value)
@@ -80,18 +57,28 @@ class Expressions:
 
     def assign(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
-            if self.scopes:
-                self.scopes[-1][target.id] = value
+            if self.variables.scopes:
+                self.variables.scopes[-1][target.id] = value
                 return
-            self.names._put(target.id, value, Origin(self.source.file, target.lineno))
             if target.id == '_base_':
-                self.load_bases(value, target.lineno)
-        elif isinstance(target, ast.Subscript):
-            self.put_item(self.value(target.value), self.value(target.slice), value, target.lineno)
+                value = self.bases.load_bases(value, target.lineno)
+            self.variables.own._put(target.id, value, Origin(self.source.file, target.lineno))
+        elif isinstance(target, (ast.Subscript, ast.Attribute)):
+            self.put_item(*self.place(target), value, target.lineno)
         elif isinstance(target, (ast.Tuple, ast.List)):
             self.unpack(target.elts, self.operations.items(value))
         else:
             raise self.refusal('only names and items can be assigned to', target)
+
+    def place(self, target: ast.Subscript | ast.Attribute) -> tuple[Any, Any]:
+        """The container and the key of an item: `container[key]`, of a dict also `container.key`."""
+        container = self.value(target.value)
+        if isinstance(target, ast.Subscript):
+            return container, self.value(target.slice)
+        is_hidden = target.attr.startswith('__') or hasattr(ConfigDict, target.attr)
+        if is_hidden or not isinstance(container, ConfigDict):
+            raise self.refusal(f'attribute {target.attr!r} of {type(container).__name__} is out of reach', target)
+        return container, target.attr
 
     def unpack(self, targets: list[ast.expr], values: list[Any]) -> None:
         stars = [index for index, target in enumerate(targets) if isinstance(target, ast.Starred)]
@@ -133,7 +120,9 @@ class Expressions:
         raise self.refusal(f'{value!r} is not a value of a config', node)
 
     def value_Name(self, node: ast.Name) -> Any:
-        return self.look_up(node)
+        if node.id in self.source.refs:
+            return self.of_bases(self.source.refs[node.id])
+        return self.variables.look_up(node.id)
 
     def value_List(self, node: ast.List) -> list[Any]:
         return self.sequence(node.elts)
@@ -249,23 +238,21 @@ class Expressions:
         if first.is_async:
             raise self.refusal('a config has no async')
         items = self.operations.items(self.value(first.iter))
-        self.scopes.append({})
+        self.variables.scopes.append({})
         for item in items:
             self.assign(first.target, item)
             if all(self.value(test) for test in first.ifs):
                 yield from self.loop(rest)
-        self.scopes.pop()
+        self.variables.scopes.pop()
 
     # ------------------------------------------------------------------ calls and attributes
 
     def value_Attribute(self, node: ast.Attribute) -> Any:
-        of_bases = isinstance(node.value, ast.Name) and node.value.id == '_base_'
-        if of_bases and not node.attr.startswith('_'):
-            return self.of_bases(node.attr)
-        owner = self.value(node.value)
-        if isinstance(owner, ConfigDict) and node.attr in owner and not node.attr.startswith('_'):
-            return owner[node.attr]
-        raise self.refusal(f'attribute {node.attr!r} of {type(owner).__name__} is out of reach', node)
+        path = self.variables.path_of(node)
+        if path is not None:
+            return type_name(path)
+        owner, key = self.place(node)
+        return owner[key]
 
     def value_Call(self, node: ast.Call) -> Any:
         func = node.func
@@ -279,14 +266,14 @@ class Expressions:
         if func.attr not in METHODS.get(type(owner), ()):
             raise self.refusal(f'method {func.attr!r} of {type(owner).__name__} is out of reach', node)
         args = self.sequence(node.args)
-        if isinstance(owner, ConfigDict) and func.attr == 'update':
-            owner._overlay(self.make_dict(args, node.keywords))
-            return None
+        if isinstance(owner, ConfigDict) and func.attr in ('update', 'merge'):
+            return self.operations.update(owner, func.attr, self.make_dict(args, node.keywords))
         return self.operations.method(owner, func.attr, args, self.make_dict((), node.keywords))
 
     def call_function(self, node: ast.Call, name: str) -> Any:
         if name not in ('dict', 'deepcopy') and name not in self.operations.functions:
-            raise self.refusal(f'a config cannot call {name!r}', node)
+            hint = f', write dict(type={name}, ...)' if name in self.variables.imported else ''
+            raise self.refusal(f'a config cannot call {name!r}{hint}', node)
         args = self.sequence(node.args)
         if name == 'dict':
             return self.make_dict(args, node.keywords)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
-from mmkit.config.config_dict import ConfigDict
+from mmkit.config.config_dict import ConfigDict, merge
 from mmkit.config.interpreter.budget import MAX_BITS, Budget, Refused, checked_int
 
 METHODS: dict[type, frozenset[str]] = {
-    ConfigDict: frozenset('clear copy get items keys pop popitem setdefault update values'.split()),
+    ConfigDict: frozenset('clear copy get items keys merge pop popitem setdefault update values'.split()),
     list: frozenset('append clear copy count extend index insert pop remove reverse sort'.split()),
     tuple: frozenset('count index'.split()),
     set: frozenset(
@@ -234,8 +234,27 @@ class Operations:
         elif name not in _CONSTANT:
             self.budget.spend(len(value))
         self.budget.spend_on(args)
+        if name == 'pop' and isinstance(value, ConfigDict) and len(args) == 1:
+            self.get(value, *args)  # the error for a missing key has the nearest
         outcome = getattr(value, name)(*args, **kwargs)
         return list(outcome) if name in ('keys', 'values', 'items') else outcome
+
+    def update(self, owner: ConfigDict, method: str, new: ConfigDict) -> None:
+        """`owner.update(new)`, or `owner.merge(new)`, in which `_delete_` has its meaning.
+
+        A dict that the config itself writes is Python's. One of a base is a ConfigDict, whose `update` merges dicts in
+        dicts; only these have a path.
+        """
+        self.budget.spend_on(new)
+        if method == 'merge':
+            self.budget.spend_on(owner)
+            merged = merge(owner, new)
+            owner.clear()
+            owner._overlay(merged)
+        elif owner._path:
+            owner.update(new)
+        else:
+            owner._overlay(new)
 
 
 class _SafeFormatter(Formatter):

@@ -34,7 +34,7 @@ class Interpreter(Expressions):
         """The variables that the statements leave, with the line of each key."""
         try:
             self.execute(body)
-            self.budget.spend_on(self.names)
+            self.budget.spend_on(self.variables.own)
         except (ConfigError, OSError):  # OSError: of a base
             raise
         except Refused as error:
@@ -46,7 +46,7 @@ class Interpreter(Expressions):
         except Exception as error:
             reason = error.args[0] if isinstance(error, KeyError) and error.args else error
             raise ConfigError(f'{self.source.at(self.line)}\n  {type(error).__name__}: {reason}') from error
-        return self.names
+        return self.variables.own
 
     # ------------------------------------------------------------------ statements
 
@@ -75,15 +75,13 @@ class Interpreter(Expressions):
             self.assign(node.target, self.value(node.value))
 
     def run_AugAssign(self, node: ast.AugAssign) -> None:
-        if isinstance(node.target, ast.Subscript):
-            container, index = self.value(node.target.value), self.value(node.target.slice)
-            old = self.operations.get(container, index)
-            self.put_item(container, index, self.augmented(node.op, old, self.value(node.value)), node.lineno)
-        elif isinstance(node.target, ast.Name):
-            old = self.look_up(node.target)
-            self.assign(node.target, self.augmented(node.op, old, self.value(node.value)))
+        if isinstance(node.target, (ast.Subscript, ast.Attribute)):
+            container, key = self.place(node.target)
+            old = self.operations.get(container, key)
+            self.put_item(container, key, self.augmented(node.op, old, self.value(node.value)), node.lineno)
         else:
-            raise self.refusal('only names and items can be assigned to', node)
+            old = self.value(node.target)
+            self.assign(node.target, self.augmented(node.op, old, self.value(node.value)))
 
     def augmented(self, op: ast.operator, old: Any, value: Any) -> Any:
         """`old op= value`: lists and dicts grow in place, as in Python."""
@@ -99,12 +97,11 @@ class Interpreter(Expressions):
     def run_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
             if isinstance(target, ast.Name):
-                self.look_up(target)
-                del self.names[target.id]
-            elif isinstance(target, ast.Subscript):
-                container, index = self.value(target.value), self.value(target.slice)
-                self.operations.get(container, index)
-                del container[index]
+                self.variables.delete(target.id)
+            elif isinstance(target, (ast.Subscript, ast.Attribute)):
+                container, key = self.place(target)
+                self.operations.get(container, key)
+                del container[key]
             else:
                 raise self.refusal('only names and items can be deleted', node)
 
@@ -128,10 +125,34 @@ class Interpreter(Expressions):
     def run_Continue(self, node: ast.Continue) -> None:
         raise _Continue
 
+    # ------------------------------------------------------------------ imports
+
     def run_Import(self, node: ast.Import) -> None:
-        if [(alias.name, alias.asname) for alias in node.names] != [('copy', None)]:
-            raise self.refusal('a config imports nothing (but copy, for copy.deepcopy)', node)
+        for alias in node.names:
+            if (alias.name, alias.asname) != ('copy', None):
+                self.variables.import_module(alias)
 
     def run_ImportFrom(self, node: ast.ImportFrom) -> None:
-        if node.module != 'copy' or [(alias.name, alias.asname) for alias in node.names] != [('deepcopy', None)]:
-            raise self.refusal('a config imports nothing (but deepcopy from copy)', node)
+        if node.level:
+            raise ConfigError(f'{self.source.at(node.lineno)}\n  a base is imported inside `with read_base():`')
+        for alias in node.names:
+            if (node.module, alias.name, alias.asname) != ('copy', 'deepcopy', None):
+                self.variables.import_type(str(node.module), alias)
+
+    def run_With(self, node: ast.With) -> None:
+        """`with read_base():` and imports of bases, whose keys become variables."""
+        call = node.items[0].context_expr
+        path = self.variables.path_of(call.func) if isinstance(call, ast.Call) else None
+        if path is None or not (path.startswith('mmengine.') and path.endswith('.read_base')) or len(node.items) > 1:
+            raise self.refusal(
+                'a config has no with but `with read_base():` (from mmengine.config import read_base)', node
+            )
+        for statement in node.body:
+            if not isinstance(statement, ast.ImportFrom):
+                raise self.refusal('inside `with read_base():` are imports, `from .file import *`', statement)
+            self.line = statement.lineno
+            self.budget.spend(1)
+            module = '.' * statement.level + (statement.module or '')
+            base = self.bases.load_module(module, statement.lineno)
+            for alias in statement.names:
+                self.variables.import_values(base, module, alias)

@@ -8,9 +8,14 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    VFNetHead,
     YOLOV3Head,
 )
+<<<<<<< HEAD
 from mmkit.models.dense_heads.point import CenterNetUpdateHead, FCOSHead, YOLOXHead
+=======
+from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
+>>>>>>> main
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -21,12 +26,16 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FoveaHead',
     'GFLHead',
     'RPNHead',
+    'RTMDetHead',
+    'RTMDetSepBNHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
     'Transformer',
+    'VFNetHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]

@@ -20,9 +20,11 @@ class SingleStageArgs(DetectorArgs, total=False):
     test_cfg: Cfg | None
 
 
-@DETECTORS.register_module(['SingleStageDetector', 'ATSS', 'CenterNet', 'FCOS', 'GFL', 'RetinaNet', 'YOLOV3'])
+@DETECTORS.register_module(
+    ['SingleStageDetector', 'ATSS', 'CenterNet', 'FCOS', 'FOVEA', 'GFL', 'RetinaNet', 'VFNet', 'YOLOV3']
+)
 class SingleStageDetector(Detector):
-    """Backbone, neck and dense head. ATSS, CenterNet, FCOS, GFL, RetinaNet and YOLOv3 differ in the head only.
+    """Backbone, neck and dense head. Detectors of the other names differ in the head only.
 
     Args:
         bbox_head: config of a dense head.

@@ -13,6 +13,15 @@ ESCAPES = {
     'import as copy': 'import os as copy\ncopy.system("touch {canary}")',
     'import beside copy': 'import copy, os\nos.system("touch {canary}")',
     'import star': 'from copy import *\nx = weakref',
+    'import star of a package': 'from mmdet.models import *',
+    'import of a constant': 'from os.path import SEP',
+    'call of a type': 'from subprocess import Popen\nx = Popen("touch {canary}")',
+    'call of a method of a type': 'from pathlib import Path\nx = Path.touch("{canary}")',
+    'call in a module': 'import torch\nx = torch.load("{canary}")',
+    'file in read_base': 'from mmengine.config import read_base\nwith read_base():\n    x = open("{canary}", "w")',
+    'other with': 'from mmengine.config import read_base\nwith read_base(), open("{canary}", "w"):\n    pass',
+    'read_base of another': 'from os import Read_base as read_base\nwith read_base():\n    pass',
+    'environment': 'x = "{{{{$HOME:}}}}"',
     '__import__': 'x = __import__("os").system("touch {canary}")',
     'builtins': 'x = __builtins__["open"]("{canary}", "w")',
     'open': 'x = open("{canary}", "w")',
@@ -61,8 +70,10 @@ ESCAPES = {
     'set a hidden slot': 'x = dict(a=1)\nx._origins = 1',
     'set an attribute': 'x = dict(a=1)\nx.update = 1',
     'delete an attribute': 'x = dict(a=1)\ndel x.update',
-    'augment an attribute': 'x = dict(a=1)\nx.a += 1',
-    'loop over an attribute': 'x = dict(a=1)\nfor x.a in [1]:\n    pass',
+    'augment an attribute': 'x = dict(a=1)\nx.__dict__ |= dict(a=2)',
+    'set an attribute of a list': 'x = [1]\nx.a = 1',
+    'set the class': 'x = dict(a=1)\nx.__class__ = 1',
+    'loop over an attribute': 'x = dict(a=1)\nfor x.keys in [1]:\n    pass',
     'private helper': 'x = dict(a=1)._locate("a")',
     'method of addict': 'x = dict(a=1).freeze()',
     'init': 'x = dict(a=1)\nx.__init__(b=2)',
@@ -78,6 +89,9 @@ ESCAPES = {
     'breakpoint': 'breakpoint()',
     'sort by a key': 'x = [1]\nx.sort(key=len)',
     'base values': '_base_ = []\nx = _base_.__class__',
+    'set in bases': '_base_ = []\n_base_._origins = 1',
+    'method of bases': '_base_ = []\nx = _base_.update',
+    'delete in bases': '_base_ = []\ndel _base_.__dict__',
 }
 
 BOMBS = {
@@ -137,6 +151,21 @@ BOMBS = {
 }
 
 
+BOMBS_IN_BASES = {
+    'base in itself': '_base_.a.b = _base_',
+    'list in itself': '_base_.l.append(_base_.l)',
+    'updated by itself': 'p = _base_.a\np.b = p\np.update(p)',
+    'merged with itself': 'p = _base_.a\np.b = p\np.merge(p)',
+    'doubled': 'p = _base_.a\nfor i in range(60):\n    p = dict(x=p, y=p)\n_base_.a = p',
+    'doubled and updated': 'p = _base_.a\nfor i in range(60):\n    p = dict(x=p, y=p)\n_base_.a.update(p)',
+    'grown': 'p = _base_.l\nfor i in range(60):\n    p += p',
+    'wide merge': (
+        'w = {str(i): 0 for i in range(5000)}\n_base_.a = {str(i): w for i in range(5000)}\n'
+        '_base_.a.merge({str(i): dict(x=1) for i in range(5000)})'
+    ),
+}
+
+
 @pytest.mark.parametrize('code', ESCAPES.values(), ids=ESCAPES)
 def test_escapes_are_refused(code, tmp_path):
     canary = tmp_path / 'canary'
@@ -153,6 +182,15 @@ def test_escapes_are_refused(code, tmp_path):
 def test_bombs_are_refused(code):
     with pytest.raises(ConfigError, match=r'<string>\.py'):
         Config.fromstring(code.format())
+
+
+@pytest.mark.parametrize('code', BOMBS_IN_BASES.values(), ids=BOMBS_IN_BASES)
+def test_bombs_in_bases_are_refused(code, tmp_path):
+    (tmp_path / 'base.py').write_text('a = dict(b=1)\nl = [1]')
+    config = tmp_path / 'config.py'
+    config.write_text(f"_base_ = 'base.py'\n{code}")
+    with pytest.raises(UnsafeConfigError, match=r'config\.py:\d'):
+        Config.fromfile(config)
 
 
 def test_refusal_shows_the_offending_line(tmp_path):

@@ -17,9 +17,11 @@ BN = dict(type='BN')
 STRIDES = [8, 16]
 ANCHORS = dict(type='AnchorGenerator', scales=[2], ratios=[0.5, 1.0], strides=STRIDES)
 SQUARES = dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=2, scales_per_octave=1, strides=STRIDES)
+POINTS = dict(type='MlvlPointGenerator', offset=0, strides=STRIDES)
 MAX_IOU = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
 BY_IOU = dict(assigner=MAX_IOU, allowed_border=-1, pos_weight=-1, debug=False)
 ATSS = dict(assigner=dict(type='ATSSAssigner', topk=2), allowed_border=-1, pos_weight=-1, debug=False)
+SOFT = dict(assigner=dict(type='DynamicSoftLabelAssigner'), allowed_border=-1, pos_weight=-1, debug=False)
 SAMPLER = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False)
 TEST = dict(nms_pre=20, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10)
 NARROW = dict(in_channels=8, feat_channels=8, test_cfg=TEST)
@@ -66,6 +68,26 @@ HEADS = {
         train_cfg=ATSS,
     ),
     'gfl': dict(DENSE, type='GFLHead', norm_cfg=GN, reg_max=4, anchor_generator=SQUARES, train_cfg=ATSS),
+    'vfnet': dict(
+        DENSE,
+        type='VFNetHead',
+        norm_cfg=GN,
+        anchor_generator=dict(SQUARES, center_offset=0.0),
+        strides=STRIDES,
+        regress_ranges=[[-1, 32], [32, 1e8]],
+        train_cfg=ATSS,
+    ),
+    'vfnet, focal': dict(
+        DENSE,
+        type='VFNetHead',
+        norm_cfg=GN,
+        anchor_generator=dict(SQUARES, center_offset=0.0),
+        strides=STRIDES,
+        bbox_norm_type='stride',
+        use_vfl=False,
+        dcn_on_last_conv=True,
+        train_cfg=ATSS,
+    ),
     'fcos': dict(
         DENSE, type='FCOSHead', norm_cfg=GN, strides=STRIDES, regress_ranges=[[-1, 32], [32, 1e8]], train_cfg=BY_IOU
     ),
@@ -81,6 +103,19 @@ HEADS = {
         centerness_on_reg=True,
         conv_bias=True,
         dcn_on_last_conv=True,
+    ),
+    'fovea': dict(
+        DENSE, type='FoveaHead', strides=STRIDES, base_edge_list=[16, 32], scale_ranges=[[1, 32], [16, 64]], sigma=1.0
+    ),
+    'fovea, aligned': dict(
+        DENSE,
+        type='FoveaHead',
+        strides=STRIDES,
+        base_edge_list=[16, 32],
+        scale_ranges=[[1, 32], [16, 64]],
+        norm_cfg=GN,
+        with_deform=True,
+        deform_groups=2,
     ),
     'ssd': dict(
         type='SSDHead',
@@ -118,6 +153,8 @@ HEADS = {
         strides=STRIDES,
         train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
     ),
+    'rtmdet': dict(DENSE, type='RTMDetHead', norm_cfg=GN, anchor_generator=POINTS, train_cfg=SOFT),
+    'rtmdet, sepbn': dict(DENSE, type='RTMDetSepBNHead', pred_kernel_size=3, anchor_generator=POINTS, train_cfg=SOFT),
 }
 OBJECTS = truth(([4, 4, 36, 40], 0), ([20, 10, 36, 30], 2), ([3, 5, 5, 7], 1))
 SCENES = {

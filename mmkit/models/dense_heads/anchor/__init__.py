@@ -7,6 +7,17 @@ from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
 from mmkit.models.dense_heads.anchor.ssd_head import SSDHead
+from mmkit.models.dense_heads.anchor.vfnet_head import VFNetHead
 from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
 
-__all__ = ['ATSSHead', 'AnchorHead', 'GFLHead', 'RPNHead', 'RetinaHead', 'RetinaSepBNHead', 'SSDHead', 'YOLOV3Head']
+__all__ = [
+    'ATSSHead',
+    'AnchorHead',
+    'GFLHead',
+    'RPNHead',
+    'RetinaHead',
+    'RetinaSepBNHead',
+    'SSDHead',
+    'VFNetHead',
+    'YOLOV3Head',
+]

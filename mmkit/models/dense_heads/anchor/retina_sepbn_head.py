@@ -11,7 +11,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, bias_init_with_prob, normal_init
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
-from mmkit.models.dense_heads.towers import apply_convs, conv_tower
+from mmkit.models.dense_heads.towers import apply_convs, conv_tower, level_towers
 from mmkit.registry import HEADS, Cfg
 
 
@@ -47,21 +47,13 @@ class RetinaSepBNHead(AnchorHead):
         super().__init__(num_classes, in_channels, **kwargs)
 
     def _init_layers(self) -> None:
-        self.cls_convs = self._towers()
-        self.reg_convs = self._towers()
+        def tower() -> nn.ModuleList:
+            return conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
+
+        self.cls_convs = level_towers(tower, self.num_ins)
+        self.reg_convs = level_towers(tower, self.num_ins)
         self.retina_cls = nn.Conv2d(self.feat_channels, self.num_base_priors * self.cls_out_channels, 3, padding=1)
         self.retina_reg = nn.Conv2d(self.feat_channels, self.num_base_priors * 4, 3, padding=1)
-
-    def _towers(self) -> nn.ModuleList:
-        """A tower for each level; all have the convolutions of the first."""
-        towers = [
-            conv_tower(self.in_channels, self.feat_channels, self.stacked_convs, self.conv_cfg, self.norm_cfg)
-            for _ in range(self.num_ins)
-        ]
-        for tower in towers[1:]:
-            for own, shared in zip(tower, towers[0], strict=True):
-                own.conv = shared.conv
-        return nn.ModuleList(towers)
 
     def init_weights(self) -> None:
         super().init_weights()

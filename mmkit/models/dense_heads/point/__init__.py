@@ -2,6 +2,12 @@
 
 from mmkit.models.dense_heads.point.centernet_update_head import CenterNetUpdateHead
 from mmkit.models.dense_heads.point.fcos_head import FCOSHead
+from mmkit.models.dense_heads.point.fovea_head import FoveaHead
+from mmkit.models.dense_heads.point.rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
+<<<<<<< HEAD
 __all__ = ['CenterNetUpdateHead', 'FCOSHead', 'YOLOXHead']
+=======
+__all__ = ['FCOSHead', 'FoveaHead', 'RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead']
+>>>>>>> main
