@@ -40,7 +40,7 @@ def _with_flags(flags: Mapping[str, str]) -> Spelling:
 # Detectors with one dense head, whose `test_cfg` is that of the head.
 _DENSE = """
     SingleStageDetector ATSS AutoAssign BoxInst CenterNet CondInst DDOD FCOS FOVEA FSAF GFL
-    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet RTMDet TOOD VFNet YOLOF YOLOX
+    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet TOOD VFNet YOLOF YOLOX
 """.split()
 
 MODELS: Mapping[str, Spelling] = {

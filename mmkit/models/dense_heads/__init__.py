@@ -11,11 +11,14 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-<<<<<<< HEAD
-from mmkit.models.dense_heads.point import CenterNetUpdateHead, FCOSHead, YOLOXHead
-=======
-from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
->>>>>>> main
+from mmkit.models.dense_heads.point import (
+    CenterNetUpdateHead,
+    FCOSHead,
+    FoveaHead,
+    RTMDetHead,
+    RTMDetSepBNHead,
+    YOLOXHead,
+)
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [

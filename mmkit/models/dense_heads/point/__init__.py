@@ -6,8 +6,11 @@ from mmkit.models.dense_heads.point.fovea_head import FoveaHead
 from mmkit.models.dense_heads.point.rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
-<<<<<<< HEAD
-__all__ = ['CenterNetUpdateHead', 'FCOSHead', 'YOLOXHead']
-=======
-__all__ = ['FCOSHead', 'FoveaHead', 'RTMDetHead', 'RTMDetSepBNHead', 'YOLOXHead']
->>>>>>> main
+__all__ = [
+    'CenterNetUpdateHead',
+    'FCOSHead',
+    'FoveaHead',
+    'RTMDetHead',
+    'RTMDetSepBNHead',
+    'YOLOXHead',
+]
