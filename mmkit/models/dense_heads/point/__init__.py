@@ -3,6 +3,7 @@
 from mmkit.models.dense_heads.point.centernet_update_head import CenterNetUpdateHead
 from mmkit.models.dense_heads.point.fcos_head import FCOSHead
 from mmkit.models.dense_heads.point.fovea_head import FoveaHead
+from mmkit.models.dense_heads.point.reppoints_head import RepPointsHead
 from mmkit.models.dense_heads.point.rtmdet_head import RTMDetHead, RTMDetSepBNHead
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
@@ -12,5 +13,6 @@ __all__ = [
     'FoveaHead',
     'RTMDetHead',
     'RTMDetSepBNHead',
+    'RepPointsHead',
     'YOLOXHead',
 ]
