@@ -38,7 +38,12 @@ def _with_flags(flags: Mapping[str, str]) -> Spelling:
     return Spelling(refine=refine, restore=restore)
 
 
-_DENSE = _with_flags({'min_bbox_size': 'strict_min_size'})
+# Detectors with one dense head, whose `test_cfg` is that of the head.
+_DENSE = """
+    SingleStageDetector ATSS AutoAssign BoxInst CenterNet CondInst DDOD FCOS FOVEA FSAF GFL
+    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet TOOD VFNet YOLOF
+""".split()
+_STRICT = _with_flags({'min_bbox_size': 'strict_min_size'})
 
 
 def _write_yolox(cfg: ConfigDict) -> ConfigDict:
@@ -50,14 +55,12 @@ def _write_yolox(cfg: ConfigDict) -> ConfigDict:
         edges = [divisor * size for size in sizes]
         resize = dict(type='BatchSyncRandomResize', random_size_range=edges, interval=interval, size_divisor=divisor)
         preprocessor['batch_augments'] = [resize]
-    return cfg if _DENSE.restore is None else _DENSE.restore(cfg)
+    return cfg if _STRICT.restore is None else _STRICT.restore(cfg)
 
 
 MODELS: Mapping[str, Spelling] = {
-    **dict.fromkeys(
-        ('SingleStageDetector', 'ATSS', 'CenterNet', 'CondInst', 'BoxInst', 'FCOS', 'GFL', 'RetinaNet'), _DENSE
-    ),
-    'YOLOX': replace(_DENSE, defaults={'random_size_range': (None, (15, 25))}, restore=_write_yolox),
+    **dict.fromkeys(_DENSE, _STRICT),
+    'YOLOX': replace(_STRICT, defaults={'random_size_range': (None, (15, 25))}, restore=_write_yolox),
     **dict.fromkeys(
         ('DetDataPreprocessor', 'BoxInstDataPreprocessor'),
         # boxes are tensors in any case, and copies never wait
