@@ -11,7 +11,15 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
+from mmkit.models.dense_heads.point import (
+    FCOSHead,
+    FoveaHead,
+    RTMDetHead,
+    RTMDetInsHead,
+    RTMDetInsSepBNHead,
+    RTMDetSepBNHead,
+    YOLOXHead,
+)
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
@@ -25,6 +33,8 @@ __all__ = [
     'GFLHead',
     'RPNHead',
     'RTMDetHead',
+    'RTMDetInsHead',
+    'RTMDetInsSepBNHead',
     'RTMDetSepBNHead',
     'RetinaHead',
     'RetinaSepBNHead',
