@@ -67,3 +67,72 @@ def save_weights(path: Path, cfg: Config, **meta: object) -> Path:
     torch.manual_seed(0)
     save_checkpoint(path, build_detector(cfg.model), meta={'CLASSES': CLASSES, **meta})
     return path
+
+
+def tiny_config_v3(directory: Path) -> Config:
+    """The same model and data in the dialect of mmdetection 3.x; one epoch takes the same steps."""
+    cfg = tiny_config(directory)
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(type='Resize', scale=(64, 64), keep_ratio=True),
+    ]
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(directory),
+        metainfo=dict(classes=CLASSES),
+        ann_file='annotations.json',
+        data_prefix=dict(img='images/'),
+        pipeline=[*steps, dict(type='PackDetInputs')],
+        backend_args=None,
+    )
+    preprocessor = dict(type='DetDataPreprocessor', mean=[127.5] * 3, std=[64.0] * 3, bgr_to_rgb=True)
+    flipped = [*steps, dict(type='RandomFlip', prob=0.5), dict(type='PackDetInputs')]
+    val = dict(
+        batch_size=1,
+        num_workers=0,
+        drop_last=False,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset={**dataset, 'test_mode': True},
+    )
+    metric = dict(type='CocoMetric', ann_file=str(directory / 'annotations.json'), metric='bbox', backend_args=None)
+    return Config(
+        dict(
+            default_scope='mmdet',
+            model={**cfg.model, 'data_preprocessor': {**preprocessor, 'pad_size_divisor': 32}},
+            train_dataloader=dict(
+                batch_size=2,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                batch_sampler=dict(type='AspectRatioBatchSampler'),
+                dataset={**dataset, 'filter_cfg': dict(filter_empty_gt=True, min_size=32), 'pipeline': flipped},
+            ),
+            val_dataloader=val,
+            test_dataloader=val,
+            val_evaluator=metric,
+            test_evaluator=metric,
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1),
+            val_cfg=dict(type='ValLoop'),
+            test_cfg=dict(type='TestLoop'),
+            optim_wrapper=dict(
+                type='OptimWrapper',
+                optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05),
+                clip_grad=dict(max_norm=5.0),
+            ),
+            param_scheduler=[dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)],
+            default_hooks=dict(
+                timer=dict(type='IterTimerHook'),
+                logger=dict(type='LoggerHook', interval=1),
+                param_scheduler=dict(type='ParamSchedulerHook'),
+                checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
+                sampler_seed=dict(type='DistSamplerSeedHook'),
+                visualization=dict(type='DetVisualizationHook'),
+            ),
+            env_cfg=dict(cudnn_benchmark=False, dist_cfg=dict(backend='nccl')),
+            visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'),
+            log_processor=dict(type='LogProcessor', window_size=50, by_epoch=True),
+            log_level='INFO',
+            load_from=None,
+            resume=False,
+        )
+    )

@@ -1,5 +1,6 @@
 _base_ = [
-    '../common/mstrain-poly_3x_coco_instance.py', '../_base_/models/cascade_mask_rcnn_r50_fpn.py',
+    '../common/mstrain-poly_3x_coco_instance.py',
+    '../_base_/models/cascade_mask_rcnn_r50_fpn.py',
 ]
 img_norm_cfg = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 train_pipeline = [

@@ -1,4 +1,6 @@
 _base_ = [
-    '../_base_/models/cascade_rcnn_r50_fpn.py', '../_base_/datasets/coco_detection.py',
-    '../_base_/schedules/schedule_20e.py', '../_base_/default_runtime.py',
+    '../_base_/models/cascade_rcnn_r50_fpn.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_20e.py',
+    '../_base_/default_runtime.py',
 ]

@@ -1,6 +1,8 @@
 _base_ = [
-    '../_base_/models/mask_rcnn_r50_fpn.py', '../_base_/datasets/coco_instance.py',
-    '../_base_/schedules/schedule_2x.py', '../_base_/default_runtime.py',
+    '../_base_/models/mask_rcnn_r50_fpn.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/schedule_2x.py',
+    '../_base_/default_runtime.py',
 ]
 norm_cfg = dict(type='GN', num_groups=32, requires_grad=True)
 conv_cfg = dict(type='ConvWS')

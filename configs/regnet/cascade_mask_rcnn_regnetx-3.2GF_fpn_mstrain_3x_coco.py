@@ -1,5 +1,6 @@
 _base_ = [
-    '../common/mstrain-poly_3x_coco_instance.py', '../_base_/models/cascade_mask_rcnn_r50_fpn.py',
+    '../common/mstrain-poly_3x_coco_instance.py',
+    '../_base_/models/cascade_mask_rcnn_r50_fpn.py',
 ]
 model = dict(
     backbone=dict(

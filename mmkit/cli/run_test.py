@@ -19,7 +19,7 @@ from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
-from mmkit.engine.parts import build_eval_dataset, build_loader, require_model, set_classes
+from mmkit.engine.parts import build_eval_dataset, build_loader, report_reading, require_model, set_classes
 from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     dist.init_dist(args.launcher, recipe.environment.backend)
     if args.work_dir and dist.is_main():
         log_to_file(Path(args.work_dir) / f'test_{time.strftime("%Y%m%d_%H%M%S")}.log')
-    for message in recipe.unread:
-        get_logger().warning(message)
+    report_reading(recipe)
     recipe = normalize_on_device(recipe)
     dataset = build_eval_dataset(recipe.test, recipe.source('test'))
     _check_use(args, dataset)

@@ -58,6 +58,7 @@ def _seeded(recipe: Recipe, differs: bool) -> Recipe:
     """
     environment = recipe.environment
     seed = init_seed(environment.seed)
+    differs = differs or environment.diff_rank_seed
     set_random_seed(seed + (dist.get_rank() if differs else 0), environment.deterministic)
     flag = ', deterministic' * environment.deterministic
     get_logger().info('seed %d%s; everything is written to %s', seed, flag, environment.work_dir)

@@ -90,10 +90,12 @@ def _folders(scope: str, child: str) -> Iterator[str]:
 def near_path(path: str) -> str:
     """What resembles a path that doesn't exist, for messages."""
     folder, name = os.path.split(path)
+    missing = ''
     while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        missing = f'there is no folder {folder}; '
         folder, name = os.path.split(folder)
     near = nearest(name, os.listdir(folder)) if os.path.isdir(folder) else []
-    return f'the nearest in its folder: {", ".join(near)}' if near else 'nothing alike is in its folder'
+    return missing + (f'the nearest in its folder: {", ".join(near)}' if near else 'nothing alike is in its folder')
 
 
 def mark_scope(value: Any, scope: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from mmkit.datasets.coco_json import parse_coco, read_coco_json, truth_of
+from mmkit.datasets.coco_json import parse_coco, read_coco_json, read_truth, truth_of
 from mmkit.datasets.custom import CustomDataset, logger
 from mmkit.evaluation import DetectionTruth
 from mmkit.metrics import check_num_outputs, to_coco_json, write_coco_results
@@ -57,6 +58,11 @@ class CocoDataset(CustomDataset):
     def _read_truth(self) -> DetectionTruth:
         content = read_coco_json(self.ann_file)
         return truth_of(content, self.ann_file, self.CLASSES or (), self.cat_ids, self.img_ids)
+
+    def truth_in(self, ann_file: str) -> DetectionTruth:
+        if Path(ann_file).resolve() == Path(self.ann_file).resolve():
+            return self.truth()
+        return read_truth(ann_file, self.CLASSES)
 
     def metric_config(self) -> dict[str, Any]:
         return {'type': 'CocoMetric'}

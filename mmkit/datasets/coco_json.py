@@ -128,6 +128,13 @@ def parse_coco(path: str | Path, classes: Sequence[str] | None, with_truth: bool
     return CocoFile(images, names, cat_ids, num_dropped, len(stray), truth)
 
 
+def read_truth(path: str | Path, classes: Sequence[str] | None) -> DetectionTruth:
+    """Ground truth of all images of a file; classes and errors as in `parse_coco`."""
+    content = read_coco_json(path)
+    names, cat_ids = _choose_categories(path, content, classes)
+    return truth_of(content, path, names, cat_ids, [image['id'] for image in content['images']])
+
+
 def truth_of(
     content: Mapping[str, Any],
     path: str | Path,

@@ -128,6 +128,10 @@ class CustomDataset(SeededDataset):
     def __len__(self) -> int:
         return len(self.images)
 
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        """Make samples by these transforms from the next epoch on, in workers that start after this."""
+        self.pipeline = Compose(pipeline)
+
     def get_ann_info(self, index: int) -> dict[str, Any]:
         """bboxes (N, 4), labels (N,), bboxes_ignore (K, 4) of image `index`, and what else the file has."""
         return complete_ann(self.images[index].get('ann', {}))

@@ -65,13 +65,17 @@ class MultiImageMixDataset(SeededDataset):
         self.CLASSES = self.dataset.CLASSES
         self.flag = self.dataset.flag
         self.max_refetch = max_refetch
+        self.set_pipeline(pipeline)
+        self.update_skip_type_keys(skip_type_keys or ())
+
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        """Run these transforms from the next epoch on, none left out, in workers that start after this."""
         self.transforms = Compose(pipeline).transforms
         self.names = [str(step['type']) if isinstance(step, Mapping) else type(step).__name__ for step in pipeline]
         self._choosers = [_chooser(step) if isinstance(step, MixTransform) else None for step in self.transforms]
         # shared memory, so that a change reaches workers that are already running
         self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
         self._skipped.share_memory_()
-        self.update_skip_type_keys(skip_type_keys or ())
 
     def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
         """From the next epoch on leave out the transforms of these types, and only them.

@@ -14,7 +14,7 @@ from mmkit.errors import InvalidTypeError
 from mmkit.evaluation import Truth
 from mmkit.metrics import DatasetMetric, EvaluateMetric, compute_metrics
 from mmkit.protocols import Metric
-from mmkit.registry import METRICS
+from mmkit.registry import METRICS, located
 from mmkit.structures import Prediction, Sample
 from mmkit.transforms.randomness import seeded_globals
 
@@ -85,6 +85,15 @@ class SeededDataset(Dataset[Any]):
         """Ground truth of all images, for metrics; None if there is none to give."""
         return None
 
+    def truth_in(self, ann_file: str) -> Truth:
+        """Ground truth of the classes of this dataset in another file, for a metric that names one.
+
+        Raises:
+            InvalidTypeError: the dataset has no files of annotations.
+        """
+        message = f'a {type(self).__name__} does not read the ann_file of a metric: leave it out'
+        raise InvalidTypeError(message, key='ann_file')
+
     def metric_config(self) -> dict[str, Any] | None:
         """The metric that `metric` and other options of an evaluation are for: its `type`, and defaults of options."""
         return None
@@ -115,7 +124,11 @@ class SeededDataset(Dataset[Any]):
             options = {'metric': own_names, **options}
         more = [*({'type': name} for name in registered), *metrics]
         own = [self._own_metric(options)] if options or not more else []
-        return own + [self._prepared(METRICS.build(each)) for each in more]
+        return own + [self._of_config(each) for each in more]
+
+    def _of_config(self, cfg: Mapping[str, Any] | Metric) -> Metric:
+        with located(cfg if isinstance(cfg, Mapping) else {}):
+            return self._prepared(METRICS.build(cfg))
 
     def _own_metric(self, options: Mapping[str, Any]) -> Metric:
         """The metric behind `evaluate`."""
@@ -132,9 +145,10 @@ class SeededDataset(Dataset[Any]):
         return METRICS.build({**config, **options})
 
     def _prepared(self, metric: Metric) -> Metric:
-        truth = self.truth() if isinstance(metric, DatasetMetric) and metric.truth is None else None
-        if isinstance(metric, DatasetMetric) and truth is not None:
-            metric.prepare(truth)
+        if isinstance(metric, DatasetMetric) and metric.truth is None:
+            truth = self.truth() if metric.ann_file is None else self.truth_in(metric.ann_file)
+            if truth is not None:
+                metric.prepare(truth)
         return metric
 
     def evaluate(

@@ -7,7 +7,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mmkit.datasets.seeded import SeededDataset, without_none
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import ClassTruth, DetectionTruth, Truth
 from mmkit.metrics import PartsMetric, check_num_outputs
-from mmkit.protocols import Metric
+from mmkit.protocols import Metric, Transform
 from mmkit.registry import DATASETS
 from mmkit.structures import Prediction
 
@@ -28,6 +28,26 @@ def as_dataset(
     if not isinstance(built, SeededDataset):
         raise InvalidTypeError(f'a dataset is a SeededDataset, such as CustomDataset, got {type(built).__name__}')
     return built
+
+
+@runtime_checkable
+class SwitchesPipeline(Protocol):
+    """A dataset whose pipeline can be replaced between two epochs."""
+
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        """Make samples by these transforms from the next epoch on, in workers that start after this."""
+
+
+def require_switchable(dataset: object) -> SwitchesPipeline:
+    """The dataset, whose pipeline can be replaced.
+
+    Raises:
+        InvalidTypeError: it cannot.
+    """
+    if not isinstance(dataset, SwitchesPipeline):
+        kind = type(dataset).__name__
+        raise InvalidTypeError(f'the pipeline of a {kind} cannot be replaced: it has no method set_pipeline')
+    return dataset
 
 
 @DATASETS.register_module()
@@ -72,6 +92,10 @@ class ConcatDataset(SeededDataset):
         dataset, inner = self._locate(index)
         return dataset.get_cat_ids(inner)
 
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        for dataset in self.datasets:
+            require_switchable(dataset).set_pipeline(pipeline)
+
     def truth(self) -> Truth | None:
         """Ground truth of all datasets together.
 
@@ -89,6 +113,9 @@ class ConcatDataset(SeededDataset):
         if detections and labels:
             raise InvalidValueError('objects and classes of whole images are not evaluated together')
         return DetectionTruth.cat(detections) if detections else ClassTruth.cat(labels)
+
+    def truth_in(self, ann_file: str) -> Truth:
+        return self.datasets[0].truth_in(ann_file)
 
     def metric_config(self) -> dict[str, Any] | None:
         for dataset in self.datasets:
@@ -158,6 +185,9 @@ class RepeatDataset(SeededDataset):
     def get_cat_ids(self, index: int) -> list[int]:
         return self.dataset.get_cat_ids(index % len(self.dataset))
 
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        require_switchable(self.dataset).set_pipeline(pipeline)
+
 
 @DATASETS.register_module()
 class ClassBalancedDataset(SeededDataset):
@@ -202,3 +232,6 @@ class ClassBalancedDataset(SeededDataset):
 
     def get_cat_ids(self, index: int) -> list[int]:
         return self.dataset.get_cat_ids(int(self.indices[index]))
+
+    def set_pipeline(self, pipeline: Sequence[Mapping[str, Any] | Transform]) -> None:
+        require_switchable(self.dataset).set_pipeline(pipeline)

@@ -6,35 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmkit.config import Config, ConfigDict
-from mmkit.dialects import v2
+from mmkit.dialects import v2, v3
+from mmkit.dialects.mixture import find_dialect
 from mmkit.dialects.param_scheduler import param_curve
 from mmkit.dialects.recipe import Overrides, Recipe
 from mmkit.dialects.spellings.models import neutral_model
-from mmkit.errors import ConfigError
 
-__all__ = ['Overrides', 'Recipe', 'neutral_model', 'override', 'param_curve', 'read_recipe']
-
-# Top-level keys of mmdetection 3.x that 2.x doesn't have.
-_KEYS_OF_V3 = (
-    *('train_dataloader', 'val_dataloader', 'test_dataloader', 'optim_wrapper', 'param_scheduler'),
-    *('val_evaluator', 'test_evaluator', 'val_cfg', 'default_hooks', 'default_scope', 'env_cfg', 'vis_backends'),
-)
+__all__ = ['Overrides', 'Recipe', 'find_dialect', 'neutral_model', 'override', 'param_curve', 'read_recipe']
 
 
 def read_recipe(cfg: Mapping[str, Any], training: bool = True) -> Recipe:
-    """The run that a merged config describes.
+    """The run that a merged config describes, in whichever dialect.
 
     Args:
         cfg: a whole config; it stays as it is.
         training: read what only a training needs.
 
     Raises:
-        ConfigError: for a dialect that is not read.
+        ConfigError: for a mixture of the dialects.
         UserError: for values that make no sense, with the key, its file and its line.
     """
     whole = cfg if isinstance(cfg, ConfigDict) else ConfigDict(cfg)
-    _require_v2(whole)
-    return v2.read(whole, training)
+    return v3.read(whole, training) if find_dialect(whole) == 3 else v2.read(whole, training)
 
 
 def override(cfg: Config, overrides: Overrides) -> None:
@@ -43,12 +36,4 @@ def override(cfg: Config, overrides: Overrides) -> None:
     Raises:
         ConfigError: if the config lacks what one of them needs.
     """
-    _require_v2(cfg)
-    v2.override(cfg, overrides)
-
-
-def _require_v2(cfg: ConfigDict) -> None:
-    for key in _KEYS_OF_V3:
-        if key in cfg:
-            message = f'{key!r} is a key of mmdetection 3.x, whose configs are not read yet: write a config of 2.x'
-            raise ConfigError(message, key, cfg._origins.get(key))
+    (v3 if find_dialect(cfg) == 3 else v2).override(cfg, overrides)

@@ -44,7 +44,7 @@ def read_step(cfg: ConfigDict) -> StepSettings:
     return StepSettings(
         grad_clip=arguments.get('grad_clip'),
         cumulative_iters=cumulative,
-        fp16=_loss_scale(cfg, arguments['loss_scale']) if is_half else None,
+        fp16=read_loss_scale(cfg, 'fp16.loss_scale', arguments['loss_scale']) if is_half else None,
         detect_anomalous_params=arguments.get('detect_anomalous_params', False),
     )
 
@@ -72,19 +72,23 @@ def _check_keys(cfg: ConfigDict, arguments: ConfigDict, kind: str, is_half: bool
             raise wrong(cfg, f'optimizer_config.grad_clip.{key}', message, InvalidTypeError)
 
 
-def _loss_scale(cfg: ConfigDict, value: float | str | Mapping[str, Any]) -> LossScale:
+def read_loss_scale(cfg: ConfigDict, path: str, value: float | str | Mapping[str, Any]) -> LossScale:
+    """The loss scale at a dotted key: 'dynamic', a number, or arguments of `torch.amp.GradScaler`.
+
+    Raises:
+        UserError: it is anything else.
+    """
     if value == 'dynamic':
         return LossScale()
     if isinstance(value, Mapping):
         unknown = set(value) - {'init_scale', 'growth_factor', 'backoff_factor', 'growth_interval', 'enabled'}
         if unknown or not value.get('enabled', True):
             message = (
-                f'fp16.loss_scale is {dict(value)}, expected arguments of torch.amp.GradScaler: '
+                f'{path} is {dict(value)}, expected arguments of torch.amp.GradScaler: '
                 'init_scale, growth_factor, backoff_factor, growth_interval'
             )
-            raise wrong(cfg, 'fp16.loss_scale', message, InvalidTypeError)
+            raise wrong(cfg, path, message, InvalidTypeError)
         return LossScale(**{key: number for key, number in value.items() if key != 'enabled'})
     if isinstance(value, (int, float)) and value > 0:
         return LossScale(init_scale=float(value), dynamic=False)
-    message = f"fp16.loss_scale is {value!r}, expected a positive number, 'dynamic' or a dict"
-    raise wrong(cfg, 'fp16.loss_scale', message)
+    raise wrong(cfg, path, f"{path} is {value!r}, expected a positive number, 'dynamic' or a dict")

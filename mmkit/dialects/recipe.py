@@ -177,9 +177,11 @@ class Environment:
     Attributes:
         seed: None draws one.
         deterministic: choose cuDNN's algorithms that repeat their numbers.
+        diff_rank_seed: each process has a seed of its own, counted on from `seed`.
         cudnn_benchmark: let cuDNN try for the fastest algorithms.
         opencv_num_threads: threads of OpenCV in this process; None leaves them.
         mp_start_method: way in which workers start: 'fork', 'spawn' or 'forkserver'; None leaves it.
+        resource_limit: files that a process may have open at a time; None leaves it.
         backend: of torch.distributed; None chooses by the device.
         device: None is a GPU if there is one.
         log_level: of the log, such as 'INFO'.
@@ -188,9 +190,11 @@ class Environment:
     work_dir: str = 'work_dirs'
     seed: int | None = None
     deterministic: bool = False
+    diff_rank_seed: bool = False
     cudnn_benchmark: bool = False
     opencv_num_threads: int | None = None
     mp_start_method: str | None = None
+    resource_limit: int | None = None
     backend: str | None = None
     device: str | None = None
     log_level: str = 'INFO'

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 from mmkit.config import Config, ConfigDict, Origin
 from mmkit.config.explain import spelled_number, texts_for_numbers
 from mmkit.config.modify import find
 from mmkit.errors import InvalidTypeError, InvalidValueError, UserError
+from mmkit.utils.names import nearest
+
+LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 
 
 def read_section(cfg: ConfigDict, key: str) -> ConfigDict | None:
@@ -45,6 +49,35 @@ def require_whole(cfg: ConfigDict, path: str, value: object, least: int = 1) -> 
     if not isinstance(value, int) or value < least:
         raise wrong(cfg, path, f'{path} is {value!r}, expected a whole number of at least {least}')
     return value
+
+
+def check_keys(cfg: ConfigDict, path: str, section: Collection[str], known: Collection[str]) -> None:
+    """Refuse keys of the section at a dotted key that are not known.
+
+    Raises:
+        InvalidTypeError: naming the nearest known key.
+    """
+    for key in section:
+        if key not in known:
+            near = nearest(key, known, 1)
+            hint = f'the nearest is {near[0]!r}' if near else f'expected some of {", ".join(known)}'
+            raise wrong(cfg, f'{path}.{key}', f'{path} has no {key!r}; {hint}', InvalidTypeError)
+
+
+def read_seed(cfg: ConfigDict, path: str, seed: object) -> int | None:
+    """The seed at a dotted key; an InvalidValueError unless it is None or a whole number of at least 0."""
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise wrong(cfg, path, f'{path} is {seed!r}, expected a whole number of at least 0')
+    return seed
+
+
+def read_log_level(cfg: ConfigDict) -> str:
+    """The name of `log_level`, 'INFO' by default; an InvalidValueError if there is no such level."""
+    level = cfg.get('log_level') or 'INFO'
+    level = logging.getLevelName(level) if isinstance(level, int) else level
+    if level not in LOG_LEVELS:
+        raise wrong(cfg, 'log_level', f'log_level is {level!r}, expected one of {", ".join(LOG_LEVELS)}')
+    return str(level)
 
 
 def without_keys(section: ConfigDict, keys: Collection[str]) -> ConfigDict:

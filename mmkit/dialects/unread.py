@@ -26,18 +26,23 @@ def unread_keys(cfg: Mapping[str, Any], known: Collection[str], customary: Colle
         for key in cfg
         if key not in known
         and key not in customary
-        and (_nearest_key(key, known) is not None or not any(_holds(value, cfg[key]) for value in values))
+        and (_nearest_key(key, known) is not None or not any(holds(value, cfg[key]) for value in values))
     ]
 
 
 def describe_unread(
-    cfg: ConfigDict, known: Collection[str], customary: Collection[str], in_data: Collection[str]
+    cfg: ConfigDict, known: Collection[str], customary: Collection[str], in_data: Collection[str] | None = None
 ) -> Iterator[str]:
-    """A message for each top-level key, and each key of `data`, that nothing reads: file, line and the nearest key."""
+    """A message for each top-level key, and each key of `data`, that nothing reads: file, line and the nearest key.
+
+    Args:
+        known, customary: as in `unread_keys`.
+        in_data: keys of `data` that are read; None if `data` is no key itself.
+    """
     for key in unread_keys(cfg, known, customary):
         yield _message(f'the top-level key {key!r}', cfg, key, _nearest_key(key, known))
     data = cfg.get('data')
-    if isinstance(data, ConfigDict):
+    if isinstance(data, ConfigDict) and in_data is not None:
         for key in data:
             if key not in in_data:
                 yield _message(f'data.{key}', data, key, next(iter(nearest(key, in_data, 1)), None))
@@ -56,7 +61,7 @@ def _nearest_key(key: str, known: Collection[str]) -> str | None:
     return near[0] if near else None
 
 
-def _holds(value: object, part: object) -> bool:
+def holds(value: object, part: object) -> bool:
     """True if `part` is `value` or somewhere in it: as an item, as items of a dict, or as the start of a path."""
     if type(value) is type(part) and value == part:
         return True
@@ -65,9 +70,9 @@ def _holds(value: object, part: object) -> bool:
     if isinstance(value, Mapping):
         if isinstance(part, Mapping) and part and all(key in value and value[key] == part[key] for key in part):
             return True
-        return any(_holds(item, part) for item in value.values())
+        return any(holds(item, part) for item in value.values())
     if isinstance(value, (list, tuple)):
         if isinstance(part, (list, tuple)) and list(value) == list(part):
             return True
-        return any(_holds(item, part) for item in value)
+        return any(holds(item, part) for item in value)
     return False

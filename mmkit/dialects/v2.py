@@ -28,7 +28,9 @@ from mmkit.dialects.sections import (
     check_numbers,
     file_of,
     find_origin,
+    read_log_level,
     read_section,
+    read_seed,
     require_whole,
     without_keys,
     wrong,
@@ -57,12 +59,11 @@ DATA_KEYS = (
     *('train', 'val', 'test', 'train_dataloader', 'val_dataloader', 'test_dataloader'),
     *('samples_per_gpu', 'workers_per_gpu', 'persistent_workers', 'pin_memory', 'imgs_per_gpu'),
 )
-LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 # Of `evaluation`: the rest is for `dataset.evaluate`.
 EVAL_HOOK_KEYS = frozenset(
     """
     start interval by_epoch save_best rule test_fn greater_keys less_keys out_dir dynamic_intervals file_client_args
-    broadcast_bn_buffer
+    broadcast_bn_buffer begin at_end fp16
     """.split()
 )
 LOADER_KEYS = {  # -> LoaderRecipe
@@ -283,22 +284,16 @@ def _with_pipeline_of(train: DatasetConfig | None, val: DatasetConfig | None) ->
 
 
 def _environment(cfg: ConfigDict) -> Environment:
-    seed, level = cfg.get('seed'), cfg.get('log_level') or 'INFO'
-    level = logging.getLevelName(level) if isinstance(level, int) else level
-    if seed is not None and (not isinstance(seed, int) or seed < 0):
-        raise wrong(cfg, 'seed', f'seed is {seed!r}, expected a whole number of at least 0')
-    if level not in LOG_LEVELS:
-        raise wrong(cfg, 'log_level', f'log_level is {level!r}, expected one of {", ".join(LOG_LEVELS)}')
     return Environment(
         work_dir=cfg.get('work_dir') or 'work_dirs',
-        seed=seed,
+        seed=read_seed(cfg, 'seed', cfg.get('seed')),
         deterministic=bool(cfg.get('deterministic', False)),
         cudnn_benchmark=bool(cfg.get('cudnn_benchmark', False)),
         opencv_num_threads=cfg.get('opencv_num_threads'),
         mp_start_method=cfg.get('mp_start_method'),
         backend=(read_section(cfg, 'dist_params') or ConfigDict()).get('backend'),
         device=cfg.get('device') or _device_of(cfg.get('gpu_ids')),
-        log_level=level,
+        log_level=read_log_level(cfg),
     )
 
 

@@ -33,12 +33,14 @@ from mmkit.engine.parts import (
     choose_device,
     load_weights,
     make_optimizer,
+    report_reading,
     wrap_distributed,
 )
 from mmkit.engine.runner import Runner
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.registry import HOOKS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, is_main
+from mmkit.utils.env import raise_file_limit
 from mmkit.utils.logging import get_logger
 from mmkit.utils.seed import init_seed
 
@@ -70,8 +72,7 @@ def assemble(
     """
     training = require_training(recipe)
     get_logger()  # writes to the terminal from now on
-    for message in recipe.unread:
-        logger.warning(message)
+    report_reading(recipe)
     set_up_process(recipe.environment)
     seed = init_seed(recipe.environment.seed)
     device = choose_device(recipe.environment.device, distributed)
@@ -134,9 +135,11 @@ def require_training(recipe: Recipe) -> TrainingRecipe:
 
 
 def set_up_process(environment: Environment) -> None:
-    """Set the start method of workers, the threads of OpenCV and cuDNN's choice of algorithms."""
+    """Set the start method of workers, open files, the threads of OpenCV and cuDNN's choice of algorithms."""
     if environment.mp_start_method is not None and sys.platform != 'win32':
         multiprocessing.set_start_method(environment.mp_start_method, force=True)
+    if environment.resource_limit is not None:
+        raise_file_limit(environment.resource_limit)
     if environment.opencv_num_threads is not None:
         cv2.setNumThreads(environment.opencv_num_threads)
     if environment.cudnn_benchmark:
@@ -184,8 +187,9 @@ def _add_evaluation(
     """Evaluate on the validation data, whose first image is predicted now."""
     dataset = build_eval_dataset(recipe.val, recipe.source('val'))
     loader = build_loader(dataset, recipe.val, distributed, seed)
+    arguments = {**evaluation.arguments, 'metrics': evaluation.metrics} if evaluation.metrics else evaluation.arguments
     with located(evaluation.schedule | evaluation.arguments, 'metric'):
-        runner.register_hook(EvalHook(loader, eval_args=evaluation.arguments, **evaluation.schedule))
+        runner.register_hook(EvalHook(loader, eval_args=arguments, **evaluation.schedule))
     dry_run_prediction(runner.module, dataset, recipe.val.dataset, recipe.model)
     if dataset.CLASSES != classes:  # the same ones in another order are other labels
         logger.warning('data.val has the classes %s, data.train has %s', dataset.CLASSES, classes)

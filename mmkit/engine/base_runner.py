@@ -29,7 +29,7 @@ from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
 from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import RngState, preserved_rng, rng_state, set_rng_state
-from mmkit.engine.state import Best, RunnerState, load_trained, read_training, replace_averages
+from mmkit.engine.state import Best, RunnerState, load_trained, read_best, read_training, replace_averages
 from mmkit.engine.step import TrainingStep
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Progress, TracksProgress
@@ -115,7 +115,9 @@ class Runner:
         self.train_loader: Loader = []
         self.batch: Batch | None = None
         self.meters = Meters()
-        self.best: Best = {}
+        self.best: dict[str, Best] = {}
+        self.hook_states: dict[str, dict[str, float]] = {}
+        self.is_stopped = False
         self.ema: ModelEma | None = None
         self.restored_average: dict[str, Tensor] = {}
         self._epoch_rng: RngState | None = None
@@ -195,6 +197,10 @@ class Runner:
             self._loop(loaders, workflow)
             self.read_losses()
 
+    def stop(self) -> None:
+        """End the training after the present epoch; one that counts iterations, after the present iteration."""
+        self.is_stopped = True
+
     def _set_length(self) -> None:
         """Set the lengths in iterations, now that the length of an epoch is known."""
 
@@ -261,11 +267,15 @@ class Runner:
     # ------------------------------------------------------------------ validation
 
     @contextmanager
-    def evaluation_mode(self) -> Iterator[nn.Module]:
-        """The model for evaluation, with averaged weights if there are any; the training doesn't notice."""
+    def evaluation_mode(self, fp16: bool | None = None) -> Iterator[nn.Module]:
+        """The model for evaluation, with averaged weights if there are any; the training doesn't notice.
+
+        Args:
+            fp16: predict in mixed precision; None: if the training has it.
+        """
         was_training = self.model.training
         averaged = self.ema.in_use(self.module) if self.ema else nullcontext()
-        with preserved_rng(), averaged, torch.no_grad(), self._step.precision():
+        with preserved_rng(), averaged, torch.no_grad(), self._step.precision(fp16):
             self.model.eval()
             try:
                 yield self.module
@@ -311,7 +321,8 @@ class Runner:
             'iter': self.iter,
             'inner_iter': self.inner_iter,
             'meters': self.meters.state_dict(),
-            'best': self.best,
+            'best': dict(self.best),
+            'hooks': {name: dict(state) for name, state in self.hook_states.items()},
             'rng': all_gather_object({'now': rng_state(), 'epoch': self._epoch_rng}),
             'scaler': self._step.scaler.state_dict(),
         }
@@ -327,7 +338,8 @@ class Runner:
         """Take over what `state_dict` returned; the weights have been loaded."""
         self.epoch, self.iter, self.inner_iter = state['epoch'], state['iter'], state['inner_iter']
         self.meters.load_state_dict(state['meters'])
-        self.best = state['best'].copy()
+        self.best = read_best(state)
+        self.hook_states = {name: dict(values) for name, values in state.get('hooks', {}).items()}
         if state['scaler'] and self._step.scaler.is_enabled():
             self._step.scaler.load_state_dict(state['scaler'])
         if len(state['rng']) == get_world_size():

@@ -70,7 +70,7 @@ def dry_run_prediction(
     with preserved_rng(), _preserved_state(model):
         views = _first_batch(dataset, dataset_cfg)
         first = views if isinstance(views, Batch) else views[0]
-        if first.gts is not None:
+        if first.gts is not None and not _packs_anything(dataset_cfg):
             get_logger().warning(
                 '%s gives ground truth as data.train does: a test wants a pipeline of its own, whose flips are undone '
                 '(MultiScaleFlipAug)',
@@ -168,6 +168,13 @@ def _folder_in(message: str, cfg: Mapping[str, Any]) -> str | None:
     """The key of a dataset that names the folder of a file in a message: that of the longest, if several do."""
     texts = {key: value for key, value in cfg.items() if isinstance(value, str) and value and key != 'type'}
     return max((key for key in texts if texts[key] in message), key=lambda key: len(texts[key]), default=None)
+
+
+def _packs_anything(cfg: DatasetConfig | None) -> bool:
+    """True if the pipeline ends in PackDetInputs, which packs ground truth also of a test."""
+    pipeline = cfg.get('pipeline') if isinstance(cfg, Mapping) else None
+    last = pipeline[-1] if pipeline else None
+    return isinstance(last, Mapping) and last.get('type') == 'PackDetInputs'
 
 
 def _keep_key_of(cfg: Mapping[str, Any], error: UserError) -> None:

@@ -32,7 +32,7 @@ class ModelEma:
     def update(self, model: nn.Module, momentum: float) -> None:
         """average = (1 - momentum) * average + momentum * weight; whole numbers are copied."""
         for name, value in self._tracked(model).items():
-            if value.is_floating_point():
+            if value.is_floating_point() and momentum != 1:
                 self._other[name].mul_(1 - momentum).add_(value, alpha=momentum)
             else:
                 self._other[name].copy_(value)

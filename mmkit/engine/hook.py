@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,9 @@ class Trainer(Protocol):
         loader: of the current pass; `train_loader` of the training.
         batch: the current one.
         meters: averages of times, and of losses as far as `read_losses` has read them.
-        best: the best evaluation so far; empty before the first one.
+        hooks: all of them, in the order in which they are called.
+        best: the best evaluations so far, by the figure that is compared; empty before the first one.
+        hook_states: numbers that hooks must not lose when the training is resumed, by the name of the hook.
         ema: averaged weights, if a hook keeps them.
         restored_average: averaged weights of a resumed checkpoint, for that hook.
     """
@@ -100,9 +102,13 @@ class Trainer(Protocol):
     mode: str
     batch: Batch | None
     meters: Meters
-    best: Best
+    best: dict[str, Best]
+    hook_states: dict[str, dict[str, float]]
     ema: ModelEma | None
     restored_average: dict[str, Tensor]
+
+    @property
+    def hooks(self) -> list[Hook]: ...
 
     @property
     def loader(self) -> Loader: ...
@@ -136,8 +142,15 @@ class Trainer(Protocol):
     def publish(self, record: Record) -> None:
         """Hand figures to all loggers."""
 
-    def evaluation_mode(self) -> AbstractContextManager[nn.Module]:
-        """The model for evaluation, with averaged weights if there are any; the training doesn't notice."""
+    def stop(self) -> None:
+        """End the training after the present epoch; one that counts iterations, after the present iteration."""
+
+    def evaluation_mode(self, fp16: bool | None = None) -> AbstractContextManager[nn.Module]:
+        """The model for evaluation, with averaged weights if there are any; the training doesn't notice.
+
+        Args:
+            fp16: predict in mixed precision; None: if the training has it.
+        """
         ...
 
     def save(
@@ -157,6 +170,8 @@ class Hook:
     """
 
     priority: int | str = 'NORMAL'
+    counts_evaluations: ClassVar[bool] = False
+    """Whether it must see every evaluation: a resumed training then repeats the one that its checkpoint came before."""
 
     def before_run(self, runner: Trainer) -> None:
         """Before the first epoch; the state of a resumed training is loaded."""

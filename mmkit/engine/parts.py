@@ -31,6 +31,13 @@ logger = logging.getLogger('mmkit.engine')
 _SYNC_BUFFERS = 'forward_sync_buffers' if TorchVersion(torch.__version__) >= '2.14' else 'broadcast_buffers'
 
 
+def report_reading(recipe: Recipe) -> None:
+    """Log the dialect of a recipe's config, and the keys that nothing reads."""
+    logger.info('%s is written in the dialect of mmdetection %d.x', recipe.name or 'the config', recipe.dialect)
+    for message in recipe.unread:
+        logger.warning(message)
+
+
 def build_model(recipe: Recipe, classes: Sequence[str] | None) -> nn.Module:
     """The initialised model of a recipe, which knows the names of its classes."""
     model = build_neutral_model(require_model(recipe))

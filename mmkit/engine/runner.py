@@ -32,12 +32,14 @@ class EpochBasedRunner(Runner):
 
     def _loop(self, loaders: Sequence[Loader], workflow: Workflow) -> None:
         done = _done_in_round(self.epoch, workflow)
-        while self.epoch < self.max_epochs:
+        while self.epoch < self.max_epochs and not self.is_stopped:
             for loader, (mode, times) in zip(loaders, workflow):
                 if mode == 'train':
                     times, done = max(times - done, 0), max(done - times, 0)
                     for _ in range(min(times, self.max_epochs - self.epoch)):
                         self._train_epoch(loader)
+                        if self.is_stopped:
+                            return
                 elif not done:
                     for _ in range(times):
                         self._val_pass(loader, iter(loader))
@@ -71,7 +73,7 @@ class IterBasedRunner(Runner):
         done = _done_in_round(self.iter, workflow)
         rounds = (self.iter - done) // _round_length(workflow)
         batches: dict[int, Iterator[Batch]] = {}
-        while self.iter < self.max_iters:
+        while self.iter < self.max_iters and not self.is_stopped:
             for index, (loader, (mode, times)) in enumerate(zip(loaders, workflow)):
                 if mode == 'train':
                     endless = batches.setdefault(index, self._train_batches(loader))
@@ -79,6 +81,8 @@ class IterBasedRunner(Runner):
                     for _ in range(min(times, self.max_iters - self.iter)):
                         self.mode, self.loader = 'train', loader
                         self._train_iter(next(endless))
+                        if self.is_stopped:
+                            break
                 elif not done:
                     endless = batches.setdefault(index, _forever(loader, rounds * times))
                     self._val_pass(loader, (next(endless) for _ in range(times)))

@@ -15,10 +15,9 @@ from mmkit.errors import UnknownNameError
 from mmkit.utils.weights import read_weights, resolve
 
 
-class Best(TypedDict, total=False):
-    """The best evaluation so far: its figure, the score, the checkpoint and the iteration."""
+class Best(TypedDict):
+    """The best evaluation so far by one figure: the score, the checkpoint and the iteration."""
 
-    key: str
     score: float
     path: str
     iter: int
@@ -34,15 +33,16 @@ class ProcessRng(TypedDict):
 class RunnerState(TypedDict, total=False):
     """Everything besides the weights, the optimizer and `meta` that a resumed training needs.
 
-    `rng` has one entry for each process, `trained` is there if the weights of the file are averages, `grads` if the
-    training was between two steps of the optimizer.
+    `best` and `hooks` are those of the runner. `rng` has one entry for each process, `trained` is there if the weights
+    of the file are averages, `grads` if the training was between two steps of the optimizer.
     """
 
     epoch: int
     iter: int
     inner_iter: int
     meters: MeterState
-    best: Best
+    best: dict[str, Best]
+    hooks: dict[str, dict[str, float]]
     rng: list[ProcessRng]
     scaler: dict[str, Any]
     trained: dict[str, Tensor]
@@ -69,6 +69,14 @@ def read_training(path: str | os.PathLike[str]) -> TrainingCheckpoint:
         message = f'{path} holds weights but no state of a training: start from it with load_from instead'
         raise UnknownNameError(message, key='resume_from')
     return cast(TrainingCheckpoint, checkpoint)
+
+
+def read_best(state: Mapping[str, Any]) -> dict[str, Best]:
+    """The best evaluations in the `runner` of a checkpoint, by figure; mmkit 1.0 knew of one."""
+    best: dict[str, Any] = state['best']
+    if 'key' in best:
+        return {best['key']: Best(score=best['score'], path=best['path'], iter=best['iter'])}
+    return dict(best)
 
 
 def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

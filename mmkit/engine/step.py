@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from mmkit.dialects.recipe import LossScale, StepSettings
+from mmkit.dialects.recipe import StepSettings
 from mmkit.engine.checkpoint import unwrap
 from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.optim import clip_gradient, init_momentum, step_if
@@ -39,7 +39,9 @@ class TrainingStep:
         self.optimizer = optimizer
         self.settings = settings
         self.device = device
-        self.scaler = _make_scaler(settings.fp16, device)
+        self.scaler = _make_scaler(settings, device)
+        if settings.fp16 is not None and settings.amp_dtype == 'float16' and device.type != 'cuda':
+            logger.info('mixed precision in bfloat16: float16 is for GPUs')
         self.pending = PendingLosses()
 
     def __call__(self, batch: Batch, progress: Progress) -> bool | None:
@@ -79,11 +81,16 @@ class TrainingStep:
         self.pending.add(values, batch.filenames, finite, place)
         return taken
 
-    def precision(self) -> AbstractContextManager[object]:
-        """Mixed precision if the settings say so: float16 on a GPU, bfloat16 on the CPU."""
-        if self.settings.fp16 is None:
+    def precision(self, half: bool | None = None) -> AbstractContextManager[object]:
+        """Mixed precision if the settings, or `half`, say so; float16 on a GPU only, elsewhere it is bfloat16.
+
+        Args:
+            half: None: as in the training.
+        """
+        if not (self.settings.fp16 is not None if half is None else half):
             return nullcontext()
-        return torch.autocast(self.device.type, torch.float16 if self.device.type == 'cuda' else torch.bfloat16)
+        is_float16 = self.settings.amp_dtype == 'float16' and self.device.type == 'cuda'
+        return torch.autocast(self.device.type, torch.float16 if is_float16 else torch.bfloat16)
 
     def _batches_in_step(self, progress: Progress) -> int:
         """Batches that share the coming step of the optimizer; in the last one there may be fewer."""
@@ -101,9 +108,10 @@ class TrainingStep:
                 logger.error('%s %s gets no gradient: no loss depends on it', name, tuple(param.shape))
 
 
-def _make_scaler(half: LossScale | None, device: torch.device) -> torch.amp.GradScaler:
-    """Scales losses for float16, which is used on GPUs; elsewhere it does nothing."""
-    if half is None or device.type != 'cuda':
+def _make_scaler(settings: StepSettings, device: torch.device) -> torch.amp.GradScaler:
+    """Scales losses for float16, which is used on GPUs; for other numbers it does nothing."""
+    half = settings.fp16
+    if half is None or settings.amp_dtype != 'float16' or device.type != 'cuda':
         return torch.amp.GradScaler(device.type, enabled=False)
     return torch.amp.GradScaler(
         device.type,

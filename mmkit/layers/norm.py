@@ -96,6 +96,8 @@ def build_norm_layer(cfg: Cfg, num_features: int, postfix: int | str = '') -> tu
     with located(cfg):
         kind = arguments.get('type')
         layer_class = NORM_LAYERS.get(kind) if isinstance(kind, str) else kind
+        if layer_class is nn.SyncBatchNorm:  # as configs that import their types name it; SyncBN runs on a CPU, too
+            arguments['type'] = SyncBN
         if isinstance(layer_class, type) and issubclass(layer_class, nn.GroupNorm):  # whose groups come first
             layer = build_from_cfg(arguments, NORM_LAYERS, dict(num_channels=num_features, eps=1e-5))
         else:

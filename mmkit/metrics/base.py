@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
+import torch
+
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import Truth
 from mmkit.protocols import Metric
-from mmkit.structures import ImageMeta, Prediction
+from mmkit.structures import ImageMeta, Instances, Prediction
 from mmkit.utils import dist
+from mmkit.utils.logging import get_logger
 
 
 class DatasetMetric(ABC):
@@ -23,11 +26,15 @@ class DatasetMetric(ABC):
         truth: ground truth of the dataset; None if the dataset has none to give.
         names: names of the figures, as far as they are known before they are computed.
         needs_masks: figures are about masks, which a model must predict.
+        ann_file: the ground truth is that of this file instead, whose images may be others; their ids say which.
+        prefix: stands before the names of the figures, with a slash: 'coco' for coco/bbox_mAP.
     """
 
     truth: Truth | None = None
     names: Sequence[str] = ()
     needs_masks = False
+    ann_file: str | None = None
+    prefix: str | None = None
 
     @cached_property
     def _predictions(self) -> dict[int, Prediction]:  # subclasses need not call an __init__
@@ -62,9 +69,20 @@ class DatasetMetric(ABC):
         predictions = {position: each for part in parts for position, each in part.items()}
         number = max(predictions, default=-1) + 1 if self.truth is None else len(self.truth)
         missing = sorted(set(range(number)) - set(predictions))
-        if missing:
+        if missing and self.ann_file is not None and self.truth is not None:
+            get_logger().warning('nothing is predicted for %d of the images of %s', len(missing), self.ann_file)
+            predictions |= {position: nothing_found() for position in missing}
+        elif missing:
             raise RuntimeError(f'no process predicted image {missing[0]} of {number}: is the sampler random?')
-        return self.compute([predictions[position] for position in range(number)])
+        return self.figures([predictions[position] for position in range(number)])
+
+    def figures(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
+        """`compute` with the prefix before its names."""
+        return {self.with_prefix(name): value for name, value in self.compute(predictions).items()}
+
+    def with_prefix(self, name: str) -> str:
+        """The name of a figure as others see it."""
+        return f'{self.prefix}/{name}' if self.prefix else name
 
     @abstractmethod
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
@@ -72,7 +90,7 @@ class DatasetMetric(ABC):
 
     def _position(self, meta: ImageMeta) -> int:
         """Index of the image in the dataset."""
-        if meta.index is not None:
+        if meta.index is not None and self.ann_file is None:
             return meta.index
         if self.truth is None:
             if dist.get_world_size() > 1:
@@ -81,6 +99,11 @@ class DatasetMetric(ABC):
         if meta.img_id not in self.truth.positions:
             raise InvalidValueError(f'{self.truth.source} has no image with the id {meta.img_id!r}')
         return self.truth.positions[meta.img_id]
+
+
+def nothing_found() -> Instances:
+    """Detections of an image without any."""
+    return Instances(torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64), scores=torch.zeros(0))
 
 
 def check_num_outputs(outputs: Sequence[Prediction], expected: int) -> None:
@@ -97,7 +120,7 @@ def compute_metrics(metrics: Sequence[Metric], outputs: Sequence[Prediction]) ->
     """
     values: dict[str, float | str] = {}
     for metric in metrics:
-        values |= as_dataset_metric(metric).compute(outputs)
+        values |= as_dataset_metric(metric).figures(outputs)
     return values
 
 

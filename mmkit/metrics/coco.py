@@ -28,6 +28,9 @@ class CocoMetric(DatasetMetric):
         jsonfile_prefix: also write the detections in COCO's result format, see `write_coco_results`.
         engine: hotcoco or pycocotools; the numbers are the same.
         logger: where tables go; the logger `mmkit` by default.
+        ann_file: compare with the objects of this file; by default with those of the dataset.
+        format_only: only write the detections to files of `jsonfile_prefix`, for a test server.
+        prefix: stands before the names of the figures, as in `coco/bbox_mAP`.
 
     Raises:
         InvalidValueError: naming the argument that is wrong.
@@ -43,6 +46,9 @@ class CocoMetric(DatasetMetric):
         jsonfile_prefix: str | PathLike[str] | None = None,
         engine: str = 'hotcoco',
         logger: logging.Logger | None = None,
+        ann_file: str | None = None,
+        format_only: bool = False,
+        prefix: str | None = None,
     ) -> None:
         self.options = CocoOptions.checked(
             metric,
@@ -55,7 +61,13 @@ class CocoMetric(DatasetMetric):
         if jsonfile_prefix is not None and not isinstance(jsonfile_prefix, (str, PathLike)):
             raise InvalidValueError(f'jsonfile_prefix is {jsonfile_prefix!r}, expected a path', key='jsonfile_prefix')
         self.jsonfile_prefix = jsonfile_prefix
+        if format_only and jsonfile_prefix is None:
+            message = 'format_only=True writes files, whose names begin with jsonfile_prefix'
+            raise InvalidValueError(message, key='format_only')
+        self.ann_file = ann_file
+        self.format_only = format_only
         self.logger = logger
+        self.prefix = prefix
         self.needs_masks = 'segm' in self.options.metrics
         self._evaluation: CocoEvaluation | None = None
 
@@ -63,19 +75,23 @@ class CocoMetric(DatasetMetric):
         if not isinstance(truth, DetectionTruth):
             raise InvalidTypeError(f'CocoMetric compares objects, and {truth.source} has none', key='type')
         super().prepare(truth)
-        self.names = self.options.names(truth.classes)
+        if self.format_only:
+            return
+        self.names = [self.with_prefix(name) for name in self.options.names(truth.classes)]
         self._evaluation = CocoEvaluation(truth, self.options, self.logger)
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        if self._evaluation is None:
+        truth = self.truth
+        if not isinstance(truth, DetectionTruth):
             raise RuntimeError('prepare(truth) comes before compute')
-        truth = self._evaluation.truth
         check_num_outputs(predictions, len(truth))
         outputs = as_instances(predictions)
         if self.needs_masks and any(out.masks is None and len(out) for out in outputs):
             raise InvalidValueError("metric 'segm' needs detections with masks", key='metric')
         if self.jsonfile_prefix is not None:
             write_coco_results(outputs, self.jsonfile_prefix, truth.img_ids, truth.cat_ids)
+        if self._evaluation is None:
+            return {}
         detections: list[dict[str, Any]] = []
         for index, (img_id, out) in enumerate(zip(truth.img_ids, outputs)):
             for detection in coco_detections(img_id, out, len(truth.classes), with_masks=self.needs_masks):

@@ -31,6 +31,7 @@ class VOCMetric(DatasetMetric):
         eval_mode: 'area' under the precision-recall curve, or '11points' as in VOC 2007.
         use_legacy_coordinate: boxes include their last pixel, as in VOC's devkit.
         logger: where tables go; the logger `mmkit` by default.
+        prefix: stands before the names of the figures, as in `pascal_voc/mAP`.
 
     Raises:
         InvalidValueError: naming the argument that is wrong.
@@ -45,6 +46,7 @@ class VOCMetric(DatasetMetric):
         eval_mode: str = 'area',
         use_legacy_coordinate: bool = False,
         logger: logging.Logger | None = None,
+        prefix: str | None = None,
     ) -> None:
         self.metrics = list(metric) if isinstance(metric, (list, tuple)) else [metric]
         for name in self.metrics or [metric]:
@@ -56,6 +58,7 @@ class VOCMetric(DatasetMetric):
         self.eval_mode = check_names('eval_mode', eval_mode, MODES, 'eval_mode')[0]
         self.use_legacy_coordinate = check_flag(use_legacy_coordinate, 'use_legacy_coordinate')
         self.logger = logger
+        self.prefix = prefix
 
     def prepare(self, truth: Truth) -> None:
         if not isinstance(truth, DetectionTruth):

@@ -205,6 +205,23 @@ class Collect:
         )
 
 
+@TRANSFORMS.register_module()
+class PackDetInputs:
+    """Makes a `Sample` of whatever a detector may train on; the model normalises the image.
+
+    Args:
+        meta_keys: fields of the history of an image in 3.x; `ImageMeta` always has its own.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = ()) -> None:
+        self.meta_keys = meta_keys
+        self.format = DefaultFormatBundle(img_to_float=False)
+
+    def __call__(self, sample: dict[str, Any]) -> Sample:
+        sample = self.format(sample)
+        return Collect([key for key in SAMPLE_KEYS if key in sample])(sample)
+
+
 def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
     """The history of the image. Steps that did not happen have left no trace in `sample`: no flip, scale 1."""
     size = tuple(img.shape[-2:])

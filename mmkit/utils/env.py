@@ -78,3 +78,15 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
             f'device {wanted} was asked for, but there are {torch.cuda.device_count()} GPUs', key='device'
         )
     return wanted
+
+
+def raise_file_limit(number: int) -> None:
+    """Let this process have at least so many files open at a time, as far as the system allows it; not on Windows."""
+    if sys.platform == 'win32':
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -19,11 +19,11 @@ ELSEWHERE = frozenset(
     GARPNHead GlobalContextHead GridHead GridRCNN GridRoIHead GuidedAnchorHead HeuristicFusionHead HourglassNet
     InstaBoost KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles
     LoadPanopticAnnotations LVISDataset LVISV05Dataset LVISV1Dataset Mask2Former Mask2FormerHead MaskFormer
-    MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskIoUHead MaskPointHead MaskPseudoSampler
-    MaskScoringRCNN MaskScoringRoIHead MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
+    MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead MaskPseudoSampler
+    MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
     Objects365V1Dataset Objects365V2Dataset OccludedSeparatedCocoDataset OpenImagesChallengeDataset OpenImagesDataset
     PAA PAAHead PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
-    PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RepPointsDetector RepPointsHead RFP
+    PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RFP
     SABLHead SABLRetinaHead SAC SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d
     SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead

@@ -101,6 +101,25 @@ def test_a_base_of_mmdet_is_in_the_folder_of_its_configs(read, tmp_path, monkeyp
     assert read(text, {'its/_base_/net': MODEL}).model.type == 'RetinaNet'
 
 
+def test_a_base_may_be_of_the_other_style(read):
+    files = {
+        'top/base': MODEL,
+        'top/middle': READ_BASE + 'with read_base():\n    from .base import *',
+        'top/one': 'a = 1',
+    }
+    assert read("_base_ = ['middle.py', 'one.py']\nmodel = dict(neck=dict(width=1))", files) == {
+        'model': {
+            'type': 'RetinaNet',
+            'backbone': {'type': 'ResNet', 'depth': 50},
+            'neck': {'type': 'FPN', 'width': 1},
+        },
+        'a': 1,
+    }
+    files['top/middle'] = "_base_ = 'base.py'\nmodel = dict(neck=dict(width=1))"
+    cfg = read(READ_BASE + 'with read_base():\n    from .middle import *\nmodel.neck.update(width=2)', files)
+    assert cfg.model.neck == {'type': 'FPN', 'width': 2}
+
+
 @pytest.mark.parametrize(
     ('text', 'value'),
     [
@@ -150,7 +169,7 @@ WITH = READ_BASE + 'with read_base():\n    '
         (WITH + 'from .base import modle', r"mine\.py:3: .*\n.*the file of \.base has no key 'modle'; .*: model"),
         (
             WITH + 'from .._base_.modles.net import *',
-            r'modles/net\.py does not exist \(a base at .*mine\.py:3\); .*nearest',
+            r'modles/net\.py does not exist \(a base at .*mine\.py:3\); there is no folder .*/modles; .*: models',
         ),
         (WITH + 'from .bsae import *', r'bsae\.py does not exist \(a base at .*mine\.py:3\); the nearest.*: base\.py'),
         (WITH + 'from . import base', r'mine\.py:3: .*write `from \.file import \*`'),
@@ -170,6 +189,11 @@ WITH = READ_BASE + 'with read_base():\n    '
         (WITH + 'from .base import *\nx = _base_.model', 'before _base_ is set'),
         (WITH + 'from .base import *\nmodel.nek.type = 1', r"no key 'nek' in model; the nearest: neck"),
         (WITH + 'from .base import *\ndel modle', r"mine\.py:4: .*\n.*'modle' is not defined; the nearest: model"),
+        (
+            WITH + 'from .base import *\nx = dict(type=RetinNet)',
+            "nearest: RetinaNet; a type is imported, or .*'RetinNet'",
+        ),
+        (WITH + 'from .base import *\nx = RetinaNet(a=1)', r'write dict\(type=RetinaNet, \.\.\.\)'),
         (WITH + 'x = 1', r'mine\.py:3: .*\n.*are imports'),
     ],
 )

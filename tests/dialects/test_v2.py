@@ -223,13 +223,6 @@ def test_command_line():
         override(cfg, Overrides(auto_scale_lr=True))
 
 
-def test_configs_of_mmdetection_3_are_refused_by_the_key_that_shows_it(tmp_path):
-    path = tmp_path / 'a.py'
-    path.write_text("model = dict(type='A')\noptim_wrapper = dict(type='OptimWrapper')\n")
-    with pytest.raises(ConfigError, match=r"'optim_wrapper' is a key of mmdetection 3\.x, .*a\.py:2\]"):
-        read_recipe(Config.fromfile(path))
-
-
 def test_mixed_precision_from_the_command_line():
     for half, scale in ((None, LossScale()), ({'loss_scale': 32.0}, LossScale(32.0, dynamic=False))):
         cfg = Config({**BASE, 'fp16': half})

@@ -17,6 +17,7 @@ from mmkit.registry import HOOKS
 from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
 
 EMA = [{'type': 'ExpMomentumEMAHook', 'momentum': 0.1, 'total_iter': 5, 'priority': 49}]
+AVERAGED = [{'type': 'AveragedModelHook', 'ema_type': 'ExpMomentumEMA', 'gamma': 5, 'interval': 2, 'begin_iter': 4}]
 ITERS = {'type': 'IterBasedRunner', 'max_iters': 15}
 BY_ITER = {'interval': 1, 'by_epoch': False}
 ACCUMULATE = {'type': 'GradientCumulativeOptimizerHook', 'cumulative_iters': 4}
@@ -97,6 +98,7 @@ def same(first, second):
         (18, {'checkpoint_config': BY_ITER}),
         (-12, {'custom_hooks': EMA}),
         (9, {'custom_hooks': EMA, 'checkpoint_config': BY_ITER}),
+        (9, {'custom_hooks': AVERAGED, 'checkpoint_config': BY_ITER}),
         (9, {'optimizer_config': ACCUMULATE, 'checkpoint_config': BY_ITER}),
         (-12, {'workflow': WORKFLOW}),
         (-6, {'workflow': [('train', 2), ('val', 1)]}),

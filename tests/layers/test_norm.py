@@ -42,10 +42,11 @@ def test_mistakes():
         build_norm_layer(dict(num_groups=2), 4)
 
 
-def test_sync_bn_on_a_cpu_is_bn():
+@pytest.mark.parametrize('kind', ['SyncBN', 'torch.nn.SyncBatchNorm', nn.SyncBatchNorm])
+def test_sync_bn_on_a_cpu_is_bn(kind):
     torch.manual_seed(0)
     x = torch.rand(4, 3, 2, 2)
-    sync, plain = build_norm_layer(dict(type='SyncBN'), 3)[1], nn.BatchNorm2d(3)
+    sync, plain = build_norm_layer(dict(type=kind), 3)[1], nn.BatchNorm2d(3)
     assert torch.allclose(sync(x), plain(x))
     assert torch.allclose(sync.running_mean, plain.running_mean)
 

@@ -272,7 +272,8 @@ class Expressions:
 
     def call_function(self, node: ast.Call, name: str) -> Any:
         if name not in ('dict', 'deepcopy') and name not in self.operations.functions:
-            raise self.refusal(f'a config cannot call {name!r}', node)
+            hint = f', write dict(type={name}, ...)' if name in self.variables.imported else ''
+            raise self.refusal(f'a config cannot call {name!r}{hint}', node)
         args = self.sequence(node.args)
         if name == 'dict':
             return self.make_dict(args, node.keywords)

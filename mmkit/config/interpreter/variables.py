@@ -43,7 +43,10 @@ class Variables:
         if name == '_base_':
             raise NameError('a value of _base_ is asked for before _base_ is set')
         near = nearest(name, [*self.own, *self.imported])
-        raise NameError(f'name {name!r} is not defined' + (f'; the nearest: {", ".join(near)}' if near else ''))
+        hint = f'; the nearest: {", ".join(near)}' if near else ''
+        if _is_class_name(name):
+            hint += f'; a type is imported, or written as a text: {name!r}'
+        raise NameError(f'name {name!r} is not defined{hint}')
 
     def delete(self, name: str) -> None:
         """`del name`; errors as in `look_up`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmkit.config import ConfigDict
+from mmkit.dialects.spellings.queries import QUERIES
 from mmkit.dialects.spellings.spelling import Spelling, read_v3
 from mmkit.utils.names import unscoped
 
@@ -46,6 +47,7 @@ MODELS: Mapping[str, Spelling] = {
     'RPN': Spelling(defaults={'head_name': ('bbox_head', 'rpn_head')}),
     'FusedSemanticHead': Spelling(defaults={'seg_scale_factor': (1 / 8, 1)}),
     'HybridTaskCascadeRoIHead': Spelling(defaults={'averages_masks': (False, True)}),
+    **QUERIES,
 }
 
 

@@ -2,11 +2,14 @@
 
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks import (
+    averaged_model,
     checkpoint,
     checks,
+    early_stopping,
     ema,
     eval_hook,
     logger,
+    pipeline_switch,
     profiler,
     refused,
     sync,

@@ -14,7 +14,7 @@ from mmkit.registry import HOOKS
 
 
 class EmaOptions(TypedDict, total=False):
-    """Arguments of `_EmaHook`, which has their defaults."""
+    """Arguments of `EmaHook`, which has their defaults."""
 
     momentum: float
     interval: int
@@ -22,7 +22,7 @@ class EmaOptions(TypedDict, total=False):
     resume_from: str | None
 
 
-class _EmaHook(Hook):
+class EmaHook(Hook):
     """Averages the weights after each step; evaluations, checkpoints and the finished model use the averages.
 
     Args:
@@ -54,7 +54,7 @@ class _EmaHook(Hook):
         self.resume_from = resume_from
 
     def momentum_at(self, iteration: int) -> float:
-        """The momentum after an iteration, counted from 0."""
+        """Share of the new weights after an iteration, counted from 0."""
         raise NotImplementedError
 
     def before_run(self, runner: Trainer) -> None:
@@ -75,12 +75,12 @@ class _EmaHook(Hook):
 
 
 @HOOKS.register_module()
-class ExpMomentumEMAHook(_EmaHook):
+class ExpMomentumEMAHook(EmaHook):
     """Averages of parameters and buffers, with a momentum that falls exponentially to its final value (YOLOX).
 
     Args:
         total_iter: iterations in which the surplus momentum falls to 1/e.
-        options: see `_EmaHook`.
+        options: see `EmaHook`.
     """
 
     def __init__(self, total_iter: int = 2000, **options: Unpack[EmaOptions]) -> None:
@@ -92,12 +92,12 @@ class ExpMomentumEMAHook(_EmaHook):
 
 
 @HOOKS.register_module()
-class LinearMomentumEMAHook(_EmaHook):
+class LinearMomentumEMAHook(EmaHook):
     """Averages of parameters and buffers, with a momentum that falls to its final value at the beginning.
 
     Args:
         warm_up: the momentum of iteration t is at most (1 + t) / (warm_up + t).
-        options: the final momentum is momentum ** interval; see `_EmaHook`.
+        options: the final momentum is momentum ** interval; see `EmaHook`.
     """
 
     def __init__(self, warm_up: int = 100, **options: Unpack[EmaOptions]) -> None:

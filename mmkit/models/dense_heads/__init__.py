@@ -14,6 +14,7 @@ from mmkit.models.dense_heads.anchor import (
 from mmkit.models.dense_heads.point import (
     FCOSHead,
     FoveaHead,
+    RepPointsHead,
     RTMDetHead,
     RTMDetInsHead,
     RTMDetInsSepBNHead,
@@ -36,6 +37,7 @@ __all__ = [
     'RTMDetInsHead',
     'RTMDetInsSepBNHead',
     'RTMDetSepBNHead',
+    'RepPointsHead',
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',

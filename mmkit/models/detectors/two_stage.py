@@ -19,7 +19,7 @@ from mmkit.structures import Batch, Instances
 
 
 @DETECTORS.register_module(
-    ['TwoStageDetector', 'FastRCNN', 'FasterRCNN', 'MaskRCNN', 'CascadeRCNN', 'HybridTaskCascade']
+    ['TwoStageDetector', 'FastRCNN', 'FasterRCNN', 'MaskRCNN', 'CascadeRCNN', 'HybridTaskCascade', 'MaskScoringRCNN']
 )
 class TwoStageDetector(Detector):
     """Backbone, neck, region proposal network, RoI head.

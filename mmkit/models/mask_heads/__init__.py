@@ -2,5 +2,6 @@
 
 from mmkit.models.mask_heads.fcn_mask_head import FCNMaskHead
 from mmkit.models.mask_heads.htc_mask_head import HTCMaskHead
+from mmkit.models.mask_heads.mask_iou_head import MaskIoUHead
 
-__all__ = ['FCNMaskHead', 'HTCMaskHead']
+__all__ = ['FCNMaskHead', 'HTCMaskHead', 'MaskIoUHead']

@@ -74,6 +74,12 @@ class BaseRoIHead(BaseModule):
     def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
         """Logits (R, C or 1, h, w) of the masks, one of each stage."""
 
+    def _mask_quality(
+        self, feats: Sequence[Tensor], rois: Tensor, stages: Sequence[Tensor], labels: Tensor
+    ) -> Tensor | None:
+        """(R,) factors on the scores of detections, from their masks; None leaves the scores."""
+        return None
+
     def _context(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:
         """Features for both branches; a subclass may add some."""
         return feats
@@ -104,7 +110,14 @@ class BaseRoIHead(BaseModule):
             for each, meta in zip(detections, metas, strict=True)
         ]  # in pixels of the network's input
         counts = [len(each) for each in detections]
-        stages = [torch.split(logits, counts) for logits in self._mask_logits(feats, bboxes_to_rois(bboxes))]
+        rois = bboxes_to_rois(bboxes)
+        logits = self._mask_logits(feats, rois)
+        quality = self._mask_quality(feats, rois, logits, torch.cat([_labels(each) for each in detections]))
+        if quality is not None:
+            detections = [
+                replace(each, scores=each.scores * factors) for each, factors in zip(detections, quality.split(counts))
+            ]
+        stages = [torch.split(each, counts) for each in logits]
         threshold = settings.mask_thr_binary
         return [
             replace(each, masks=mask_head.predict([stage[i] for stage in stages], each, metas[i], threshold, rescale))
@@ -143,7 +156,11 @@ class BaseRoIHead(BaseModule):
         boxes, scores, labels = best_pairs(boxes, scores)
         if self.final_mask_head is None:
             return boxes, scores
-        stages = self._mask_logits(feats, bboxes_to_rois(boxes.unbind()))
+        rois = bboxes_to_rois(boxes.unbind())
+        stages = self._mask_logits(feats, rois)
+        quality = self._mask_quality(feats, rois, stages, labels.flatten())
+        if quality is not None:
+            scores = scores * quality.reshape(num_images, num_regions, 1)
         masks = self.final_mask_head.decode(stages, labels.flatten())
         return boxes, scores, masks.reshape(num_images, num_regions, *masks.shape[1:])
 
@@ -164,6 +181,11 @@ def best_pairs(boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     boxes = boxes.reshape(*boxes.shape[:2], -1, 4).expand(-1, -1, num_classes, -1).flatten(1, 2)  # (B, P * C, 4)
     boxes = boxes.gather(1, pairs[..., None].expand(-1, -1, 4))
     return boxes, torch.zeros_like(scores).scatter(2, labels[..., None], values[..., None]), labels
+
+
+def _labels(detections: Instances) -> Tensor:
+    assert detections.labels is not None
+    return detections.labels
 
 
 def _per_image(outs: RegionOutputs, counts: Sequence[int]) -> list[RegionOutputs]:

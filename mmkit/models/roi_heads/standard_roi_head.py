@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,20 @@ from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
 
 
+class StandardRoIHeadArgs(TypedDict, total=False):
+    """Arguments of `StandardRoIHead`, which its variants take besides those of their own."""
+
+    bbox_roi_extractor: Cfg | None
+    bbox_head: Cfg | None
+    mask_roi_extractor: Cfg | None
+    mask_head: Cfg | None
+    shared_head: Cfg | None
+    train_cfg: Cfg | None
+    test_cfg: Cfg | None
+    pretrained: str | None
+    init_cfg: InitCfg
+
+
 @HEADS.register_module()
 class StandardRoIHead(BaseRoIHead):
     """Classifies each region, refines its box and, with a mask head, segments it (arXiv:1703.06870).
@@ -30,9 +45,14 @@ class StandardRoIHead(BaseRoIHead):
         test_cfg: see `RoITestSettings`.
         pretrained: weights of `shared_head`.
 
+    Attributes:
+        train_settings: the dataclass of `train_cfg`.
+
     Raises:
         InvalidValueError: without `bbox_head` or `bbox_roi_extractor`, or for `pretrained` without `shared_head`.
     """
+
+    train_settings: ClassVar[type[RoITrainSettings]] = RoITrainSettings
 
     def __init__(
         self,
@@ -64,7 +84,7 @@ class StandardRoIHead(BaseRoIHead):
             self.mask_head = MASK_HEADS.build(mask_head)
             if mask_roi_extractor is not None:
                 self.mask_roi_extractor = ROI_EXTRACTORS.build(mask_roi_extractor)
-        self.train_cfg = RoITrainSettings.from_cfg(train_cfg) if train_cfg else None
+        self.train_cfg = self.train_settings.from_cfg(train_cfg) if train_cfg else None
 
     @property
     def final_bbox_head(self) -> BBoxHead:
@@ -74,7 +94,8 @@ class StandardRoIHead(BaseRoIHead):
     def final_mask_head(self) -> MaskHead | None:
         return self.mask_head
 
-    def _pool(self, extractor: RoIExtractor, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+    def pool(self, extractor: RoIExtractor, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Features of (R, 5) regions, through the shared head if there is one."""
         pooled = extractor(feats[: extractor.num_inputs], rois)
         return pooled if self.shared_head is None else self.shared_head(pooled)
 
@@ -85,7 +106,7 @@ class StandardRoIHead(BaseRoIHead):
         settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         samples = self.sample(feats, proposals, batch)
         rois = bboxes_to_rois([each.bboxes for each in samples])
-        region_feats = self._pool(self.bbox_roi_extractor, feats, rois)
+        region_feats = self.pool(self.bbox_roi_extractor, feats, rois)
         cls_score, bbox_pred = self.bbox_head(region_feats)
         targets = self.bbox_head.targets(samples, settings.pos_weight)
         losses = self.bbox_head.loss(cls_score, bbox_pred, rois, targets)
@@ -98,7 +119,7 @@ class StandardRoIHead(BaseRoIHead):
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
-            pooled = self._pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
+            pooled = self.pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
             return self.bbox_head.hard_losses(pooled, labels)
 
         return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self), proposals, batch, hard_losses)
@@ -113,23 +134,31 @@ class StandardRoIHead(BaseRoIHead):
     ) -> dict[str, Tensor]:
         settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         assert batch.gts is not None
-        if self.mask_roi_extractor is not None:
-            pooled = self._pool(self.mask_roi_extractor, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
-        else:
-            flags = [torch.arange(len(each.bboxes)) < len(each.pos_inds) for each in samples]
-            pooled = region_feats[torch.cat(flags).to(region_feats.device)]
+        pooled = self._positive_feats(feats, region_feats, samples)
         targets = head.targets(samples, batch.gts, settings.mask_size, settings.soft_mask_target)
         return head.loss(head(pooled), targets, positive_labels(samples))
+
+    def _positive_feats(
+        self, feats: Sequence[Tensor], region_feats: Tensor, samples: Sequence[SamplingResult]
+    ) -> Tensor:
+        """(P, C, h, w) features that the mask branch reads, of the positive regions."""
+        if self.mask_roi_extractor is not None:
+            return self.pool(self.mask_roi_extractor, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
+        flags = [torch.arange(len(each.bboxes)) < len(each.pos_inds) for each in samples]
+        return region_feats[torch.cat(flags).to(region_feats.device)]
 
     # ------------------------------------------------------------------ prediction
 
     def _box_outputs(
         self, feats: Sequence[Tensor], rois: Tensor, counts: Sequence[int], metas: Sequence[ImageMeta]
     ) -> RegionOutputs:
-        cls_score, bbox_pred = self.bbox_head(self._pool(self.bbox_roi_extractor, feats, rois))
+        cls_score, bbox_pred = self.bbox_head(self.pool(self.bbox_roi_extractor, feats, rois))
         return RegionOutputs(rois, self.bbox_head.probabilities(cls_score), bbox_pred)
 
     def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
         assert self.mask_head is not None
-        extractor = self.bbox_roi_extractor if self.mask_roi_extractor is None else self.mask_roi_extractor
-        return [self.mask_head(self._pool(extractor, feats, rois))]
+        return [self.mask_head(self._mask_feats(feats, rois))]
+
+    def _mask_feats(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """(R, C, h, w) features that the mask branch reads."""
+        return self.pool(self.mask_roi_extractor or self.bbox_roi_extractor, feats, rois)

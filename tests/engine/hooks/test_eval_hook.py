@@ -15,7 +15,7 @@ from mmkit.engine.predict import check_masks
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.models.detectors.base import Detector
 from mmkit.registry import DATASETS
-from tests.engine.toys import ToyDataset, ToyDetector, toy_config, toy_model
+from tests.engine.toys import ToyDataset, ToyDetector, run_with, toy_config, toy_model
 
 SCORES = [0.1, 0.3, 0.2, 0.4]
 
@@ -50,6 +50,8 @@ def epochs_evaluated(work_dir):
         ({'interval': 2}, [2, 4, 6]),
         ({'interval': 2, 'start': 3}, [3, 5]),
         ({'interval': 4, 'start': 0}, [0, 4]),
+        ({'interval': 2, 'begin': 3}, [4, 6]),
+        ({'interval': 5, 'at_end': True}, [5, 6]),
         ({'interval': 4, 'dynamic_intervals': [(5, 1)]}, [4, 5, 6]),
         ({'interval': 10, 'dynamic_intervals': [[3, 2], [5, 1]]}, [4, 5, 6]),
     ],
@@ -79,8 +81,49 @@ def test_the_checkpoint_is_written_before_the_evaluation(tmp_path):
 def test_the_best_checkpoint(tmp_path, save_best, rule, expected, score):
     runner = train(tmp_path, SCORES, save_best=save_best, rule=rule)
     assert [path.name for path in tmp_path.glob('best_*')] == [expected]
-    assert runner.best['score'] == score and runner.best['key'] == 'bbox_mAP'
-    assert torch.load(tmp_path / expected, weights_only=True)['runner']['best']['score'] == score
+    assert runner.best['bbox_mAP']['score'] == score
+    assert torch.load(tmp_path / expected, weights_only=True)['runner']['best']['bbox_mAP']['score'] == score
+
+
+def test_a_best_checkpoint_for_each_of_several_figures(tmp_path):
+    class TwoFigures(ToyDataset):
+        def evaluate(self, outputs):
+            return {'coco/bbox_mAP': next(self.figures), 'size': 1 - next(self.figures)}
+
+    TwoFigures.figures = iter([0.1, 0.1, 0.5, 0.2, 0.3, 0.9, 0.4, 0.3])
+    DATASETS.register_module(name='TwoFigures', module=TwoFigures, force=True)
+    cfg = toy_config(tmp_path, evaluation={'save_best': ['coco/bbox_mAP', 'size'], 'rule': ['greater', 'less']})
+    cfg['data']['val'] = {'type': 'TwoFigures'}
+    runner = train_detector(toy_model(), ToyDataset(), cfg, validate=True)
+    files = sorted(path.name for path in tmp_path.glob('best_*'))
+    assert files == ['best_coco_bbox_mAP_epoch_2.pth', 'best_size_epoch_3.pth']
+    assert runner.best['coco/bbox_mAP']['score'] == 0.5 and runner.best['size']['score'] == pytest.approx(0.1)
+    hook = EvalHook(build_dataloader(ToyDataset(2), 1, 0), save_best=['coco/bbox_mAP', 'size'])
+    hook._find_best(runner)
+    assert runner.best['size']['path'] == str(tmp_path / files[1])
+
+
+def test_iterations_are_counted_too(tmp_path):
+    train(tmp_path, [0.1] * 9, by_epoch=False, interval=10, begin=12, at_end=True)
+    lines = [json.loads(line) for line in next(tmp_path.glob('*.log.json')).read_text().splitlines()]
+    assert [line['iter'] for line in lines if line.get('mode') == 'val'] == [20, 24]
+
+
+def test_precision_of_an_evaluation(tmp_path):
+    precisions = []
+
+    class Precise(ToyDetector):
+        def predict(self, batch, rescale=True):
+            precisions.append(self.conv(batch.imgs).dtype)
+            return super().predict(batch)
+
+    def test_fn(model, loader):
+        return [each for batch in loader for each in model(batch)]
+
+    for fp16 in (None, True):
+        hook = EvalHook(build_dataloader(ToyDataset(2), 2, 0), fp16=fp16, test_fn=test_fn)
+        run_with(hook, model=Precise())
+    assert precisions == [torch.float32, torch.bfloat16]
 
 
 def test_the_best_survives_a_restart(tmp_path):
@@ -89,7 +132,7 @@ def test_the_best_survives_a_restart(tmp_path):
     cfg = toy_config(tmp_path, evaluation={'save_best': 'auto'}, auto_resume=True)
     cfg['data']['val'] = {'type': 'ScoredDataset', 'scores': [0.5, 0.6]}
     runner = train_detector(toy_model(), ToyDataset(), cfg, validate=True)
-    assert runner.best['score'] == 0.9
+    assert runner.best['bbox_mAP']['score'] == 0.9
     assert [path.name for path in tmp_path.glob('best_*')] == ['best_bbox_mAP_epoch_2.pth']
 
 
@@ -99,6 +142,8 @@ def test_wrong_arguments_are_found_before_the_training():
         ({'interval': 0}, ValueError, 'interval'),
         ({'rule': 'more'}, ValueError, "'more'"),
         ({'start': -1}, ValueError, 'start'),
+        ({'begin': 1, 'start': 1}, ValueError, 'expected one of them'),
+        ({'save_best': ['a', 'b'], 'rule': ['less'] * 3}, ValueError, 'with a rule for each'),
         ({'eval_args': {'metrics': 'bbox'}}, TypeError, "metrics is a list of dicts with `type`, got 'bbox'; names"),
         ({'eval_args': {'metrik': 'bbox'}}, TypeError, "ToyDataset.evaluate has no argument 'metrik'; the nearest is"),
         ({'eval_args': {'save_bset': 'auto'}}, TypeError, "evaluation has no 'save_bset', did you mean 'save_best'"),

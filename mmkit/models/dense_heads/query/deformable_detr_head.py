@@ -11,22 +11,38 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
-from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer, refine_references
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding, resize_mask
+from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding
+from mmkit.models.dense_heads.query.references import Decoded, refine_references
 from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
 from mmkit.structures import Batch
 
 
+def build_branches(
+    embed_dims: int, num_outputs: int, num_reg_fcs: int, count: int, shared: bool
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """`count` class branches and box branches, or one of each for all layers if `shared`."""
+    hidden = [layer for _ in range(num_reg_fcs) for layer in (nn.Linear(embed_dims, embed_dims), nn.ReLU())]
+    kinds = nn.Linear(embed_dims, num_outputs), nn.Sequential(*hidden, nn.Linear(embed_dims, 4))
+    cls, reg = (
+        nn.ModuleList([branch] * count if shared else (copy.deepcopy(branch) for _ in range(count))) for branch in kinds
+    )
+    return cls, reg
+
+
 @HEADS.register_module()
 class DeformableDETRHead(QueryHead):
-    """Several levels, deformable attention, a class branch and a box branch for each decoder layer.
+    """A class and a box branch for each decoder layer; with `transformer` also an encoder, a decoder and queries.
 
     Args:
-        in_channels: has no effect: the neck brings the levels to the width of the transformer.
         with_box_refine: each layer refines the boxes of the one before; otherwise the layers share their branches.
-        as_two_stage: queries start from the encoder's detections.
-        transformer: config of a `DeformableDetrTransformer`.
+        as_two_stage: queries start from the encoder's detections, for which there is one more branch of each kind.
         num_reg_fcs: hidden linear layers of a box branch.
+        embed_dims: channels of the states; with a transformer they are its own.
+        num_layers: of the decoder; with a transformer they are its own.
+        transformer: config of a `DeformableDetrTransformer`, which the three arguments below are for.
+        in_channels: has no effect: the neck brings the levels to the width of the transformer.
+        num_query: Q.
         positional_encoding: config of the encoding of cells.
 
     Others as in `QueryHead`.
@@ -35,7 +51,7 @@ class DeformableDETRHead(QueryHead):
     def __init__(
         self,
         num_classes: int,
-        in_channels: int,
+        in_channels: int | None = None,
         with_box_refine: bool = False,
         as_two_stage: bool = False,
         transformer: Cfg | None = None,
@@ -45,28 +61,26 @@ class DeformableDETRHead(QueryHead):
         loss_cls: Cfg = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
+        embed_dims: int = 256,
+        num_layers: int = 6,
         **kwargs: Unpack[QueryHeadArgs],
     ) -> None:
         loss_cls = dict(loss_cls)
         loss_cls.pop('bg_cls_weight', None)
-        super().__init__(num_classes, num_query, loss_cls, **kwargs)
+        super().__init__(num_classes, loss_cls, **kwargs)
         self.with_box_refine = with_box_refine
         self.as_two_stage = as_two_stage
-        extra = dict(as_two_stage=True) if as_two_stage else {}
-        built: DeformableDetrTransformer = build_from_cfg({**(transformer or {}), **extra}, TRANSFORMER)
-        dims = built.embed_dims
-        self.positional_encoding = build_encoding(positional_encoding, dims)
-        self.transformer = built
-        hidden = [layer for _ in range(num_reg_fcs) for layer in (nn.Linear(dims, dims), nn.ReLU())]
-        reg_branch, cls_branch = nn.Sequential(*hidden, nn.Linear(dims, 4)), nn.Linear(dims, self.cls_out_channels)
-        count = self.transformer.decoder.num_layers + as_two_stage
-        if with_box_refine:
-            self.cls_branches = nn.ModuleList(copy.deepcopy(cls_branch) for _ in range(count))
-            self.reg_branches = nn.ModuleList(copy.deepcopy(reg_branch) for _ in range(count))
-        else:
-            self.cls_branches = nn.ModuleList([cls_branch] * count)
-            self.reg_branches = nn.ModuleList([reg_branch] * count)
-        self.query_embedding = None if as_two_stage else nn.Embedding(num_query, dims * 2)
+        dims = embed_dims
+        if transformer is not None:
+            extra = dict(as_two_stage=True) if as_two_stage else {}
+            built: DeformableDetrTransformer = build_from_cfg({**transformer, **extra}, TRANSFORMER)
+            dims, num_layers = built.embed_dims, built.decoder.num_layers
+            self.positional_encoding = build_encoding(positional_encoding, dims)
+            self.transformer = built
+            self.query_embedding = None if as_two_stage else nn.Embedding(num_query, dims * 2)
+        self.cls_branches, self.reg_branches = build_branches(
+            dims, self.cls_out_channels, num_reg_fcs, count=num_layers + as_two_stage, shared=not with_box_refine
+        )
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -81,26 +95,25 @@ class DeformableDETRHead(QueryHead):
         assert isinstance(last_layers[0], nn.Linear)
         nn.init.constant_(last_layers[0].bias[2:], 0.0 if self.as_two_stage else -2.0)
 
-    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts:
-        masks = [resize_mask(mask, feat) for feat in feats]
-        decoded = self.transformer(
+    def decoded(self, feats: Sequence[Tensor], mask: Tensor | None) -> Decoded:
+        assert isinstance(self.transformer, DeformableDetrTransformer)
+        states: Decoded = self.transformer(
             feats,
-            masks,
-            [self.positional_encoding(each) for each in masks],
+            mask,
+            self.positional_encoding,
             query_embed=None if self.query_embedding is None else self.query_embedding.weight,
             reg_branches=self.reg_branches,
             cls_branches=self.cls_branches,
             refine=self.with_box_refine,
         )
-        states = decoded.states.transpose(1, 2)  # (L, B, Q, C)
+        return states
+
+    def branches(self, decoded: Decoded) -> QueryOuts:
         # With two stages the last branch belongs to the encoder: zip stops before it.
-        layers = list(zip(states, decoded.references, self.cls_branches, self.reg_branches, strict=False))
+        layers = list(zip(decoded.states, decoded.references, self.cls_branches, self.reg_branches, strict=False))
         cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
         bbox_preds = torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
-        if decoded.proposals is None:
-            return QueryOuts(cls_scores, bbox_preds)
-        enc_cls_scores, enc_box_logits = decoded.proposals
-        return QueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_box_logits.sigmoid())
+        return QueryOuts(cls_scores, bbox_preds, *(decoded.proposals or ()))
 
     def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """As `QueryHead.loss`; with two stages also those of the encoder, under `enc_`."""
@@ -109,7 +122,7 @@ class DeformableDETRHead(QueryHead):
             return losses
         # The encoder only tells object from background: every object is of class 0.
         gts = [replace(each, labels=each.bboxes.new_zeros(len(each), dtype=torch.long)) for each in batch.gts or ()]
-        (enc_losses,) = self.layer_losses(
-            outs.enc_cls_scores[None].float(), outs.enc_bbox_preds[None].float(), gts, batch.metas
-        )
+        cls_scores, bbox_preds = outs.enc_cls_scores[None].float(), outs.enc_bbox_preds[None].float()
+        targets = self.targets(cls_scores, bbox_preds, gts, batch.metas)
+        (enc_losses,) = self.layer_losses(cls_scores, bbox_preds, targets, batch.metas)
         return losses | {f'enc_{name}': loss for name, loss in enc_losses.items()}

@@ -8,28 +8,26 @@ from typing import ClassVar
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from mmkit.errors import InvalidValueError
 from mmkit.layers.transformer import FFN
 from mmkit.models.dense_heads.query.detr_transformer import Transformer
-from mmkit.models.dense_heads.query.query_head import (
-    QueryHead,
-    QueryHeadArgs,
-    QueryOuts,
-    build_encoding,
-    resize_mask,
-)
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding
+from mmkit.models.dense_heads.query.references import Decoded
 from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
 
 
 @HEADS.register_module()
 class DETRHead(QueryHead):
-    """One level, an encoder and a decoder, a class branch and a box branch.
+    """A class branch and a box branch; with `transformer` also an encoder, a decoder and the queries of one level.
 
     Args:
-        in_channels: of the level.
+        embed_dims: channels of the states; with a transformer they are its own.
         num_reg_fcs: hidden linear layers of the box branch.
-        transformer: config of a `Transformer`.
-        positional_encoding: config of the encoding of cells.
         loss_cls: a softmax loss may give `class_weight` (all classes) and `bg_cls_weight` (background).
+        transformer: config of a `Transformer`, which the three arguments below are for.
+        in_channels: of the level.
+        num_query: Q.
+        positional_encoding: config of the encoding of cells.
 
     Others as in `QueryHead`.
     """
@@ -48,7 +46,7 @@ class DETRHead(QueryHead):
     def __init__(
         self,
         num_classes: int,
-        in_channels: int,
+        in_channels: int | None = None,
         num_query: int = 100,
         num_reg_fcs: int = 2,
         transformer: Cfg | None = None,
@@ -56,6 +54,7 @@ class DETRHead(QueryHead):
         loss_cls: Cfg = dict(
             type='CrossEntropyLoss', bg_cls_weight=0.1, use_sigmoid=False, loss_weight=1.0, class_weight=1.0
         ),
+        embed_dims: int = 256,
         **kwargs: Unpack[QueryHeadArgs],
     ) -> None:
         loss_cls = dict(loss_cls)
@@ -63,21 +62,31 @@ class DETRHead(QueryHead):
         bg_cls_weight = loss_cls.pop('bg_cls_weight', class_weight)
         if class_weight is not None:
             loss_cls['class_weight'] = [class_weight] * num_classes + [bg_cls_weight]
-        super().__init__(
-            num_classes, num_query, loss_cls, bg_cls_weight=bg_cls_weight or 0.0, **(self.defaults | kwargs)
-        )
-        built: Transformer = build_from_cfg(transformer, TRANSFORMER)
-        dims = built.embed_dims
-        self.positional_encoding = build_encoding(positional_encoding, dims)
-        self.transformer = built
-        self.input_proj = nn.Conv2d(in_channels, dims, 1)
+        super().__init__(num_classes, loss_cls, bg_cls_weight=bg_cls_weight or 0.0, **(self.defaults | kwargs))
+        dims = embed_dims
+        if transformer is not None:
+            built: Transformer = build_from_cfg(transformer, TRANSFORMER)
+            dims = built.embed_dims
+            if in_channels is None:
+                raise InvalidValueError('a head with a transformer needs in_channels', key='in_channels')
+            self.positional_encoding = build_encoding(positional_encoding, dims)
+            self.transformer = built
+            self.input_proj = nn.Conv2d(in_channels, dims, 1)
+            self.query_embedding = nn.Embedding(num_query, dims)
         self.fc_cls = nn.Linear(dims, self.cls_out_channels)
         self.reg_ffn = FFN(dims, dims, num_reg_fcs, add_identity=False)
         self.fc_reg = nn.Linear(dims, 4)
-        self.query_embedding = nn.Embedding(num_query, dims)
 
-    def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts:
+    def decoded(self, feats: Sequence[Tensor], mask: Tensor | None) -> Decoded:
+        assert isinstance(self.transformer, Transformer)
         feat = self.input_proj(feats[-1])
-        small = resize_mask(mask, feat)
-        decoded = self.transformer(feat, small, self.query_embedding.weight, self.positional_encoding(small))
-        return QueryOuts(self.fc_cls(decoded), self.fc_reg(self.reg_ffn(decoded).relu()).sigmoid())
+        states: Decoded = self.transformer(feat, mask, self.positional_encoding, self.query_embedding.weight)
+        return states
+
+    def box_logits(self, states: Tensor) -> Tensor:
+        """(..., C) states -> (..., 4)."""
+        logits: Tensor = self.fc_reg(self.reg_ffn(states).relu())
+        return logits
+
+    def branches(self, decoded: Decoded) -> QueryOuts:
+        return QueryOuts(self.fc_cls(decoded.states), self.box_logits(decoded.states).sigmoid())

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, build_norm_layer
 from mmkit.layers.transformer import BaseTransformerLayer, TransformerLayerSequence
+from mmkit.models.dense_heads.query.cells import flatten_levels
+from mmkit.models.dense_heads.query.references import Decoded
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, Cfg, build_from_cfg
 
 
@@ -136,21 +138,25 @@ class Transformer(BaseModule):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
-    def forward(self, feat: Tensor, mask: Tensor, query_embed: Tensor, pos_embed: Tensor) -> Tensor:
+    def forward(self, feat: Tensor, mask: Tensor | None, encoding: nn.Module, query_embed: Tensor) -> Decoded:
         """Decode the queries.
 
         Args:
-            feat, pos_embed: (B, C, H, W); `mask` (B, H, W), True at padding.
+            feat: (B, C, h, w).
+            mask: (B, H, W), True at padding; None: nowhere.
+            encoding: of the positions of cells.
             query_embed: (Q, C), the positions of queries.
-
-        Returns:
-            (layers, B, Q, C).
         """
-        tokens, pos = (x.flatten(2).permute(2, 0, 1) for x in (feat, pos_embed))  # (H*W, B, C)
-        padding = mask.flatten(1)  # (B, H*W)
+        cells = flatten_levels([feat], mask, encoding)
+        tokens, pos = cells.tokens.transpose(0, 1), cells.pos.transpose(0, 1)  # (S, B, C)
         query_pos = query_embed[:, None].expand(-1, len(feat), -1)
-        memory = self.encoder(tokens, None, None, query_pos=pos, query_key_padding_mask=padding)
+        memory = self.encoder(tokens, None, None, query_pos=pos, query_key_padding_mask=cells.padding)
         decoded: Tensor = self.decoder(
-            torch.zeros_like(query_pos), memory, memory, query_pos=query_pos, key_pos=pos, key_padding_mask=padding
+            torch.zeros_like(query_pos),
+            memory,
+            memory,
+            query_pos=query_pos,
+            key_pos=pos,
+            key_padding_mask=cells.padding,
         )
-        return decoded.transpose(1, 2)
+        return Decoded(decoded.transpose(1, 2), [])

@@ -1,21 +1,21 @@
-"""Base of heads that decode queries: one-to-one targets, losses of every decoder layer, predictions without NMS."""
+"""Base of heads with queries: one-to-one targets, losses of every decoder layer, predictions without NMS."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmkit.bbox.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
+from mmkit.models.dense_heads.query.references import Decoded
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import uses_sigmoid
 from mmkit.models.settings import required, warn_unknown_settings
@@ -91,11 +91,10 @@ def padding_mask(imgs: Tensor, metas: Sequence[ImageMeta]) -> Tensor:
     return mask
 
 
-def resize_mask(mask: Tensor | None, feat: Tensor) -> Tensor:
-    """(B, H, W) mask at the cells of a (B, C, h, w) level; without a mask nothing is padding."""
-    if mask is None:
-        return torch.zeros(len(feat), *feat.shape[-2:], dtype=torch.bool, device=feat.device)
-    return functional.interpolate(mask[:, None].float(), size=feat.shape[-2:])[:, 0].bool()
+def by_layer(layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Losses of the last layer under their names, those of layer i under `d{i}.`."""
+    prefixes = [*(f'd{i}.' for i in range(len(layers) - 1)), '']
+    return {prefix + name: loss for prefix, layer in zip(prefixes, layers) for name, loss in layer.items()}
 
 
 def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
@@ -104,7 +103,7 @@ def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
     Raises:
         ValueError: if the encoding has another width.
     """
-    encoding: nn.Module = build_from_cfg(cfg, POSITIONAL_ENCODING)
+    encoding: nn.Module = POSITIONAL_ENCODING.build(cfg, type='SinePositionalEncoding')
     if isinstance(encoding, (SinePositionalEncoding, LearnedPositionalEncoding)):
         width = encoding.num_feats
         if width * 2 != embed_dims:
@@ -116,17 +115,20 @@ def build_encoding(cfg: Cfg, embed_dims: int) -> nn.Module:
 
 
 class QueryHead(BaseModule):
-    """Base of heads with queries. A subclass defines `forward`.
+    """Base of heads with queries. A subclass defines `branches`.
 
     Args:
         num_classes: C, without background.
-        num_query: Q.
         loss_cls, loss_bbox, loss_iou: configs or built objects.
         bg_cls_weight: weight of background in the divisor of softmax losses.
         sync_cls_avg_factor: average the divisor of the classification loss over processes.
         train_cfg: see `QueryTraining`.
         test_cfg: `max_per_img`, detections kept per image; by default as many as queries.
         init_cfg: initialisation of the weights.
+
+    Attributes:
+        transformer: makes states of features. Those of mmdetection 2.x are parts of the head, as are the embeddings of
+            queries; in 3.x they are parts of the detector, and None here.
     """
 
     compares_classes = True  # num_classes must be the number of classes in the dataset
@@ -139,7 +141,6 @@ class QueryHead(BaseModule):
     def __init__(
         self,
         num_classes: int,
-        num_query: int,
         loss_cls: Cfg,
         bg_cls_weight: float = 0.0,
         sync_cls_avg_factor: bool = False,
@@ -150,8 +151,8 @@ class QueryHead(BaseModule):
         init_cfg: InitCfg = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.transformer: nn.Module | None = None
         self.num_classes = num_classes
-        self.num_query = num_query
         self.sync_cls_avg_factor = sync_cls_avg_factor
         self.bg_cls_weight = bg_cls_weight
         self.loss_cls: nn.Module = build_from_cfg(loss_cls, LOSSES)
@@ -165,34 +166,42 @@ class QueryHead(BaseModule):
             known = ['cls_scores', 'img_shape']
             self.train_cfg = QueryTraining.from_cfg(train_cfg, type(self).__name__, known, takes_sampler=False)
 
-    @abstractmethod
     def forward(self, feats: Sequence[Tensor], mask: Tensor | None = None) -> QueryOuts:
-        """Decode the queries.
+        """Decode the queries, in a head that holds its transformer.
 
         Args:
             feats: (B, in_channels, h, w) of each level.
             mask: (B, H, W) bool, True where the images are padded; None: nowhere.
         """
+        return self.branches(self.decoded(feats, mask))
 
-    def _limit(self, test_cfg: Cfg) -> int:
-        """Detections kept per image."""
+    def decoded(self, feats: Sequence[Tensor], mask: Tensor | None) -> Decoded:
+        """States of the queries from the head's own transformer."""
+        raise NotImplementedError(f'{type(self).__name__} holds no transformer')
+
+    @abstractmethod
+    def branches(self, decoded: Decoded) -> QueryOuts:
+        """Classes and boxes from the states of the queries."""
+
+    def _limit(self, test_cfg: Cfg) -> int | None:
+        """Detections kept per image; None: as many as queries."""
         warn_unknown_settings(test_cfg, ['max_per_img'], 'test_cfg')
-        return int(test_cfg.get('max_per_img', self.num_query))
+        return test_cfg.get('max_per_img')
 
     # ------------------------------------------------------------------ training
 
     def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """Losses of the last layer under their names, those of layer i under `d{i}.`."""
         assert batch.gts is not None
-        layers = self.layer_losses(outs.cls_scores.float(), outs.bbox_preds.float(), batch.gts, batch.metas)
-        prefixes = [*(f'd{i}.' for i in range(len(layers) - 1)), '']
-        return {prefix + name: loss for prefix, layer in zip(prefixes, layers) for name, loss in layer.items()}
+        cls_scores, bbox_preds = outs.cls_scores.float(), outs.bbox_preds.float()
+        targets = self.targets(cls_scores, bbox_preds, batch.gts, batch.metas)
+        return by_layer(self.layer_losses(cls_scores, bbox_preds, targets, batch.metas))
 
     def layer_losses(
-        self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], metas: Sequence[ImageMeta]
+        self, cls_scores: Tensor, bbox_preds: Tensor, targets: QueryTargets, metas: Sequence[ImageMeta]
     ) -> list[dict[str, Tensor]]:
         """Losses of each layer, from logits (L, B, Q, C) and boxes (L, B, Q, 4)."""
-        labels, positive, box_targets = self.targets(cls_scores, bbox_preds, gts, metas)
+        labels, positive, box_targets = targets
         boxes = bbox_preds[positive].view_as(box_targets)  # (L, P, 4)
         sizes = image_sizes(metas, boxes)[:, None].expand_as(bbox_preds)[positive].view_as(boxes)
         num_pos = boxes.new_tensor(float(boxes.shape[1]))
@@ -255,7 +264,7 @@ class QueryHead(BaseModule):
         all_bboxes, all_scores = self.decode(outs, metas)
         detections = []
         for bboxes, scores, meta in zip(all_bboxes, all_scores, metas, strict=True):
-            best, labels, queries = self.select(scores, limit)
+            best, labels, queries = self.select(scores, len(scores) if limit is None else limit)
             if rescale:
                 bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
             detections.append(Instances(bboxes=bboxes[queries], labels=labels, scores=best))

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mmkit.models import build_head
-from mmkit.models.dense_heads.query.deformable_detr_transformer import inverse_sigmoid, refine_references
-from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask, resize_mask
+from mmkit.models.dense_heads.query.cells import resize_mask
+from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask
+from mmkit.models.dense_heads.query.references import inverse_sigmoid, refine_references
 from tests.models.scenes import batch_of, meta, truth
 
 ATTENTION = dict(type='MultiheadAttention', embed_dims=8, num_heads=2)

@@ -1,0 +1,121 @@
+"""Hooks: `default_hooks`, `custom_hooks`, and the loggers with `visualizer` and `log_processor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmkit.config import ConfigDict
+from mmkit.dialects.recipe import HookRecipe
+from mmkit.dialects.sections import check_keys, check_numbers, read_section, without_keys, wrong
+from mmkit.dialects.spellings import HOOKS, read_v3
+from mmkit.dialects.spellings.hooks import ABSORBED
+from mmkit.errors import InvalidTypeError
+from mmkit.utils.names import unscoped
+
+# Hooks that a training has unless `default_hooks` takes them out. Those without a class here are part of the runner.
+DEFAULT_HOOKS: Mapping[str, Mapping[str, Any]] = {
+    'runtime_info': {'type': 'RuntimeInfoHook'},
+    'timer': {'type': 'IterTimerHook'},
+    'sampler_seed': {'type': 'DistSamplerSeedHook'},
+    'logger': {'type': 'LoggerHook'},
+    'param_scheduler': {'type': 'ParamSchedulerHook'},
+    'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
+}
+
+
+def read_default_hook(cfg: ConfigDict, name: str) -> ConfigDict | None:
+    """One of the default hooks, in 3.x's spelling; None if the config takes it out.
+
+    Raises:
+        UserError: it is neither a dict nor None.
+    """
+    hooks = read_section(cfg, 'default_hooks') or ConfigDict()
+    if name not in hooks:
+        return ConfigDict(DEFAULT_HOOKS[name]) if name in DEFAULT_HOOKS else None
+    hook = check_numbers(read_section(hooks, name))
+    if hook is not None and 'type' not in hook:
+        raise wrong(cfg, f'default_hooks.{name}', f'default_hooks.{name} has no type', InvalidTypeError)
+    return hook
+
+
+def read_hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
+    """Hooks of the config itself, and default hooks that are neither part of the runner nor of evaluation and logs.
+
+    Raises:
+        UserError: for a hook that cannot be taken out, or one that is no dict.
+    """
+    hooks = [read_default_hook(cfg, name) for name in _others(cfg)]
+    custom = cfg.get('custom_hooks') or []
+    if not isinstance(custom, (list, tuple)) or not all(isinstance(hook, ConfigDict) for hook in custom):
+        raise wrong(cfg, 'custom_hooks', f'custom_hooks is {custom!r}, expected a list of dicts', InvalidTypeError)
+    chosen = [hook.copy() for hook in (*hooks, *custom) if hook is not None and not _is_idle(hook)]
+    priorities = [hook.pop('priority', None) for hook in chosen]
+    return tuple(HookRecipe(read_v3(hook, HOOKS), priority) for hook, priority in zip(chosen, priorities))
+
+
+def _others(cfg: ConfigDict) -> list[str]:
+    """Names in `default_hooks` of hooks that are hooks of a recipe."""
+    others = []
+    for name in read_section(cfg, 'default_hooks') or ConfigDict():
+        if name in ('logger', 'checkpoint', 'param_scheduler'):
+            continue
+        hook = read_default_hook(cfg, name)
+        if hook is None:
+            if name in DEFAULT_HOOKS:
+                message = f'default_hooks.{name}=None: it is part of the runner and cannot be taken out'
+                raise wrong(cfg, f'default_hooks.{name}', message)
+        elif unscoped(hook['type']) in ABSORBED:
+            check_keys(cfg, f'default_hooks.{name}', hook, ('type', 'priority'))
+        else:
+            others.append(name)
+    return others
+
+
+def _is_idle(hook: ConfigDict) -> bool:
+    """True for a visualization hook that draws nothing in a training, as it is by default."""
+    draws = hook.get('draw', False) or hook.get('enable', False)
+    return unscoped(str(hook.get('type'))).endswith('VisualizationHook') and not draws
+
+
+def read_checkpoint(cfg: ConfigDict, best_keys: tuple[str, ...]) -> ConfigDict | None:
+    """Arguments of `CheckpointHook`, without those that are about the best one; None if nothing is saved."""
+    hook = read_default_hook(cfg, 'checkpoint')
+    if hook is None:
+        return None
+    neutral: ConfigDict = read_v3(without_keys(hook, best_keys), HOOKS)
+    if neutral['type'] == 'CheckpointHook':
+        del neutral['type']
+    return neutral
+
+
+def read_loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
+    """Loggers of a training: that of the text log, and one for each backend of the visualizer.
+
+    Raises:
+        UserError: for an unknown key, or a value that makes no sense.
+    """
+    hook = read_default_hook(cfg, 'logger')
+    if hook is None:
+        return ()
+    processor = check_numbers(read_section(cfg, 'log_processor')) or ConfigDict()
+    check_keys(cfg, 'log_processor', processor, ('type', 'window_size', 'by_epoch', 'custom_cfg'))
+    if processor.get('custom_cfg'):
+        message = 'log_processor.custom_cfg is not available: a log has the averages of the window'
+        raise wrong(cfg, 'log_processor.custom_cfg', message)
+    interval = hook.get('interval', 10)
+    shared = {'interval': interval, 'by_epoch': bool(processor.get('by_epoch', by_epoch))}
+    text = hook | {'type': 'TextLoggerHook', **shared}
+    text.pop('log_metric_by_epoch', None)
+    backends = [backend | shared for backend in _backends(cfg)]
+    return tuple(read_v3(logger, HOOKS) for logger in (text, *backends))
+
+
+def _backends(cfg: ConfigDict) -> list[ConfigDict]:
+    visualizer = read_section(cfg, 'visualizer') or ConfigDict()
+    backends = visualizer.get('vis_backends') or []
+    key = 'visualizer.vis_backends'
+    backends = [backends] if isinstance(backends, ConfigDict) else list(backends)
+    if not all(isinstance(backend, ConfigDict) and 'type' in backend for backend in backends):
+        raise wrong(cfg, key, f'{key} is {backends!r}, expected a list of dicts with type', InvalidTypeError)
+    return [backend for backend in backends if unscoped(backend['type']) != 'LocalVisBackend']
