@@ -379,10 +379,11 @@ class Runner:
 
         Raises:
             RuntimeError: if its weights don't fit the model.
+            InvalidValueError: if its optimizer has other parameters.
             UnknownNameError: if it says nothing about a training.
         """
         checkpoint = read_training(path)
-        self.restored_average = load_trained(self.module, checkpoint['state_dict'])
+        self.restored_average = load_trained(self.module, checkpoint)
         if 'optimizer' in checkpoint:
             load_optimizer_state(self.optimizer, checkpoint['optimizer'], self.module)
         else:
@@ -391,4 +392,8 @@ class Runner:
             self.load_state_dict(checkpoint['runner'])
         else:
             self.epoch, self.iter = checkpoint['meta'].get('epoch', 0), checkpoint['meta']['iter']
+            scaler = checkpoint.get('optimizer', {}).get('loss_scaler')  # of mmdetection 3.x
+            if scaler and self._step.scaler.is_enabled():
+                self._step.scaler.load_state_dict(scaler)
+            self.logger.info('%s is of mmdetection: the order of the images and random numbers start anew', path)
         self.logger.info('resumed from %s at epoch %d, iteration %d', path, self.epoch, self.iter)

@@ -37,12 +37,14 @@ def _with_flags(flags: Mapping[str, str]) -> Spelling:
     return Spelling(refine=refine, restore=restore)
 
 
-_DENSE = _with_flags({'min_bbox_size': 'strict_min_size'})
+# Detectors with one dense head, whose `test_cfg` is that of the head.
+_DENSE = """
+    SingleStageDetector ATSS AutoAssign BoxInst CenterNet CondInst DDOD FCOS FOVEA FSAF GFL
+    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet TOOD VFNet YOLOF YOLOX
+""".split()
 
 MODELS: Mapping[str, Spelling] = {
-    **dict.fromkeys(
-        ('SingleStageDetector', 'ATSS', 'CenterNet', 'CondInst', 'BoxInst', 'FCOS', 'GFL', 'RetinaNet', 'YOLOX'), _DENSE
-    ),
+    **dict.fromkeys(_DENSE, _with_flags({'min_bbox_size': 'strict_min_size'})),
     'YOLOV3': _with_flags({'min_bbox_size': 'strict_min_size', 'nms_pre': 'limit_candidates'}),
     'RPN': Spelling(defaults={'head_name': ('bbox_head', 'rpn_head')}),
     'FusedSemanticHead': Spelling(defaults={'seg_scale_factor': (1 / 8, 1)}),

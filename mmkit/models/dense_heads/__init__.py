@@ -12,6 +12,7 @@ from mmkit.models.dense_heads.anchor import (
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import (
+    CenterNetUpdateHead,
     FCOSHead,
     FoveaHead,
     RepPointsHead,
@@ -26,6 +27,7 @@ from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTra
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetUpdateHead',
     'DETRHead',
     'DeformableDETRHead',
     'DeformableDetrTransformer',
