@@ -33,6 +33,18 @@ def clip_bboxes(bboxes: Tensor, max_shape: Sequence[int]) -> Tensor:
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
 
 
+def project_bboxes(bboxes: Tensor, homography: Tensor) -> Tensor:
+    """(N, 4) xyxy boxes around what becomes of boxes (N, 4) when their corners move.
+
+    Args:
+        homography: (3, 3), from (x, y, 1) to the new x, y, both times a factor.
+    """
+    corners = bboxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
+    moved = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=-1) @ homography.T
+    points = moved[..., :2] / moved[..., 2:]  # (N, 4, 2)
+    return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=-1)
+
+
 def distance2bbox(points: Tensor, distance: Tensor, max_shape: Sequence[int] | None = None) -> Tensor:
     """Boxes around points.
 

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import torch
 
-from mmkit.bbox import bbox2distance, bbox_centers, clip_bboxes, cxcywh_to_xyxy, distance2bbox, xyxy_to_cxcywh
+from mmkit.bbox import (
+    bbox2distance,
+    bbox_centers,
+    clip_bboxes,
+    cxcywh_to_xyxy,
+    distance2bbox,
+    project_bboxes,
+    xyxy_to_cxcywh,
+)
 
 BOXES = torch.tensor([[1.0, 2, 5, 10], [0, 0, 3, 3]])
 
@@ -18,6 +26,15 @@ def test_centers() -> None:
 
 def test_clip_takes_height_first() -> None:
     assert clip_bboxes(torch.tensor([[-1.0, -2, 50, 60]]), (20, 30)).tolist() == [[0, 0, 30, 20]]
+
+
+def test_boxes_around_moved_corners() -> None:
+    quarter_turn = torch.tensor([[0.0, -1, 10], [1, 0, 0], [0, 0, 1]])  # (x, y) -> (10 - y, x)
+    assert project_bboxes(BOXES, quarter_turn).tolist() == [[0, 1, 8, 5], [7, 0, 10, 3]]
+    assert project_bboxes(BOXES, 2 * torch.eye(3)).tolist() == BOXES.tolist()
+    perspective = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.5, 0, 1]])  # divided by 1 + x / 2
+    assert project_bboxes(torch.tensor([[0.0, 0, 2, 4]]), perspective).tolist() == [[0, 0, 1, 4]]
+    assert project_bboxes(BOXES[:0], quarter_turn).shape == (0, 4)
 
 
 def test_distances_are_inverse_and_limited() -> None:

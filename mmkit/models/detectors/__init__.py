@@ -3,20 +3,26 @@
 from mmkit.models.detectors.base import Detector
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
+from mmkit.models.detectors.dino import DINO
 from mmkit.models.detectors.rpn import RPN
 from mmkit.models.detectors.rtmdet import RTMDet
+from mmkit.models.detectors.semi import SemiBaseDetector
 from mmkit.models.detectors.single_stage import SingleStageDetector
+from mmkit.models.detectors.soft_teacher import SoftTeacher
 from mmkit.models.detectors.two_stage import TwoStageDetector
 from mmkit.models.detectors.yolox import YOLOX
 
 __all__ = [
     'DABDETR',
     'DETR',
+    'DINO',
     'RPN',
     'YOLOX',
     'DeformableDETR',
     'Detector',
     'RTMDet',
+    'SemiBaseDetector',
     'SingleStageDetector',
+    'SoftTeacher',
     'TwoStageDetector',
 ]

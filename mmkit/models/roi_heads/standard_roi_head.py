@@ -94,7 +94,8 @@ class StandardRoIHead(BaseRoIHead):
     def final_mask_head(self) -> MaskHead | None:
         return self.mask_head
 
-    def _pool(self, extractor: RoIExtractor, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+    def pool(self, extractor: RoIExtractor, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """Features of (R, 5) regions, through the shared head if there is one."""
         pooled = extractor(feats[: extractor.num_inputs], rois)
         return pooled if self.shared_head is None else self.shared_head(pooled)
 
@@ -105,7 +106,7 @@ class StandardRoIHead(BaseRoIHead):
         settings = required(self.train_cfg, 'train_cfg.rcnn', self)
         samples = self.sample(feats, proposals, batch)
         rois = bboxes_to_rois([each.bboxes for each in samples])
-        region_feats = self._pool(self.bbox_roi_extractor, feats, rois)
+        region_feats = self.pool(self.bbox_roi_extractor, feats, rois)
         cls_score, bbox_pred = self.bbox_head(region_feats)
         targets = self.bbox_head.targets(samples, settings.pos_weight)
         losses = self.bbox_head.loss(cls_score, bbox_pred, rois, targets)
@@ -118,7 +119,7 @@ class StandardRoIHead(BaseRoIHead):
 
         def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
-            pooled = self._pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
+            pooled = self.pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
             return self.bbox_head.hard_losses(pooled, labels)
 
         return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self), proposals, batch, hard_losses)
@@ -142,7 +143,7 @@ class StandardRoIHead(BaseRoIHead):
     ) -> Tensor:
         """(P, C, h, w) features that the mask branch reads, of the positive regions."""
         if self.mask_roi_extractor is not None:
-            return self._pool(self.mask_roi_extractor, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
+            return self.pool(self.mask_roi_extractor, feats, bboxes_to_rois([each.pos_bboxes for each in samples]))
         flags = [torch.arange(len(each.bboxes)) < len(each.pos_inds) for each in samples]
         return region_feats[torch.cat(flags).to(region_feats.device)]
 
@@ -151,7 +152,7 @@ class StandardRoIHead(BaseRoIHead):
     def _box_outputs(
         self, feats: Sequence[Tensor], rois: Tensor, counts: Sequence[int], metas: Sequence[ImageMeta]
     ) -> RegionOutputs:
-        cls_score, bbox_pred = self.bbox_head(self._pool(self.bbox_roi_extractor, feats, rois))
+        cls_score, bbox_pred = self.bbox_head(self.pool(self.bbox_roi_extractor, feats, rois))
         return RegionOutputs(rois, self.bbox_head.probabilities(cls_score), bbox_pred)
 
     def _mask_logits(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
@@ -160,4 +161,4 @@ class StandardRoIHead(BaseRoIHead):
 
     def _mask_feats(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         """(R, C, h, w) features that the mask branch reads."""
-        return self._pool(self.mask_roi_extractor or self.bbox_roi_extractor, feats, rois)
+        return self.pool(self.mask_roi_extractor or self.bbox_roi_extractor, feats, rois)

@@ -229,7 +229,8 @@ class BBoxHead(BaseModule):
         """(R, 4) out of (R, 4 or 4C): the deltas that belong to each region's label."""
         if self.reg_class_agnostic:
             return bbox_pred.view(-1, 4)
-        return bbox_pred.view(len(bbox_pred), -1, 4)[torch.arange(len(labels), device=labels.device), labels]
+        rows = torch.arange(len(labels), device=labels.device)
+        return bbox_pred.view(len(bbox_pred), self.num_classes, 4)[rows, labels]
 
     @torch.no_grad()
     def hard_losses(self, feats: Tensor, labels: Tensor) -> Tensor:
