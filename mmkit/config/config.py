@@ -9,7 +9,7 @@ from typing import Any
 from mmkit.config.config_dict import ConfigDict, Origin, untangle
 from mmkit.config.loader import load, shown
 from mmkit.config.modify import find, set_options
-from mmkit.config.trusted import import_custom_modules
+from mmkit.config.trusted import import_own_modules
 
 
 class Config(ConfigDict):
@@ -37,7 +37,7 @@ class Config(ConfigDict):
         Args:
             filename: the file.
             trust: run `.py` configs that do more than plain expressions as Python, and import the modules of
-                `custom_imports`. Without it, reading a config executes nothing.
+                `custom_imports` and of the types that they import. Without it, reading a config executes nothing.
 
         Raises:
             MissingFileError: the file or one of its bases doesn't exist.
@@ -45,14 +45,14 @@ class Config(ConfigDict):
         """
         filename = os.fspath(filename)
         loaded = load(filename, trust)
-        import_custom_modules(loaded.values, trust)
+        import_own_modules(loaded, trust)
         return cls(loaded.values, shown(os.path.abspath(filename)), loaded.text)
 
     @classmethod
     def fromstring(cls, text: str, file_format: str = '.py', trust: bool = False) -> Config:
         """Read a config from text in the format of a `.py`, `.yaml` or `.json` file; bases are relative to the cwd."""
         loaded = load(f'<string>{file_format}', trust, text)
-        import_custom_modules(loaded.values, trust)
+        import_own_modules(loaded, trust)
         return cls(loaded.values, None, text)
 
     # ------------------------------------------------------------------ source

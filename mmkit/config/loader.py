@@ -6,10 +6,11 @@ import ast
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mmkit.config.bases import base_path, mark_scope, module_path, near_path, scope_of
-from mmkit.config.config_dict import ConfigDict, merge, untangle
+from mmkit.config.config_dict import ConfigDict, Origin, merge, untangle
 from mmkit.config.formats import fill, read_json, read_yaml, run_python
 from mmkit.config.interpreter import Budget, Interpreter, Refused
 from mmkit.config.source import Loaded, Source
@@ -63,7 +64,8 @@ class _File:
         self.budget = budget
         self.named_at = f' (a base at {named_at})' if named_at else ''
         self.bases: ConfigDict | None = None  # of `_base_`
-        self.imported: Mapping[str, str] = {}
+        self.imported: Mapping[str, str] = {}  # see Loaded
+        self.modules: dict[str, Origin] = {}
         self.texts: list[str] = []  # of the bases
 
     def load(self, text: str | None = None) -> Loaded:
@@ -78,7 +80,7 @@ class _File:
         values = self.evaluate(source) if suffix == '.py' else self.parse(source, suffix)
         values.pop('_base_', None)
         values = merge(self.bases if self.bases is not None else ConfigDict(), values)
-        return Loaded(values, '\n'.join([*self.texts, f'# {self.file}\n{text}']), self.imported)
+        return Loaded(values, '\n'.join([*self.texts, f'# {self.file}\n{text}']), self.imported, self.modules)
 
     def read_text(self) -> str:
         try:
@@ -144,6 +146,7 @@ class _File:
             self.bases, self.texts, self.budget = None, [], Budget()
             values = run_python(source, tree, self.path, self)
         self.imported = interpreter.variables.imported
+        self.modules.update(interpreter.variables.modules)
         for name in [name for name in values if name.startswith('__')]:
             del values[name]
         return values
@@ -183,6 +186,7 @@ class _File:
                 owners[key] = file
             merged.update(values)
             self.texts.append(base.text)
+            self.modules.update(base.modules)
         self.bases = untangle(merged, '_base_')
         return self.bases
 
@@ -192,7 +196,7 @@ class _File:
             raise self.mixture(line)
         base = self.load_file(self.find(module_path, module, line), line)
         self.texts.append(base.text)
-        return Loaded(untangle(base.values), base.text, base.imported)
+        return replace(base, values=untangle(base.values))
 
     def load_file(self, path: str, line: int) -> Loaded:
         if path in self.chain:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from mmkit.config.config_dict import ConfigDict
+from mmkit.config.config_dict import ConfigDict, Origin
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Loaded:
     values: ConfigDict  # merged; parts of them may be shared
     text: str  # of all files, bases first
     imported: Mapping[str, str] = field(default_factory=dict)  # types it imports: name -> dotted path
+    modules: Mapping[str, Origin] = field(default_factory=dict)  # of own types that it or a base imports
 
 
 class Bases(Protocol):

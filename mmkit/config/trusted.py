@@ -1,4 +1,4 @@
-"""The `custom_imports` of a config: modules that register a user's own classes."""
+"""Modules that register a user's own classes: those of types that a config imports, and `custom_imports`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,39 @@ import warnings
 from typing import Any
 
 from mmkit.config.config_dict import ConfigDict
+from mmkit.config.source import Loaded
 from mmkit.errors import ConfigError, UserError
 from mmkit.utils.imports import admit
 from mmkit.utils.names import SCOPES
 
 
 class FailedImportError(UserError, ImportError):
-    """A module of `custom_imports` that cannot be imported."""
+    """A module of a trusted config that cannot be imported."""
 
 
-def import_custom_modules(cfg: ConfigDict, trust: bool) -> None:
+def import_own_modules(loaded: Loaded, trust: bool) -> None:
+    """Import what registers a user's own classes: modules of types that a trusted config imports, and `custom_imports`.
+
+    Raises:
+        ConfigError: `custom_imports` is malformed.
+        FailedImportError: a module cannot be imported.
+    """
+    if trust:
+        for name, origin in loaded.modules.items():
+            _import(name, None, origin)
+    _import_custom_modules(loaded.values, trust)
+
+
+def _import(name: str, key: str | None, origin: object | None) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        message = f'cannot import {name!r} ({error}); is its folder on PYTHONPATH?'
+        raise FailedImportError(message, key, origin) from error
+    admit(name)
+
+
+def _import_custom_modules(cfg: ConfigDict, trust: bool) -> None:
     """Import the modules of `custom_imports=dict(imports=[...], allow_failed_imports=False)` of a trusted config.
 
     Raises:
@@ -39,17 +62,13 @@ def import_custom_modules(cfg: ConfigDict, trust: bool) -> None:
         warnings.warn(
             f'custom_imports {", ".join(modules)} are not imported: reading a config executes nothing. If you trust '
             f'this config, load it with Config.fromfile(path, trust=True) or --trust-config.',
-            stacklevel=3,
+            stacklevel=4,
         )
         return
     for name in modules:
         try:
-            importlib.import_module(name)
-        except ImportError as error:
-            message = f'cannot import {name!r} ({error}); is its folder on PYTHONPATH?'
-            failure = FailedImportError(message, 'custom_imports.imports', origin)
+            _import(name, 'custom_imports.imports', origin)
+        except FailedImportError as failure:
             if not custom.get('allow_failed_imports', False):
-                raise failure from error
-            warnings.warn(str(failure), stacklevel=3)
-        else:
-            admit(name)
+                raise
+            warnings.warn(str(failure), stacklevel=4)

@@ -11,7 +11,7 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 ELSEWHERE = frozenset(
     """
     Albu AnchorFreeHead ApproxMaxIoUAssigner AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder
-    CascadeRPNHead CenterNet CenterNetHead CenterRegionAssigner CentripetalHead CityscapesDataset CoarseMaskHead
+    CascadeRPNHead CenterNetHead CenterRegionAssigner CentripetalHead CityscapesDataset CoarseMaskHead
     CocoPanopticDataset CopyPaste CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck CutOut DDOD DDODHead
     DecoupledSOLOHead DecoupledSOLOLightHead DeepFashionDataset DetectoRS_ResNet DetectoRS_ResNeXt DIIHead
     DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead DynamicRoIHead EfficientNet
@@ -23,7 +23,7 @@ ELSEWHERE = frozenset(
     MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
     Objects365V1Dataset Objects365V2Dataset OccludedSeparatedCocoDataset OpenImagesChallengeDataset OpenImagesDataset
     PAA PAAHead PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
-    PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RepPointsDetector RepPointsHead RFP
+    PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RFP
     SABLHead SABLRetinaHead SAC SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d
     SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead

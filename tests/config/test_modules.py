@@ -191,7 +191,7 @@ WITH = READ_BASE + 'with read_base():\n    '
         (WITH + 'from .base import *\ndel modle', r"mine\.py:4: .*\n.*'modle' is not defined; the nearest: model"),
         (
             WITH + 'from .base import *\nx = dict(type=RetinNet)',
-            "nearest: RetinaNet; a type is imported, or .*'RetinNet'",
+            "nearest: RetinaNet, ResNet; a type is imported, or .*'RetinNet'",
         ),
         (WITH + 'from .base import *\nx = RetinaNet(a=1)', r'write dict\(type=RetinaNet, \.\.\.\)'),
         (WITH + 'x = 1', r'mine\.py:3: .*\n.*are imports'),

@@ -34,6 +34,21 @@ def test_custom_imports_need_trust(module):
     assert Registry('model').build(cfg.model).x == 1
 
 
+def test_types_that_a_trusted_config_imports_are_imported(module, tmp_path):
+    (tmp_path / 'base.py').write_text(f'from {module} import Own\nmodel = dict(type=Own)')
+    (tmp_path / 'top.py').write_text("_base_ = 'base.py'\nmodel = dict(x=2)")
+    cfg = Config.fromfile(tmp_path / 'top.py')
+    assert module not in sys.modules
+    with pytest.raises(ValueError, match='custom_imports of a trusted config'):
+        Registry('model').build(cfg.model)
+
+    cfg = Config.fromfile(tmp_path / 'top.py', trust=True)
+    assert module in sys.modules and cfg.model.type == f'{module}.Own'
+    assert Registry('model').build(cfg.model).x == 2
+    with pytest.raises(ImportError, match=r"cannot import 'no_such_module' .* \[<string>.py:1\]"):
+        Config.fromstring('from no_such_module import Own', trust=True)
+
+
 def test_failed_imports():
     text = 'custom_imports = dict(imports="no_such_module", allow_failed_imports={})'
     with pytest.raises(

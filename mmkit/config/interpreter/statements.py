@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from mmkit.config.config_dict import ConfigDict
+from mmkit.config.config_dict import ConfigDict, Origin
 from mmkit.config.interpreter.budget import Refused
 from mmkit.config.interpreter.expressions import Expressions, described
 from mmkit.errors import ConfigError
@@ -137,7 +137,7 @@ class Interpreter(Expressions):
             raise ConfigError(f'{self.source.at(node.lineno)}\n  a base is imported inside `with read_base():`')
         for alias in node.names:
             if (node.module, alias.name, alias.asname) != ('copy', 'deepcopy', None):
-                self.variables.import_type(str(node.module), alias)
+                self.variables.import_type(str(node.module), alias, Origin(self.source.file, node.lineno))
 
     def run_With(self, node: ast.With) -> None:
         """`with read_base():` and imports of bases, whose keys become variables."""

@@ -6,7 +6,7 @@ import ast
 import builtins
 from typing import Any
 
-from mmkit.config.config_dict import ConfigDict
+from mmkit.config.config_dict import ConfigDict, Origin
 from mmkit.config.interpreter.budget import Refused
 from mmkit.config.source import Loaded
 from mmkit.utils.names import SCOPES, nearest
@@ -22,6 +22,7 @@ class Variables:
     def __init__(self) -> None:
         self.own = ConfigDict()  # the keys of the config
         self.imported: dict[str, str] = {}  # types that stand for their names: no keys of the config
+        self.modules: dict[str, Origin] = {}  # of the user's own among these types
         self.scopes: list[dict[str, Any]] = []  # of comprehensions
 
     def look_up(self, name: str) -> Any:
@@ -76,7 +77,7 @@ class Variables:
             raise Refused('a config imports nothing but types: `from package.module import Type`')
         self.imported[alias.asname or package] = alias.name if alias.asname else package
 
-    def import_type(self, module: str, alias: ast.alias) -> None:
+    def import_type(self, module: str, alias: ast.alias, origin: Origin) -> None:
         """`from mmdet.models import FCOS`: nothing is imported, the type stands for its name.
 
         Raises:
@@ -86,6 +87,8 @@ class Variables:
         if alias.name == '*' or not (is_known or _is_class_name(alias.name)):
             raise Refused('a config imports nothing but types: `from package.module import Type`')
         self.imported[alias.asname or alias.name] = f'{module}.{alias.name}'
+        if not is_known:
+            self.modules[module] = origin
 
     def import_values(self, base: Loaded, module: str, alias: ast.alias) -> None:
         """`from .base import *` inside `with read_base():`: keys of a base, and the types that it imports.
@@ -93,6 +96,7 @@ class Variables:
         Raises:
             NameError: the base has no such key.
         """
+        self.modules.update(base.modules)
         if alias.name == '*':
             self.own._overlay(base.values)
             self.imported.update(base.imported)

@@ -20,7 +20,20 @@ class SingleStageArgs(DetectorArgs, total=False):
     test_cfg: Cfg | None
 
 
-@DETECTORS.register_module(['SingleStageDetector', 'ATSS', 'FCOS', 'FOVEA', 'GFL', 'RetinaNet', 'VFNet', 'YOLOV3'])
+@DETECTORS.register_module(
+    [
+        'SingleStageDetector',
+        'ATSS',
+        'CenterNet',
+        'FCOS',
+        'FOVEA',
+        'GFL',
+        'RepPointsDetector',
+        'RetinaNet',
+        'VFNet',
+        'YOLOV3',
+    ]
+)
 class SingleStageDetector(Detector):
     """Backbone, neck and dense head. Detectors of the other names differ in the head only.
 

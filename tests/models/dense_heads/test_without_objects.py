@@ -117,6 +117,23 @@ HEADS = {
         with_deform=True,
         deform_groups=2,
     ),
+    'reppoints': dict(
+        DENSE,
+        type='RepPointsHead',
+        point_feat_channels=8,
+        point_strides=STRIDES,
+        norm_cfg=GN,
+        train_cfg=dict(init=dict(assigner=dict(type='PointAssigner', scale=4, pos_num=1)), refine=BY_IOU),
+    ),
+    'reppoints, grid': dict(
+        DENSE,
+        type='RepPointsHead',
+        point_feat_channels=8,
+        point_strides=STRIDES,
+        transform_method='minmax',
+        use_grid_points=True,
+        train_cfg=dict(init=BY_IOU, refine=BY_IOU),
+    ),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,
