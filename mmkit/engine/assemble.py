@@ -213,6 +213,8 @@ def _meta(recipe: Recipe, dataset: SeededDataset, seed: int, given: Mapping[str,
         own['PALETTE'] = dataset.PALETTE
     if recipe.text:
         own['config'] = recipe.text
+    if recipe.dialect == 3:  # where mmdetection 3.x looks for them
+        own |= {'dataset_meta': {'classes': dataset.CLASSES, 'palette': dataset.PALETTE}, 'cfg': recipe.text}
     if recipe.name:
         own['exp_name'] = recipe.name
     return {**own, **(given or {})}

@@ -101,6 +101,7 @@ class Runner:
             raise InvalidValueError(message, key='batch_processor')
         self.model = model
         self.module = unwrap(model)
+        self._tracking = [part for part in self.module.modules() if isinstance(part, TracksProgress)]
         self.optimizer = optimizer
         self.work_dir = Path(work_dir or '.')
         self.logger = logger or logging.getLogger('mmkit.engine')
@@ -229,8 +230,8 @@ class Runner:
     def _train_iter(self, batch: Batch) -> None:
         self.batch = batch
         self.call('before_train_iter')
-        if isinstance(self.module, TracksProgress):
-            self.module.set_progress(self._progress)
+        for part in self._tracking:
+            part.set_progress(self._progress)
         self.train_step(batch)
         self.iter += 1
         self.inner_iter += 1
@@ -379,10 +380,11 @@ class Runner:
 
         Raises:
             RuntimeError: if its weights don't fit the model.
+            InvalidValueError: if its optimizer has other parameters.
             UnknownNameError: if it says nothing about a training.
         """
         checkpoint = read_training(path)
-        self.restored_average = load_trained(self.module, checkpoint['state_dict'])
+        self.restored_average = load_trained(self.module, checkpoint)
         if 'optimizer' in checkpoint:
             load_optimizer_state(self.optimizer, checkpoint['optimizer'], self.module)
         else:
@@ -391,4 +393,8 @@ class Runner:
             self.load_state_dict(checkpoint['runner'])
         else:
             self.epoch, self.iter = checkpoint['meta'].get('epoch', 0), checkpoint['meta']['iter']
+            scaler = checkpoint.get('optimizer', {}).get('loss_scaler')  # of mmdetection 3.x
+            if scaler and self._step.scaler.is_enabled():
+                self._step.scaler.load_state_dict(scaler)
+            self.logger.info('%s is of mmdetection: the order of the images and random numbers start anew', path)
         self.logger.info('resumed from %s at epoch %d, iteration %d', path, self.epoch, self.iter)

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.engine.mmengine import own_meta, without_preprocessor
 from mmkit.errors import InvalidValueError
 from mmkit.utils import env
 from mmkit.utils.files import atomic_write
 from mmkit.utils.logging import get_logger
-from mmkit.utils.state_dict import COMPILED, LoadReport, cpu_state_dict, load_state_dict
+from mmkit.utils.state_dict import COMPILED, LoadReport, cpu_state_dict, load_state_dict, metadata_of, with_metadata
 from mmkit.utils.weights import read_weights, resolve
 from mmkit.version import __version__
 
@@ -56,7 +57,7 @@ def load_checkpoint(
         revise_keys: pairs of a regular expression and its replacement for the names in the file.
 
     Returns:
-        The content of the file; `meta` holds what the training wrote into it.
+        The content of the file; `meta` holds what the training wrote into it, CLASSES and PALETTE under these names.
 
     Raises:
         MissingFileError: see `resolve`.
@@ -75,11 +76,12 @@ def load_with_report(
 ) -> tuple[dict[str, Any], LoadReport]:
     """`load_checkpoint` that also returns the report of the tensors that fit."""
     checkpoint = read_weights(resolve(filename), map_location)
-    state_dict = _weights_in(checkpoint, filename)
+    state_dict = without_preprocessor(_weights_in(checkpoint, filename))
+    if isinstance(checkpoint.get('meta'), Mapping):
+        checkpoint['meta'] = own_meta(checkpoint['meta'])
     for pattern, replacement in revise_keys:
         renamed = OrderedDict((re.sub(pattern, replacement, name), value) for name, value in state_dict.items())
-        renamed._metadata = getattr(state_dict, '_metadata', {})  # type: ignore[attr-defined]
-        state_dict = renamed
+        state_dict = with_metadata(renamed, metadata_of(state_dict))
     model = unwrap(model)
     report = load_state_dict(model, state_dict, strict)
     _require_match(model, report, filename, state_dict)

@@ -255,8 +255,11 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: 
     trainable ones.
 
     Raises:
-        ValueError: if the parameter groups differ.
+        InvalidValueError: it is of an optimizer over other parameters, or of several optimizers.
     """
+    if 'param_groups' not in state:
+        message = f'the checkpoint has the state of several optimizers ({", ".join(state)}), here is one'
+        raise InvalidValueError(f'{message}: start from its weights with load_from', key='resume_from')
     groups = [dict(group) for group in state['param_groups']]
     saved = [index for group in groups for index in group['params']]
     everything = list(model.parameters())
@@ -267,4 +270,10 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: 
         groups = [group for group in groups if group['params']]
     for group, own in zip(groups, optimizer.param_groups):
         group.update({key: own[key] for key in _IMPLEMENTATION if key in own})
+    theirs, ours = ([len(group['params']) for group in each] for each in (groups, optimizer.param_groups))
+    if theirs != ours:
+        message = f'the optimizer of the checkpoint has {sum(theirs)} parameters in {len(theirs)} groups'
+        raise InvalidValueError(
+            f'{message}, here it has {sum(ours)} in {len(ours)}: start from its weights with load_from', 'resume_from'
+        )
     optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmkit.engine.checkpoint import load_state_dict
 from mmkit.engine.meters import MeterState
+from mmkit.engine.mmengine import trained_weights, without_preprocessor
 from mmkit.engine.rng import RngState
 from mmkit.errors import UnknownNameError
 from mmkit.utils.weights import read_weights, resolve
@@ -50,10 +51,11 @@ class RunnerState(TypedDict, total=False):
 
 
 class TrainingCheckpoint(TypedDict, total=False):
-    """A checkpoint of a training; those of mmdetection have no `runner`."""
+    """A checkpoint of a training; those of mmdetection have no `runner`, and no other have `ema_state_dict`."""
 
     meta: dict[str, Any]
     state_dict: dict[str, Tensor]
+    ema_state_dict: dict[str, Tensor]
     optimizer: dict[str, Any]
     runner: RunnerState
 
@@ -79,14 +81,16 @@ def read_best(state: Mapping[str, Any]) -> dict[str, Best]:
     return dict(best)
 
 
-def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Load the `state_dict` of a checkpoint, and return averaged weights that it has besides those that are trained.
+def load_trained(model: nn.Module, checkpoint: TrainingCheckpoint) -> dict[str, Tensor]:
+    """Load the weights of a checkpoint, and return averaged ones that it has besides those that are trained.
 
-    mmdetection keeps the weights that are trained in buffers `ema_*` beside the averaged ones.
+    mmdetection 2.x keeps the weights that are trained in buffers `ema_*` beside the averaged ones; for 3.x see
+    `mmkit.engine.mmengine.trained_weights`.
     """
+    weights = without_preprocessor(checkpoint['state_dict'])
     names = {f'ema_{name.replace(".", "_")}': name for name in model.state_dict()}
     load_state_dict(model, {name: value for name, value in weights.items() if name not in names}, strict=True)
-    trained = {names[name]: weights[name] for name in names if name in weights}
+    trained = {names[name]: weights[name] for name in names if name in weights} or trained_weights(checkpoint)
     return replace_averages(model, trained) if trained else {}
 
 

@@ -11,7 +11,7 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 ELSEWHERE = frozenset(
     """
     Albu AnchorFreeHead ApproxMaxIoUAssigner AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder
-    CascadeRPNHead CenterNet CenterNetHead CenterRegionAssigner CentripetalHead CityscapesDataset CoarseMaskHead
+    CascadeRPNHead CenterNetHead CenterRegionAssigner CentripetalHead CityscapesDataset CoarseMaskHead
     CocoPanopticDataset CopyPaste CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck CutOut DDOD DDODHead
     DecoupledSOLOHead DecoupledSOLOLightHead DeepFashionDataset DetectoRS_ResNet DetectoRS_ResNeXt DIIHead
     DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead DynamicRoIHead EfficientNet

@@ -81,7 +81,7 @@ def load_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bo
         else:
             fitting[name] = value
     modules = {plain_name(name): name for name, _ in module.named_modules()}
-    fitting._metadata = _renamed(getattr(state_dict, '_metadata', {}), modules)  # type: ignore[attr-defined]
+    with_metadata(fitting, _renamed(metadata_of(state_dict), modules))
     outcome = module.load_state_dict(fitting, strict=False)
 
     other_shape = {name for name, _, _ in mismatched}
@@ -100,8 +100,19 @@ def cpu_state_dict(module: nn.Module) -> OrderedDict[str, Tensor]:
     """
     state_dict = module.state_dict()
     moved = OrderedDict((plain_name(name), _compact(value)) for name, value in state_dict.items())
-    moved._metadata = _renamed(getattr(state_dict, '_metadata', {}), {})  # type: ignore[attr-defined]
-    return moved
+    return with_metadata(moved, _renamed(metadata_of(state_dict), {}))
+
+
+def metadata_of(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What torch notes about the modules of a state dict, such as versions; nothing for a dict that it did not make."""
+    metadata: Mapping[str, Any] = getattr(state_dict, '_metadata', {})
+    return metadata
+
+
+def with_metadata(state_dict: OrderedDict[str, Tensor], metadata: Mapping[str, Any]) -> OrderedDict[str, Tensor]:
+    """The state dict with what torch notes about its modules."""
+    state_dict._metadata = metadata  # type: ignore[attr-defined]
+    return state_dict
 
 
 def plain_name(name: str) -> str:

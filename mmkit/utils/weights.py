@@ -66,7 +66,7 @@ def read_weights(path: str | os.PathLike[str], map_location: str | torch.device 
     """Read a file of `torch.save`, in the zip format or the older one, without running code from it.
 
     Objects of classes that are not on the allow-list (mmdetection stores some next to the weights) are replaced by
-    empty dicts, with a warning; their classes are neither imported nor called.
+    dicts, with a warning unless they are mmengine's; their classes are neither imported nor called.
 
     Args:
         path: a local file; see `resolve` for other sources.
@@ -105,7 +105,8 @@ def _read_with_placeholders(file: Path, map_location: str | torch.device) -> Any
         ) from error
     if not content:
         raise InvalidValueError(f'{file} is not a dict of tensors, but an object of {_foreign(unknown)}')
-    get_logger().warning('%s: objects of %s were left out', file, _foreign(unknown))
+    if not _is_of_mmengine(unknown):
+        get_logger().warning('%s: objects of %s were left out', file, _foreign(unknown))
     return content
 
 
@@ -116,8 +117,18 @@ def _broken(file: Path, error: Exception) -> InvalidValueError:
 
 def _foreign(names: list[str]) -> str:
     """The names that are not parts of tensors, for messages; torch reads the parts of tensors by itself."""
+    return ', '.join(_not_of_torch(names)) or 'pickle features it does not know'
+
+
+def _not_of_torch(names: list[str]) -> list[str]:
     own = ('torch', 'torch._utils', 'torch._tensor', 'torch.nn.parameter', 'torch.storage', 'collections', '_codecs')
-    return ', '.join(name for name in names if name.rpartition('.')[0] not in own) or 'pickle features it does not know'
+    return [name for name in names if name.rpartition('.')[0] not in own]
+
+
+def _is_of_mmengine(names: list[str]) -> bool:
+    """True if there is nothing but records of a training in 3.x, whose absence nobody needs to know about."""
+    foreign = [name for name in _not_of_torch(names) if name != 'builtins.getattr']  # for methods of its classes
+    return bool(foreign) and all(name.startswith('mmengine.') for name in foreign)
 
 
 def _globals_of(file: Path) -> set[str]:
@@ -149,8 +160,12 @@ def _named(path: str, target: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _placeholder(path: str) -> Any:
-    """A class for the unpickler whose objects are empty dicts, for any arguments."""
-    return _named(path, type('Placeholder', (), {'__new__': lambda cls, *args: OrderedDict()}))
+    """A class for the unpickler whose objects are dicts: empty, or the dict that they would be made from."""
+    return _named(path, type('Placeholder', (), {'__new__': lambda cls, *args: OrderedDict(_first_dict(args))}))
+
+
+def _first_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
+    return args[0] if args and isinstance(args[0], dict) else {}
 
 
 def _alias(path: str, function: Callable[..., Any]) -> Any:

@@ -11,12 +11,23 @@ from mmkit.models.dense_heads.anchor import (
     VFNetHead,
     YOLOV3Head,
 )
-from mmkit.models.dense_heads.point import FCOSHead, FoveaHead, RepPointsHead, RTMDetHead, RTMDetSepBNHead, YOLOXHead
+from mmkit.models.dense_heads.point import (
+    CenterNetUpdateHead,
+    FCOSHead,
+    FoveaHead,
+    RepPointsHead,
+    RTMDetHead,
+    RTMDetInsHead,
+    RTMDetInsSepBNHead,
+    RTMDetSepBNHead,
+    YOLOXHead,
+)
 from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTransformer, DETRHead, Transformer
 
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetUpdateHead',
     'DETRHead',
     'DeformableDETRHead',
     'DeformableDetrTransformer',
@@ -25,6 +36,8 @@ __all__ = [
     'GFLHead',
     'RPNHead',
     'RTMDetHead',
+    'RTMDetInsHead',
+    'RTMDetInsSepBNHead',
     'RTMDetSepBNHead',
     'RepPointsHead',
     'RetinaHead',

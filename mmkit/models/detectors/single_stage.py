@@ -21,7 +21,18 @@ class SingleStageArgs(DetectorArgs, total=False):
 
 
 @DETECTORS.register_module(
-    ['SingleStageDetector', 'ATSS', 'FCOS', 'FOVEA', 'GFL', 'RepPointsDetector', 'RetinaNet', 'VFNet', 'YOLOV3']
+    [
+        'SingleStageDetector',
+        'ATSS',
+        'CenterNet',
+        'FCOS',
+        'FOVEA',
+        'GFL',
+        'RepPointsDetector',
+        'RetinaNet',
+        'VFNet',
+        'YOLOV3',
+    ]
 )
 class SingleStageDetector(Detector):
     """Backbone, neck and dense head. Detectors of the other names differ in the head only.
