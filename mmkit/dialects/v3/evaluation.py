@@ -10,6 +10,7 @@ from mmkit.dialects.sections import check_keys, check_numbers, find_origin, read
 from mmkit.dialects.spellings import METRICS, TRANSFORMS, read_v3
 from mmkit.dialects.v3.hooks import read_default_hook
 from mmkit.dialects.v3.loops import counts_iterations, read_train_loop
+from mmkit.dialects.v3.optim_wrapper import is_mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.names import unscoped
 
@@ -36,8 +37,8 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
             begin=require_whole(cfg, 'train_cfg.val_begin', loop.get('val_begin', 1)),
             at_end=True,
         )
-        if is_half:
-            schedule['fp16'] = True
+        if is_half != is_mixed_precision(cfg):  # or else it is as in the training
+            schedule['fp16'] = is_half
         if loop.get('dynamic_intervals'):
             schedule['dynamic_intervals'] = loop['dynamic_intervals']
     checkpoint = read_default_hook(cfg, 'checkpoint') or ConfigDict()
