@@ -13,6 +13,7 @@ from mmkit.models.dense_heads.anchor import (
 )
 from mmkit.models.dense_heads.point import (
     CenterNetUpdateHead,
+    CondInstBboxHead,
     FCOSHead,
     FoveaHead,
     RepPointsHead,
@@ -28,6 +29,7 @@ __all__ = [
     'ATSSHead',
     'AnchorHead',
     'CenterNetUpdateHead',
+    'CondInstBboxHead',
     'DETRHead',
     'DeformableDETRHead',
     'DeformableDetrTransformer',
