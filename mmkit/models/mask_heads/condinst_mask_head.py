@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,19 @@ class MaskFeatModule(BaseModule):
             total = level if total is None else total + level
         mask_feats: Tensor = self.conv_pred(self.conv_branch(total))
         return mask_feats
+
+
+class CondInstMaskHeadArgs(TypedDict, total=False):
+    """Arguments of `CondInstMaskHead` besides `mask_feature_head`, which BoxInst's takes, too."""
+
+    num_layers: int
+    feat_channels: int
+    mask_out_stride: int
+    size_of_interest: float
+    max_masks_to_train: int
+    topk_masks_per_img: int
+    loss_mask: Cfg
+    init_cfg: InitCfg
 
 
 @HEADS.register_module()
