@@ -45,7 +45,7 @@ class Progress:
 
 @runtime_checkable
 class TracksProgress(Protocol):
-    """A model whose training depends on how far it is, such as YOLOX with its image sizes."""
+    """A model, or a part of one, whose training depends on how far it is, such as YOLOX with its image sizes."""
 
     def set_progress(self, progress: Progress) -> None:
         """Called before every training iteration."""

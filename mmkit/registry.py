@@ -390,6 +390,7 @@ LOSSES: Registry[nn.Module] = Registry('loss')
 DETECTORS: Registry[nn.Module] = Registry('detector')
 CLASSIFIERS: Registry[nn.Module] = Registry('classifier')
 DATA_PREPROCESSORS: Registry[nn.Module] = Registry('data preprocessor')
+BATCH_AUGMENTS: Registry[nn.Module] = Registry('batch augmentation')
 
 # A config's heads are of several kinds: all are registered in HEADS, and built through the view of their kind.
 HEADS: Registry[nn.Module] = Registry('head')
@@ -428,6 +429,7 @@ DATASETS: Registry[object] = Registry('dataset')
 TRANSFORMS: Registry[Transform] = Registry('transform')
 PIPELINES = TRANSFORMS  # 2.x's name
 METRICS: Registry[Metric] = Registry('metric')
+DATA_SAMPLERS: Registry[object] = Registry('data sampler')
 
 # The classes of these two are the engine's, which checks what it gets.
 HOOKS: Registry[object] = Registry('hook')

@@ -35,6 +35,20 @@ def read_classes(classes: str | Sequence[str] | None, default: Sequence[str] | N
     return tuple(classes)
 
 
+def chosen_images(images: Sequence[dict[str, Any]], indices: int | Sequence[int]) -> list[dict[str, Any]]:
+    """The first so many images, with a negative number the last ones, or those at the given positions.
+
+    Raises:
+        InvalidValueError: if a position is that of no image.
+    """
+    if isinstance(indices, int):
+        return list(images[:indices] if indices >= 0 else images[indices:])
+    wrong = [index for index in indices if not -len(images) <= index < len(images)]
+    if wrong:
+        raise InvalidValueError(f'indices has {wrong[:5]}, there are {len(images)} images', key='indices')
+    return [images[index] for index in indices]
+
+
 def complete_ann(ann: Mapping[str, Any]) -> dict[str, Any]:
     """`ann` with arrays in place of lists and of what is missing."""
     return {

@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader
 
 from mmkit.config import ConfigDict
 from mmkit.datasets.collate import collate
+from mmkit.datasets.data_samplers import SampledData, build_batch_sampler, build_sampler
 from mmkit.datasets.samplers import DistributedGroupSampler, DistributedSampler, EpochSampler, GroupSampler
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import ConcatDataset, as_dataset
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.metrics import EvaluateMetric, EvaluatesItself
 from mmkit.protocols import Metric
+from mmkit.utils.dist import get_rank, get_world_size
 
 # A config, a dataset, or several of them that are concatenated.
 DatasetLike = Mapping[str, Any] | SeededDataset | Sequence['DatasetLike']
@@ -104,8 +106,10 @@ def build_dataloader(
     pin_memory: bool | None = None,
     drop_last: bool = False,
     prefetch_factor: int | None = None,
+    sampler: Mapping[str, Any] | None = None,
+    batch_sampler: Mapping[str, Any] | None = None,
 ) -> DataLoader[Any]:
-    """A loader of batches; call `loader.sampler.set_epoch(epoch)` before every epoch.
+    """A loader of batches; call `set_epoch(epoch)` of its `sampler`, or `batch_sampler`, before every epoch.
 
     Args:
         dataset: what to load.
@@ -119,19 +123,29 @@ def build_dataloader(
         pin_memory: by default where there is CUDA.
         drop_last: leave out a last batch that is smaller.
         prefetch_factor: batches prepared ahead by each worker.
+        sampler: class in DATA_SAMPLERS and its arguments, which decides in the place of `shuffle`.
+        batch_sampler: the same for batches, in the place of `drop_last`.
     """
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     dataset.set_seed(seed)
     num_gpus = 1 if dist else num_gpus
     num_workers = num_gpus * workers_per_gpu
+    batch_size = num_gpus * samples_per_gpu
+    ranks = (get_world_size(), get_rank()) if dist else (1, 0)
+    source = SampledData(dataset, batch_size, *ranks, seed)
+    batching: dict[str, Any]
+    if batch_sampler is not None:
+        order = build_sampler(sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}, source)
+        batching = dict(batch_sampler=build_batch_sampler(batch_sampler, order, source))
+    else:
+        batching = dict(batch_size=batch_size, drop_last=drop_last)
+        batching['sampler'] = build_sampler(sampler, source) if sampler else _order_of_2x(source, shuffle)
     return DataLoader(
         dataset,
-        batch_size=num_gpus * samples_per_gpu,
-        sampler=_build_sampler(dataset, num_gpus * samples_per_gpu, dist, shuffle, seed),
+        **batching,
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
-        drop_last=drop_last,
         worker_init_fn=_start_worker,
         generator=torch.Generator().manual_seed(seed),  # or every epoch would take a number from the global one
         persistent_workers=persistent_workers and num_workers > 0,
@@ -139,13 +153,19 @@ def build_dataloader(
     )
 
 
-def _build_sampler(dataset: SeededDataset, batch_size: int, dist: bool, shuffle: bool, seed: int) -> EpochSampler:
-    num_replicas, rank = (None, None) if dist else (1, 0)
-    if shuffle and dataset.flag is not None:
-        if not dist:
-            return GroupSampler(dataset, batch_size, seed)
-        return DistributedGroupSampler(dataset, batch_size, seed=seed)
-    return DistributedSampler(dataset, num_replicas, rank, shuffle, seed)
+def _order_of_2x(source: SampledData, shuffle: bool) -> EpochSampler:
+    dataset, size, num_replicas, rank, seed = (
+        source.dataset,
+        source.batch_size,
+        source.num_replicas,
+        source.rank,
+        source.seed,
+    )
+    if not shuffle or dataset.flag is None:
+        return DistributedSampler(dataset, num_replicas, rank, shuffle, seed)
+    if num_replicas == 1:
+        return GroupSampler(dataset, size, seed)
+    return DistributedGroupSampler(dataset, size, num_replicas, rank, seed)
 
 
 def _start_worker(worker_id: int) -> None:

@@ -96,7 +96,7 @@ class ClassificationDataset(SeededDataset):
         sample = self._replacements.first_usable(index, rng, self.groups(), make)
         if sample is None:
             raise BrokenDataError(
-                f'no usable sample in {Replacements.MAX_TRIES} tries from {self.source}: image {index} and those '
+                f'no usable sample in {self._replacements.max_tries} tries from {self.source}: image {index} and those '
                 f'drawn instead of it are broken, or {self.pipeline} gives None for them'
             )
         return sample

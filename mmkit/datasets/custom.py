@@ -9,7 +9,14 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from mmkit.datasets.annotations import complete_ann, count_classes, has_objects, middle_truth, read_classes
+from mmkit.datasets.annotations import (
+    chosen_images,
+    complete_ann,
+    count_classes,
+    has_objects,
+    middle_truth,
+    read_classes,
+)
 from mmkit.datasets.packed import PackedList
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
@@ -40,6 +47,9 @@ class DatasetOptions(TypedDict, total=False):
     filter_empty_gt: bool
     file_client_args: Mapping[str, Any] | None
     max_broken: int
+    palette: Sequence[Sequence[int]] | None
+    indices: int | Sequence[int] | None
+    max_refetch: int
 
 
 @DATASETS.register_module()
@@ -64,6 +74,10 @@ class CustomDataset(SeededDataset):
         file_client_args: dict(backend='disk').
         min_size: images with a shorter edge are not trained on.
         max_broken: so many unreadable images are replaced by others in training before it stops.
+        palette: RGB of each label, for drawings; None for `PALETTE` of the class.
+        indices: use the first so many images only, with a negative number the last ones, or those at these positions;
+            of the images that are left after filtering.
+        max_refetch: images that are drawn in the place of an unusable one until it is given up.
 
     Raises:
         MissingFileError: if there is no such annotation file.
@@ -87,6 +101,9 @@ class CustomDataset(SeededDataset):
         file_client_args: Mapping[str, Any] | None = None,
         min_size: int = 32,
         max_broken: int = 10,
+        palette: Sequence[Sequence[int]] | None = None,
+        indices: int | Sequence[int] | None = None,
+        max_refetch: int = 100,
     ) -> None:
         super().__init__()
         check_disk(file_client_args)
@@ -99,6 +116,7 @@ class CustomDataset(SeededDataset):
         self.proposal_file = None if proposal_file is None else str(Path(data_root or '') / proposal_file)
         self.test_mode = test_mode
         self.CLASSES = read_classes(classes, type(self).CLASSES)
+        self.PALETTE = type(self).PALETTE if palette is None else palette
         self.pipeline = Compose(pipeline)  # before the annotations, whose reading may take a minute
         if not Path(self.ann_file).is_file():
             raise MissingFileError(f'no annotation file {self.ann_file}', key='ann_file')
@@ -111,10 +129,13 @@ class CustomDataset(SeededDataset):
         if not test_mode:
             self._check_masks(images)
             images = self._trainable(images, min_size, filter_empty_gt)
+        if indices is not None:
+            images = chosen_images(images, indices)
+            self._truth = None  # that of all images
         self.images = PackedList(images)
         self.img_ids = [image.get('id', number) for number, image in enumerate(images)]
         self.flag = np.array([image['width'] > image['height'] for image in images], dtype=np.uint8)
-        self._replacements = Replacements(self.ann_file, len(images), max_broken)
+        self._replacements = Replacements(self.ann_file, len(images), max_broken, max_refetch)
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
         """The images of the file in the middle format; `id`, if there is one, identifies an image in results."""
@@ -152,7 +173,7 @@ class CustomDataset(SeededDataset):
         )
         if sample is None:
             raise BrokenDataError(
-                f'no usable sample in {Replacements.MAX_TRIES} tries from {self.ann_file}: '
+                f'no usable sample in {self._replacements.max_tries} tries from {self.ann_file}: '
                 f'{self.images[index]["filename"]!r} and the images drawn instead of it are broken, '
                 f'or {self.pipeline} gives None for them'
             )

@@ -62,7 +62,7 @@ class MultiImageMixDataset(SeededDataset):
                 f'dynamic_scale={dynamic_scale} is not supported: let the model resize its batches', key='dynamic_scale'
             )
         self.dataset = as_dataset(dataset)
-        self.CLASSES = self.dataset.CLASSES
+        self.CLASSES, self.PALETTE = self.dataset.CLASSES, self.dataset.PALETTE
         self.flag = self.dataset.flag
         self.max_refetch = max_refetch
         self.set_pipeline(pipeline)

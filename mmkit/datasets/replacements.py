@@ -21,13 +21,13 @@ class Replacements:
         source: the file or folder that the images are from, for messages.
         num_images: of the dataset.
         max_broken: so many images may be broken.
+        max_tries: images that are tried for one sample.
     """
 
-    MAX_TRIES = 100
-
-    def __init__(self, source: str, num_images: int, max_broken: int) -> None:
+    def __init__(self, source: str, num_images: int, max_broken: int, max_tries: int = 100) -> None:
         self.source = source
         self.max_broken = max_broken
+        self.max_tries = max_tries
         # shared memory, so that the workers count together
         self._broken = torch.zeros(num_images, dtype=torch.bool).share_memory_()
         self._problem: OSError | None = None  # the last one that this process met
@@ -35,7 +35,7 @@ class Replacements:
     def first_usable(
         self, index: int, rng: np.random.Generator, groups: np.ndarray, make: Callable[[int], Any]
     ) -> Any | None:
-        """`make(index)`, or that of a drawn image of its group; None if nothing is usable in `MAX_TRIES` tries.
+        """`make(index)`, or that of a drawn image of its group; None if nothing is usable in `max_tries` tries.
 
         Args:
             groups: (N,), the group of each image.
@@ -45,7 +45,7 @@ class Replacements:
             BrokenDataError: if more than `max_broken` images are broken, or no other one is left.
         """
         group = groups[index]
-        for _ in range(self.MAX_TRIES):
+        for _ in range(self.max_tries):
             if not self._broken[index]:
                 try:
                     sample = make(index)
@@ -57,7 +57,7 @@ class Replacements:
             index = int(rng.choice(np.flatnonzero(groups == group)))
         if self._problem is not None:
             raise BrokenDataError(
-                f'no usable sample in {self.MAX_TRIES} tries from {self.source}; the last problem: {self._problem}'
+                f'no usable sample in {self.max_tries} tries from {self.source}; the last problem: {self._problem}'
             ) from self._problem
         return None
 

@@ -35,6 +35,9 @@ class EpochSampler(Sampler[int]):
         if isinstance(self.dataset, SeededDataset):
             self.dataset.set_epoch(epoch)
 
+    def __len__(self) -> int:
+        raise NotImplementedError
+
     def indices(self) -> np.ndarray:
         """The images of this process in this epoch, (len(self),) int64."""
         raise NotImplementedError
@@ -103,14 +106,29 @@ class DistributedGroupSampler(EpochSampler):
 
     def indices(self) -> np.ndarray:
         rng = np.random.default_rng((self.seed, self.epoch))
-        steps = []
-        for group in np.unique(self.flag):
-            order = rng.permutation(np.flatnonzero(self.flag == group))
-            num_steps = -(-len(order) // self._step)
-            steps.append(np.resize(order, num_steps * self._step).reshape(num_steps, self._step))
-        shuffled = rng.permutation(np.concatenate(steps))  # (num_steps, num_replicas * samples_per_gpu)
+        steps, _ = group_steps(self.flag, self._step, rng, fill=True)
         start = self.rank * self.samples_per_gpu
-        return shuffled[:, start : start + self.samples_per_gpu].reshape(-1)
+        return steps[:, start : start + self.samples_per_gpu].reshape(-1)
+
+
+def group_steps(flag: np.ndarray, step: int, rng: np.random.Generator, fill: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of a training in random order, each with images of one group.
+
+    Args:
+        flag: (N,), the group of each image.
+        step: images of a step, in all processes together.
+        fill: fill groups up to whole steps with images that come twice.
+
+    Returns:
+        (num_steps, step) images, and those that are left without `fill`, group by group.
+    """
+    steps, left = [], []
+    for group in np.unique(flag):
+        order = rng.permutation(np.flatnonzero(flag == group))
+        num_steps = -(-len(order) // step) if fill else len(order) // step
+        steps.append(np.resize(order, (num_steps, step)))
+        left.append(order[num_steps * step :])
+    return rng.permutation(np.concatenate(steps)), np.concatenate(left)
 
 
 class GroupSampler(DistributedGroupSampler):

@@ -48,8 +48,9 @@ class XMLDataset(CustomDataset):
 
     Args:
         min_size: also ignore objects with an edge below this, in pixels. Unlike that of `CustomDataset` it is about
-            objects; images with an edge below 32 pixels are never trained on.
+            objects.
         img_subdir, ann_subdir: folders of images (jpg) and xml files under `img_prefix`.
+        min_image_size: images with a shorter edge are not trained on.
         ann_file, pipeline, options: as in `CustomDataset`.
 
     Raises:
@@ -63,12 +64,13 @@ class XMLDataset(CustomDataset):
         min_size: int | None = None,
         img_subdir: str = 'JPEGImages',
         ann_subdir: str = 'Annotations',
+        min_image_size: int = 32,
         **options: Unpack[DatasetOptions],
     ) -> None:
         self.min_object_size = min_size or 0
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
-        super().__init__(ann_file, pipeline, **options)
+        super().__init__(ann_file, pipeline, min_size=min_image_size, **options)
 
     def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
         if not self.CLASSES:

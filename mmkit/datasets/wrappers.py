@@ -69,7 +69,7 @@ class ConcatDataset(SeededDataset):
             raise InvalidValueError('ConcatDataset of no datasets', key='datasets')
         self.datasets = [as_dataset(dataset) for dataset in datasets]
         self.separate_eval = separate_eval
-        self.CLASSES = self.datasets[0].CLASSES
+        self.CLASSES, self.PALETTE = self.datasets[0].CLASSES, self.datasets[0].PALETTE
         for number, dataset in enumerate(self.datasets):
             if dataset.CLASSES != self.CLASSES:
                 message = f'dataset {number} has the classes {dataset.CLASSES}, dataset 0 has {self.CLASSES}'
@@ -173,7 +173,7 @@ class RepeatDataset(SeededDataset):
         super().__init__()
         self.dataset = as_dataset(dataset)
         self.times = times
-        self.CLASSES = self.dataset.CLASSES
+        self.CLASSES, self.PALETTE = self.dataset.CLASSES, self.dataset.PALETTE
         self.flag = np.tile(self.dataset.groups(), times)
 
     def __len__(self) -> int:
@@ -209,7 +209,7 @@ class ClassBalancedDataset(SeededDataset):
         self.dataset = as_dataset(dataset)
         self.oversample_thr = oversample_thr
         self.filter_empty_gt = filter_empty_gt
-        self.CLASSES = self.dataset.CLASSES
+        self.CLASSES, self.PALETTE = self.dataset.CLASSES, self.dataset.PALETTE
         factors = self._repeat_factors()
         self.indices = np.repeat(np.arange(len(self.dataset)), [math.ceil(factor) for factor in factors])
         self.flag = self.dataset.groups()[self.indices]

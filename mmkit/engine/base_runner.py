@@ -101,6 +101,7 @@ class Runner:
             raise InvalidValueError(message, key='batch_processor')
         self.model = model
         self.module = unwrap(model)
+        self._tracking = [part for part in self.module.modules() if isinstance(part, TracksProgress)]
         self.optimizer = optimizer
         self.work_dir = Path(work_dir or '.')
         self.logger = logger or logging.getLogger('mmkit.engine')
@@ -229,8 +230,8 @@ class Runner:
     def _train_iter(self, batch: Batch) -> None:
         self.batch = batch
         self.call('before_train_iter')
-        if isinstance(self.module, TracksProgress):
-            self.module.set_progress(self._progress)
+        for part in self._tracking:
+            part.set_progress(self._progress)
         self.train_step(batch)
         self.iter += 1
         self.inner_iter += 1

@@ -102,6 +102,8 @@ def build_loader(
         pin_memory=loader.pin_memory,
         drop_last=loader.drop_last,
         prefetch_factor=loader.prefetch_factor,
+        sampler=loader.sampler,
+        batch_sampler=loader.batch_sampler,
     )
 
 

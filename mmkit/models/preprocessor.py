@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from mmkit.errors import InvalidValueError
-from mmkit.registry import DATA_PREPROCESSORS
-from mmkit.structures import Batch, ImageMeta
+from mmkit.models.batch_augments import padded, rounded_up, with_padded_masks
+from mmkit.registry import BATCH_AUGMENTS, DATA_PREPROCESSORS, Cfg
+from mmkit.structures import Batch, ImageMeta, SemiBatch
 
 
 @DATA_PREPROCESSORS.register_module()
@@ -87,14 +87,20 @@ class DataPreprocessor(nn.Module):
 
 @DATA_PREPROCESSORS.register_module()
 class DetDataPreprocessor(DataPreprocessor):
-    """mmdetection 3.x's preprocessing: normalises, and pads a batch to a multiple of a size.
+    """mmdetection 3.x's preprocessing: normalises, pads a batch to a multiple of a size, and augments it in training.
+
+    `pad_shape` of each image becomes its own size, rounded up to `pad_size_divisor`.
 
     Args:
         mean, std: one number a channel, in the order of the result; without them values stay as they are.
-        pad_size_divisor: height and width of the batch become multiples of it; `pad_shape` of each image is that of the
-            batch.
+        pad_size_divisor: height and width of the batch become multiples of it.
         pad_value: of the padding, behind the normalisation.
+        pad_mask: in training, pad masks to the size of the batch, with `mask_pad_value`.
+        mask_pad_value: of the padding of masks.
+        pad_seg: pad semantic maps to the size of the batch, with `seg_pad_value`.
+        seg_pad_value: of the padding of semantic maps.
         bgr_to_rgb, rgb_to_bgr: reverse the order of the channels first; one of them at most.
+        batch_augments: changes of whole batches in training, classes in BATCH_AUGMENTS and their arguments.
     """
 
     def __init__(
@@ -103,8 +109,13 @@ class DetDataPreprocessor(DataPreprocessor):
         std: Sequence[float] | None = None,
         pad_size_divisor: int = 1,
         pad_value: float = 0,
+        pad_mask: bool = False,
+        mask_pad_value: int = 0,
+        pad_seg: bool = False,
+        seg_pad_value: int = 255,
         bgr_to_rgb: bool = False,
         rgb_to_bgr: bool = False,
+        batch_augments: Sequence[Cfg] | None = None,
     ) -> None:
         if bgr_to_rgb and rgb_to_bgr:
             raise InvalidValueError('bgr_to_rgb and rgb_to_bgr exclude each other', 'rgb_to_bgr')
@@ -112,10 +123,59 @@ class DetDataPreprocessor(DataPreprocessor):
             raise InvalidValueError(f'pad_size_divisor is at least 1, got {pad_size_divisor}', 'pad_size_divisor')
         super().__init__(mean, std, bgr_to_rgb=bgr_to_rgb or rgb_to_bgr, pad_value=pad_value)
         self.pad_size_divisor = pad_size_divisor
+        self.mask_pad_value = mask_pad_value if pad_mask else None
+        self.seg_pad_value = seg_pad_value if pad_seg else None
+        self.batch_augments = nn.ModuleList(BATCH_AUGMENTS.build(augment) for augment in batch_augments or ())
 
     def forward(self, batch: Batch) -> Batch:
         batch = super().forward(batch)
-        down, right = (-edge % self.pad_size_divisor for edge in batch.imgs.shape[-2:])
-        imgs = pad(batch.imgs, (0, right, 0, down), value=self.pad_value) if down or right else batch.imgs
-        size = imgs.shape[-2], imgs.shape[-1]
-        return replace(batch, imgs=imgs, metas=[replace(meta, pad_shape=size) for meta in batch.metas])
+        own = [meta.pad_shape for meta in batch.metas]
+        size = rounded_up(batch.imgs.shape[-2:], self.pad_size_divisor)
+        imgs = _with_padding(padded(batch.imgs, size, self.pad_value), own, self.pad_value)
+        metas = [replace(meta, pad_shape=rounded_up(meta.pad_shape, self.pad_size_divisor)) for meta in batch.metas]
+        seg = batch.gt_semantic_seg
+        if seg is not None and self.seg_pad_value is not None and seg.shape[-2:] == batch.imgs.shape[-2:]:
+            seg = _with_padding(padded(seg, size, self.seg_pad_value), own, self.seg_pad_value)
+        batch = replace(batch, imgs=imgs, metas=metas, gt_semantic_seg=seg)
+        if self.training:
+            if self.mask_pad_value is not None:
+                batch = with_padded_masks(batch, self.mask_pad_value)
+            for augment in self.batch_augments:
+                batch = augment(batch)
+        return batch
+
+
+def _with_padding(imgs: Tensor, sizes: Sequence[tuple[int, int]], value: float) -> Tensor:
+    """(B, C, H, W) with `value` outside of `sizes`, the (height, width) of each image."""
+    if all(size == tuple(imgs.shape[-2:]) for size in sizes):
+        return imgs
+    imgs = imgs.clone()
+    for img, (height, width) in zip(imgs, sizes):
+        img[:, height:] = value
+        img[:, :, width:] = value
+    return imgs
+
+
+@DATA_PREPROCESSORS.register_module()
+class MultiBranchDataPreprocessor(nn.Module):
+    """Preprocessing of labelled images and of both views of unlabelled ones, all alike.
+
+    Args:
+        data_preprocessor: of a plain batch.
+    """
+
+    def __init__(self, data_preprocessor: Cfg) -> None:
+        super().__init__()
+        self.data_preprocessor = DATA_PREPROCESSORS.build(data_preprocessor)
+
+    def forward(self, batch: Batch) -> Batch:
+        if not isinstance(batch, SemiBatch):
+            return self._prepared(batch)
+        own = self._prepared(batch) if len(batch) else batch
+        assert isinstance(own, SemiBatch)
+        views = [None if view is None else self._prepared(view) for view in (batch.teacher, batch.student)]
+        return replace(own, teacher=views[0], student=views[1])
+
+    def _prepared(self, batch: Batch) -> Batch:
+        prepared: Batch = self.data_preprocessor(batch)
+        return prepared

@@ -16,6 +16,7 @@ from mmkit.transforms.color import (
 from mmkit.transforms.compose import Compose
 from mmkit.transforms.cropping import FilterAnnotations, MinIoURandomCrop, RandomCrop
 from mmkit.transforms.expanding import Expand, Pad
+from mmkit.transforms.flipping import RandomFlip
 from mmkit.transforms.formatting import (
     Collect,
     DefaultFormatBundle,
@@ -24,11 +25,12 @@ from mmkit.transforms.formatting import (
     ToTensor,
     Transpose,
 )
-from mmkit.transforms.geometry import RandomFlip, Resize, SegRescale
 from mmkit.transforms.images import BrokenImageError
 from mmkit.transforms.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
 from mmkit.transforms.mixing import MixUp, Mosaic
+from mmkit.transforms.packing import MultiBranch, PackDetInputs
 from mmkit.transforms.randomness import rng_of
+from mmkit.transforms.resizing import Resize, SegRescale
 from mmkit.transforms.test_time import MultiScaleFlipAug
 from mmkit.transforms.warping import Rotate, Shear, Translate
 
@@ -54,8 +56,10 @@ __all__ = [
     'MinIoURandomCrop',
     'MixUp',
     'Mosaic',
+    'MultiBranch',
     'MultiScaleFlipAug',
     'Normalize',
+    'PackDetInputs',
     'Pad',
     'PhotoMetricDistortion',
     'PixelTransform',

@@ -123,3 +123,6 @@ class RandomAffine(FieldTransform[Affine]):
 
     def apply_keypoints(self, keypoints: np.ndarray, params: Affine) -> np.ndarray:
         return warp_keypoints(keypoints, params.matrix, params.size)
+
+    def point_map(self, params: Affine) -> np.ndarray | None:
+        return params.matrix

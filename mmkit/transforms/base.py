@@ -53,6 +53,10 @@ class FieldTransform(Generic[Params]):
         """(N, K, 3): x, y in the coordinates of boxes (pixel i reaches from i to i + 1), visibility (0: unlabelled)."""
         self._refuse('keypoints')
 
+    def point_map(self, params: Params) -> np.ndarray | None:
+        """(3, 3) map of points (x, y, 1) of the old image to the new one; None leaves them in their places."""
+        return None
+
     def apply(self, sample: dict[str, Any], params: Params) -> dict[str, Any] | None:
         """Transform all fields; None makes the sample unusable."""
         sample['img'] = self.apply_image(sample['img'], params)
@@ -66,6 +70,10 @@ class FieldTransform(Generic[Params]):
             sample[key] = self.apply_keypoints(sample[key], params)
         if self.changes_size:
             sample['img_shape'] = sample['pad_shape'] = sample['img'].shape
+        moved = self.point_map(params)
+        if moved is not None:
+            before = sample.get('homography_matrix', np.eye(3))
+            sample['homography_matrix'] = (moved @ before).astype(np.float32)
         return sample
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any] | None:

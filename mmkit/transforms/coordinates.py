@@ -23,6 +23,11 @@ def shift_bboxes(bboxes: np.ndarray, x: float, y: float) -> np.ndarray:
     return shifted
 
 
+def shift_map(x: float, y: float) -> np.ndarray:
+    """(3, 3) map of points (x, y, 1), to the right by `x` and down by `y`."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], dtype=np.float64)
+
+
 def flip_bboxes(bboxes: np.ndarray, size: Sequence[int], direction: str) -> np.ndarray:
     """(N, 4 or 5), mirrored in an image of `size` (height, width)."""
     flipped: np.ndarray = bboxes.copy()

@@ -12,7 +12,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, ObjectMasks, bbox_fields, keep_objects
 from mmkit.transforms.checks import Size, as_size, check_choice
-from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes
+from mmkit.transforms.coordinates import clip_bboxes, hide_outside, is_larger, shift_bboxes, shift_map
 from mmkit.transforms.images import BORDERS, surround
 
 
@@ -60,6 +60,9 @@ class WindowCrop(FieldTransform[Window]):
 
     def apply_keypoints(self, keypoints: np.ndarray, params: Window) -> np.ndarray:
         return hide_outside(keypoints - np.array([params.left, params.top, 0], np.float32), params.size)
+
+    def point_map(self, params: Window) -> np.ndarray | None:
+        return shift_map(-params.left, -params.top)
 
 
 @TRANSFORMS.register_module()

@@ -16,7 +16,7 @@ from mmkit.transforms.color import Normalize
 from mmkit.transforms.cropping import FilterAnnotations
 from mmkit.transforms.expanding import Pad
 from mmkit.transforms.formatting import Collect, DefaultFormatBundle, ImageToTensor, ToDataContainer, ToTensor
-from mmkit.transforms.geometry import SegRescale
+from mmkit.transforms.resizing import SegRescale
 from mmkit.transforms.test_time import MultiScaleFlipAug
 
 # Steps behind Normalize to which it makes no difference, apart from the value of the padding.

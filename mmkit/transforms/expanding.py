@@ -12,7 +12,7 @@ from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import FieldTransform, ObjectMasks
 from mmkit.transforms.checks import Size
-from mmkit.transforms.coordinates import shift_bboxes
+from mmkit.transforms.coordinates import shift_bboxes, shift_map
 from mmkit.transforms.images import pad_image
 
 
@@ -81,6 +81,9 @@ class Expand(FieldTransform[Canvas]):
 
     def apply_keypoints(self, keypoints: np.ndarray, params: Canvas) -> np.ndarray:
         return keypoints + np.array([params.left, params.top, 0], np.float32)
+
+    def point_map(self, params: Canvas) -> np.ndarray | None:
+        return shift_map(params.left, params.top)
 
 
 def _paste(img: np.ndarray, canvas: np.ndarray, place: Canvas) -> np.ndarray:

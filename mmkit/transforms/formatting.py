@@ -171,8 +171,8 @@ class Collect:
 
     def __init__(self, keys: Sequence[str], meta_keys: Sequence[str] = META_KEYS) -> None:
         keys = [keys] if isinstance(keys, str) else list(keys)
-        _check_keys('keys', keys, SAMPLE_KEYS)
-        _check_keys('meta_keys', meta_keys, [field.name for field in fields(ImageMeta)])
+        check_keys('Collect', 'keys', keys, SAMPLE_KEYS)
+        check_keys('Collect', 'meta_keys', meta_keys, [field.name for field in fields(ImageMeta)])
         if 'img' not in keys:
             raise InvalidValueError(f"Collect: keys={keys} lack 'img'", key='keys')
         if {'gt_labels', 'gt_masks'} & set(keys) and 'gt_bboxes' not in keys:
@@ -195,9 +195,9 @@ class Collect:
         return Sample(
             img=img,
             meta=make_meta(sample, img),
-            gt=_instances(chosen, 'gt_bboxes', labels='gt_labels', masks='gt_masks'),
+            gt=as_instances(chosen, 'gt_bboxes', labels='gt_labels', masks='gt_masks'),
             ignored=chosen.get('gt_bboxes_ignore'),
-            proposals=_instances(chosen, 'proposals'),
+            proposals=as_instances(chosen, 'proposals'),
             gt_semantic_seg=chosen.get('gt_semantic_seg'),
             gt_label=chosen.get('gt_label'),
             img_pad=float(pads['img']),
@@ -238,7 +238,7 @@ def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
         flip_direction=sample.get('flip_direction') if sample.get('flip', False) else None,
         img_norm_cfg=sample.get('img_norm_cfg'),
         norm_shape=sample.get('norm_shape'),
-        homography_matrix=sample.get('homography_matrix'),
+        homography_matrix=sample.get('homography_matrix', np.eye(3, dtype=np.float32)),
     )
 
 
@@ -246,7 +246,8 @@ def _size(shape: Sequence[int]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = '') -> Instances | None:
+def as_instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = '') -> Instances | None:
+    """The boxes under `key` with their scores, labels and masks; None if there are none."""
     if key not in chosen:
         return None
     bboxes = chosen[key].float()
@@ -254,10 +255,11 @@ def _instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = 
     return Instances(bboxes=bboxes[:, :4], labels=chosen.get(labels), scores=scores, masks=chosen.get(masks))
 
 
-def _check_keys(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
+def check_keys(owner: str, argument: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raises an InvalidValueError if one of the names `given` as `argument` is not known."""
     for key in given:
         if key not in known:
             hint = suggestion(key, known) or '.'
             raise InvalidValueError(
-                f'Collect: {argument} has {key!r}{hint} There are: {", ".join(known)}', key=argument
+                f'{owner}: {argument} has {key!r}{hint} There are: {", ".join(known)}', key=argument
             )

@@ -12,7 +12,8 @@ from mmkit.registry import TRANSFORMS
 from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.checks import check_choice
 from mmkit.transforms.compose import Compose
-from mmkit.transforms.geometry import RandomFlip, as_scales
+from mmkit.transforms.flipping import RandomFlip
+from mmkit.transforms.resizing import as_scales
 
 
 @TRANSFORMS.register_module()

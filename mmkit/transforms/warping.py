@@ -110,6 +110,9 @@ class WarpTransform(FieldTransform[Warp]):
     def apply_keypoints(self, keypoints: np.ndarray, params: Warp) -> np.ndarray:
         return warp_keypoints(keypoints, params.matrix, params.size)
 
+    def point_map(self, params: Warp) -> np.ndarray | None:
+        return np.concatenate([params.matrix, [[0, 0, 1]]])
+
 
 def _warp_pixels(img: np.ndarray, params: Warp, interpolation: str, fill: float | tuple[float, ...]) -> np.ndarray:
     height, width = params.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mmkit.config import ConfigDict
@@ -40,11 +41,31 @@ def _with_flags(flags: Mapping[str, str]) -> Spelling:
 # Detectors with one dense head, whose `test_cfg` is that of the head.
 _DENSE = """
     SingleStageDetector ATSS AutoAssign BoxInst CenterNet CondInst DDOD FCOS FOVEA FSAF GFL
-    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet TOOD VFNet YOLOF YOLOX
+    KnowledgeDistillationSingleStageDetector LAD NASFCOS PAA RepPointsDetector RetinaNet TOOD VFNet YOLOF
 """.split()
+_STRICT = _with_flags({'min_bbox_size': 'strict_min_size'})
+
+
+def _write_yolox(cfg: ConfigDict) -> ConfigDict:
+    """In 3.x training on changing sizes is the data preprocessor's."""
+    sizes, divisor = cfg.pop('random_size_range'), cfg.pop('size_multiplier', 32)
+    interval, preprocessor = cfg.pop('random_size_interval', 10), cfg.get('data_preprocessor')
+    cfg.pop('input_size', None)
+    if sizes is not None and isinstance(preprocessor, ConfigDict):
+        edges = [divisor * size for size in sizes]
+        resize = dict(type='BatchSyncRandomResize', random_size_range=edges, interval=interval, size_divisor=divisor)
+        preprocessor['batch_augments'] = [resize]
+    return cfg if _STRICT.restore is None else _STRICT.restore(cfg)
+
 
 MODELS: Mapping[str, Spelling] = {
-    **dict.fromkeys(_DENSE, _with_flags({'min_bbox_size': 'strict_min_size'})),
+    **dict.fromkeys(_DENSE, _STRICT),
+    'YOLOX': replace(_STRICT, defaults={'random_size_range': (None, (15, 25))}, restore=_write_yolox),
+    **dict.fromkeys(
+        ('DetDataPreprocessor', 'BoxInstDataPreprocessor'),
+        # boxes are tensors in any case, and copies never wait
+        Spelling(unused={'boxtype2tensor': (True,), 'non_blocking': (False, True)}),
+    ),
     'YOLOV3': _with_flags({'min_bbox_size': 'strict_min_size', 'nms_pre': 'limit_candidates'}),
     'RPN': Spelling(defaults={'head_name': ('bbox_head', 'rpn_head')}),
     'FusedSemanticHead': Spelling(defaults={'seg_scale_factor': (1 / 8, 1)}),

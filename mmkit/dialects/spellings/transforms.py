@@ -1,12 +1,180 @@
-"""Spellings of transforms."""
+"""Spellings of transforms. 3.x gives sizes as (width, height) where the neutral spelling has (height, width)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from mmkit.dialects.spellings.spelling import Spelling
+from mmkit.config import ConfigDict
+from mmkit.dialects.spellings.spelling import Rewrite, Spelling, rename
+from mmkit.errors import InvalidValueError
+from mmkit.utils.names import unscoped
+
+
+def swapped(size: Any) -> Any:
+    """(height, width) from (width, height), and back; a number is the edge of a square."""
+    return size if size is None else (size, size) if isinstance(size, (int, float)) else size[::-1]
+
+
+def read_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return {'backend': 'disk'} if backend == {'backend': 'local'} else backend
+
+
+def write_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return {'backend': 'local'} if backend == {'backend': 'disk'} else backend
+
+
+def without(*keys: str) -> Rewrite:
+    """A step that drops arguments which the other dialect neither has nor needs."""
+
+    def drop(cfg: ConfigDict) -> ConfigDict:
+        for key in keys:
+            cfg.pop(key, None)
+        return cfg
+
+    return drop
+
+
+SWAPPED = (swapped, swapped)
+BACKEND = (read_backend, write_backend)
+
+# ------------------------------------------------------------------ resizing
+
+
+def _read_resizes(cfg: ConfigDict) -> ConfigDict:
+    """`resize_type` of RandomResize and RandomChoiceResize."""
+    kind = unscoped(str(cfg.pop('resize_type', 'Resize')))
+    if kind not in ('Resize', 'FixScaleResize'):
+        raise InvalidValueError(f'resize_type is Resize or FixScaleResize, got {kind!r}', cfg._path_of('resize_type'))
+    if kind == 'FixScaleResize':
+        cfg._put('round_down', True, None)
+    return cfg
+
+
+def _read_random_resize(cfg: ConfigDict) -> ConfigDict:
+    scales = cfg.get('img_scale')
+    pairs = [scale for scale in scales or () if isinstance(scale, (list, tuple))]
+    if not cfg['keep_ratio'] and any(width < height for width, height in pairs):
+        message = 'RandomResize(keep_ratio=False) draws from scales that are wider than high'
+        raise InvalidValueError(message, cfg._path_of('img_scale'), cfg._origin_of('img_scale'))
+    return _read_resizes(cfg)
+
+
+def _read_choice(cfg: ConfigDict) -> ConfigDict:
+    cfg._put('multiscale_mode', 'value', None)
+    return _read_resizes(cfg)
+
+
+def _write_resizes(cfg: ConfigDict) -> ConfigDict:
+    if cfg.pop('round_down', False):
+        cfg._put('resize_type', 'FixScaleResize', None)
+    return without('multiscale_mode', 'override')(cfg)
+
+
+def _read_scales(scales: Any) -> Any:
+    return [(scale, scale) if isinstance(scale, int) else scale for scale in scales]
+
+
+def _write_scales(scales: Any) -> Any:
+    return scales if isinstance(scales[0], (list, tuple)) else [scales]
+
+
+def _is_choice(cfg: ConfigDict) -> bool:
+    return cfg.get('multiscale_mode') == 'value' and cfg.get('ratio_range') is None
+
+
+def _is_random(cfg: ConfigDict) -> bool:
+    scales = cfg.get('img_scale')
+    return cfg.get('ratio_range') is not None or (scales is not None and isinstance(scales[0], (list, tuple)))
+
+
+def _round_down(cfg: ConfigDict) -> ConfigDict:
+    cfg._put('round_down', True, None)
+    return cfg
+
+
+def _write_one_resize(cfg: ConfigDict) -> ConfigDict:
+    return without('round_down', 'multiscale_mode', 'override')(cfg)
+
+
+_RESIZE_NAMES = {'scale': 'img_scale', 'clip_object_border': 'bbox_clip_border'}
+_KEEP_RATIO = {'keep_ratio': (False, True)}
+_EDGE = (lambda scale: (scale, scale) if isinstance(scale, int) else scale, lambda scale: scale)
+
+RESIZING: Mapping[str, Spelling] = {
+    'RandomChoiceResize': Spelling(
+        name='Resize',
+        renamed={'scales': 'img_scale', 'clip_object_border': 'bbox_clip_border'},
+        defaults=_KEEP_RATIO,
+        converted={'img_scale': (_read_scales, _write_scales)},
+        refine=_read_choice,
+        restore=_write_resizes,
+        applies=_is_choice,
+    ),
+    'RandomResize': Spelling(
+        name='Resize',
+        renamed=_RESIZE_NAMES,
+        defaults=_KEEP_RATIO,
+        refine=_read_random_resize,
+        restore=_write_resizes,
+        applies=_is_random,
+    ),
+    'FixScaleResize': Spelling(
+        name='Resize',
+        renamed=_RESIZE_NAMES,
+        defaults=_KEEP_RATIO,
+        converted={'img_scale': _EDGE},
+        refine=_round_down,
+        restore=_write_one_resize,
+        applies=lambda cfg: bool(cfg.get('round_down')),
+    ),
+    'Resize': Spelling(
+        renamed=_RESIZE_NAMES, defaults=_KEEP_RATIO, converted={'img_scale': _EDGE}, restore=_write_one_resize
+    ),
+}
+
+# ------------------------------------------------------------------ all others
+
+
+def _read_pad_val(value: Any) -> Any:
+    return {'img': value} if isinstance(value, (int, float)) else value
+
+
+def _write_pad_val(value: Any) -> Any:
+    return {'img': value, 'masks': value} if isinstance(value, (int, float)) else value
+
+
+def _write_flip(cfg: ConfigDict) -> ConfigDict:
+    return rename(cfg, {'flip_prob': 'flip_ratio'})
+
 
 TRANSFORMS: Mapping[str, Spelling] = {
-    'Resize': Spelling(renamed={'scale': 'img_scale'}, defaults={'keep_ratio': (False, True)}),
-    'RandomFlip': Spelling(renamed={'prob': 'flip_ratio'}),
+    **RESIZING,
+    'LoadImageFromFile': Spelling(
+        renamed={'backend_args': 'file_client_args'},
+        converted={'file_client_args': BACKEND},
+        unused={'ignore_empty': (False,)},
+    ),
+    'LoadAnnotations': Spelling(
+        renamed={'backend_args': 'file_client_args'},
+        converted={'file_client_args': BACKEND},
+        unused={
+            'box_type': ('hbox',),
+            'reduce_zero_label': (False,),
+            'with_keypoints': (False,),
+            'ignore_index': (255,),
+            'imdecode_backend': ('cv2', 'pillow'),  # maps are read losslessly by either
+        },
+    ),
+    'RandomFlip': Spelling(
+        renamed={'prob': 'flip_ratio'},
+        defaults={'flip_ratio': (0.0, 0.0)},
+        unused={'swap_seg_labels': (None,)},
+        restore=_write_flip,
+    ),
+    'RandomCrop': Spelling(converted={'crop_size': SWAPPED}),
+    'Pad': Spelling(
+        converted={'size': SWAPPED, 'pad_val': (_read_pad_val, _write_pad_val)},
+        unused={'padding_mode': ('constant',)},
+    ),
 }

@@ -17,6 +17,8 @@ from mmkit.models.dense_heads.point import (
     FoveaHead,
     RepPointsHead,
     RTMDetHead,
+    RTMDetInsHead,
+    RTMDetInsSepBNHead,
     RTMDetSepBNHead,
     YOLOXHead,
 )
@@ -34,6 +36,8 @@ __all__ = [
     'GFLHead',
     'RPNHead',
     'RTMDetHead',
+    'RTMDetInsHead',
+    'RTMDetInsSepBNHead',
     'RTMDetSepBNHead',
     'RepPointsHead',
     'RetinaHead',

@@ -3,6 +3,7 @@
 from mmkit.models.detectors.base import Detector
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
+from mmkit.models.detectors.dino import DINO
 from mmkit.models.detectors.rpn import RPN
 from mmkit.models.detectors.rtmdet import RTMDet
 from mmkit.models.detectors.semi import SemiBaseDetector
@@ -14,6 +15,7 @@ from mmkit.models.detectors.yolox import YOLOX
 __all__ = [
     'DABDETR',
     'DETR',
+    'DINO',
     'RPN',
     'YOLOX',
     'DeformableDETR',

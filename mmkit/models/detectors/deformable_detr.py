@@ -13,8 +13,9 @@ from mmkit.models.dense_heads.query.cells import best_boxes, flatten_levels, pro
 from mmkit.models.dense_heads.query.decoders import DeformableDecoder
 from mmkit.models.dense_heads.query.deformable_detr_head import DeformableDETRHead
 from mmkit.models.dense_heads.query.layers import Encoder
+from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.query_head import build_encoding
-from mmkit.models.dense_heads.query.references import Decoded, refine_with
+from mmkit.models.dense_heads.query.references import refine_with
 from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch

@@ -13,8 +13,8 @@ from mmkit.models.dense_heads.query.cells import flatten_levels
 from mmkit.models.dense_heads.query.dab_detr_head import DABDETRHead
 from mmkit.models.dense_heads.query.decoders import AnchorDecoder, ConditionalDecoder, Decoder
 from mmkit.models.dense_heads.query.layers import Encoder
+from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.query_head import build_encoding
-from mmkit.models.dense_heads.query.references import Decoded
 from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch

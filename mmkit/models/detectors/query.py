@@ -12,8 +12,8 @@ from typing_extensions import Unpack
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, MultiScaleDeformableAttention
 from mmkit.models.dense_heads.query.layers import Encoder
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryOuts, padding_mask
-from mmkit.models.dense_heads.query.references import Decoded
+from mmkit.models.dense_heads.query.outputs import Decoded, QueryOuts
+from mmkit.models.dense_heads.query.query_head import QueryHead, padding_mask
 from mmkit.models.detectors.base import Detector, DetectorArgs
 from mmkit.registry import HEADS, TRANSFORMER_LAYER_SEQUENCE, Cfg
 from mmkit.structures import Batch, Instances

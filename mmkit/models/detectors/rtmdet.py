@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from typing_extensions import Unpack
 
 from mmkit.layers.norm import synchronise_batch_norm
+from mmkit.models.dense_heads import RTMDetInsHead
 from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
 from mmkit.registry import DETECTORS, Cfg
+from mmkit.structures import Batch
 from mmkit.utils.dist import get_world_size
 
 
@@ -24,5 +27,14 @@ class RTMDet(SingleStageDetector):
         self, backbone: Cfg, bbox_head: Cfg, use_syncbn: bool = True, **kwargs: Unpack[SingleStageArgs]
     ) -> None:
         super().__init__(backbone, bbox_head, **kwargs)
+        if isinstance(self.bbox_head, RTMDetInsHead):
+            self.needs = (*self.needs, 'gt_masks')
         if use_syncbn and get_world_size() > 1:
             synchronise_batch_norm(self)
+
+    def decode(self, batch: Batch) -> tuple[Tensor, ...]:
+        """As `Detector.decode`; a head that segments adds its `kernels`, from which `mask_logits` makes masks."""
+        batch = self.preprocess(batch)
+        outs = self._outs(batch)
+        decoded = self.bbox_head.decode(outs, batch.metas)
+        return (*decoded, *self.bbox_head.kernels(outs)) if isinstance(self.bbox_head, RTMDetInsHead) else decoded

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 from typing_extensions import Unpack
 
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
+from mmkit.models.batch_augments import RandomSizes, resized
 from mmkit.models.dense_heads import YOLOXHead
 from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
 from mmkit.protocols import Progress
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch
-from mmkit.utils.dist import broadcast_object
 
 
 @DETECTORS.register_module()
@@ -27,7 +23,8 @@ class YOLOX(SingleStageDetector):
     Args:
         input_size: (height, width) of the images that the pipeline makes.
         size_multiplier: training sizes are multiples of this.
-        random_size_range: (low, high), both included: training heights in units of `size_multiplier`.
+        random_size_range: (low, high), both included: training heights in units of `size_multiplier`; None keeps
+            images as they are.
         random_size_interval: iterations after which another size is drawn; the first have `input_size`.
 
     Others as in `SingleStageDetector`.
@@ -45,7 +42,7 @@ class YOLOX(SingleStageDetector):
         bbox_head: Cfg,
         input_size: Sequence[int] = (640, 640),
         size_multiplier: int = 32,
-        random_size_range: Sequence[int] = (15, 25),
+        random_size_range: Sequence[int] | None = (15, 25),
         random_size_interval: int = 10,
         **kwargs: Unpack[SingleStageArgs],
     ) -> None:
@@ -56,11 +53,10 @@ class YOLOX(SingleStageDetector):
                 key='random_size_interval',
             )
         self.input_size: tuple[int, int] = (input_size[0], input_size[1])
-        self.size_multiplier = size_multiplier
-        self.random_size_range = (random_size_range[0], random_size_range[1])
-        self.random_size_interval = random_size_interval
+        self.sizes: RandomSizes | None = None
+        if random_size_range is not None:
+            self.sizes = RandomSizes(random_size_range, random_size_interval, size_multiplier)
         self.iteration = 0
-        self._seed: int | None = None
 
     def set_progress(self, progress: Progress) -> None:
         self.iteration = progress.iter
@@ -72,37 +68,17 @@ class YOLOX(SingleStageDetector):
         self.bbox_head.use_l1 = True
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        if self.training:
+        if self.training and self.sizes is not None:
             new, given = self.training_size(self.iteration), tuple(batch.imgs.shape[-2:])
             if new != self.input_size != given:  # boxes would be scaled by another factor than images
                 raise ConfigError(
                     f'model.input_size is {self.input_size} (height, width), but data.train gives images of {given}: '
                     'it must be the img_scale of the pipeline'
                 )
-            batch = resized(batch, self.input_size, new)
+            batch = resized(batch, new) if new != self.input_size else batch
         return super().loss(batch)
 
     def training_size(self, iteration: int) -> tuple[int, int]:
         """(height, width) of the images in an iteration."""
-        draw = iteration // self.random_size_interval
-        if draw == 0:
-            return self.input_size
-        if self._seed is None:
-            self._seed = broadcast_object(torch.initial_seed())
-        low, high = self.random_size_range
-        units = int(np.random.default_rng([self._seed, draw]).integers(low, high, endpoint=True))
-        aspect_ratio = self.input_size[1] / self.input_size[0]
-        return self.size_multiplier * units, self.size_multiplier * int(aspect_ratio * units)
-
-
-def resized(batch: Batch, old: tuple[int, int], new: tuple[int, int]) -> Batch:
-    """The batch with images of size `new` instead of `old`, both (height, width), and its boxes resized likewise."""
-    if old == new:
-        return batch
-    assert batch.gts is not None
-    factor = batch.imgs.new_tensor([new[1] / old[1], new[0] / old[0]] * 2)
-    return replace(
-        batch,
-        imgs=F.interpolate(batch.imgs, size=new, mode='bilinear', align_corners=False),
-        gts=[replace(each, bboxes=each.bboxes * factor) for each in batch.gts],
-    )
+        size = None if self.sizes is None else self.sizes.at(iteration, self.input_size[1] / self.input_size[0])
+        return size or self.input_size

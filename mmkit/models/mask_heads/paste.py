@@ -1,15 +1,16 @@
-"""Masks of regions, pasted into the image."""
+"""Masks of regions and of the whole input, brought into the image."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 from torch.nn import functional
 
-from mmkit.structures import EncodedMasks
+from mmkit.structures import EncodedMasks, ImageMeta
 
 
 def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshold: float = 0.5) -> EncodedMasks:
@@ -35,6 +36,32 @@ def paste_masks(probs: Tensor, bboxes: Tensor, height: int, width: int, threshol
         rle = coco_mask.encode(canvas.numpy().T.copy().T)  # Fortran order
         rles.append(dict(size=rle['size'], counts=rle['counts'].decode('ascii')))
     return EncodedMasks(rles, height, width)
+
+
+def resize_masks(
+    logits: Tensor, stride: int, meta: ImageMeta, threshold: float = 0.5, rescale: bool = True
+) -> EncodedMasks:
+    """Stretch masks of the network's whole input over the image and cut them at `threshold`.
+
+    It works on one object at a time, so that memory doesn't grow with their number.
+
+    Args:
+        logits: (N, h, w).
+        stride: pixels of the input from cell to cell.
+        threshold: a pixel whose probability is above it belongs to the mask.
+        rescale: over the original image, else over the input without its padding.
+    """
+    height, width = (meta.ori_shape if rescale else meta.img_shape)[:2]
+    size = [edge * stride for edge in logits.shape[-2:]]
+    scale_w, scale_h = meta.scale_factor.tolist()[:2]
+    original = [max(math.ceil(size[0] / scale_h), height), max(math.ceil(size[1] / scale_w), width)]
+    bitmaps = np.zeros((len(logits), height, width), dtype=bool)
+    for bitmap, mask in zip(bitmaps, logits):
+        mask = functional.interpolate(mask[None, None], size=size, mode='bilinear')
+        if rescale:
+            mask = functional.interpolate(mask, size=original, mode='bilinear')
+        bitmap[:] = (mask[0, 0, :height, :width].sigmoid() > threshold).cpu().numpy()
+    return EncodedMasks.from_bitmaps(bitmaps)
 
 
 def _stretch(prob: Tensor, bbox: Tensor, x0: int, y0: int, x1: int, y1: int) -> Tensor:

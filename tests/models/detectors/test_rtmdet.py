@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
+import torch
 from torch import nn
 
 from mmkit.layers.norm import SyncBN
 from mmkit.models import build_detector
 from mmkit.models.detectors import rtmdet
+from mmkit.structures import Batch
+from tests.models.scenes import meta
+from tests.models.test_export import Decoder
 
 TINY = dict(
     type='RTMDet',
@@ -25,3 +31,23 @@ def test_batch_norms_work_over_all_processes(monkeypatch: pytest.MonkeyPatch) ->
     assert together.state_dict().keys() == alone.state_dict().keys() == names
     first = together.bbox_head.cls_convs[0][0]
     assert first.conv is together.bbox_head.cls_convs[1][0].conv and first.norm is first.bn
+
+
+@pytest.mark.parametrize('segments', [False, True])
+@torch.no_grad()
+def test_exported_decode(segments: bool) -> None:
+    torch.manual_seed(0)
+    cfg = copy.deepcopy(TINY)
+    if segments:
+        cfg['bbox_head'] = dict(cfg['bbox_head'], type='RTMDetInsSepBNHead', num_prototypes=2, dyconv_channels=2)
+    model = build_detector(cfg).eval()
+    assert model.needs == ('gt_bboxes', 'gt_labels', *['gt_masks'] * segments)
+    batch = Batch(imgs=torch.rand(2, 3, 64, 64), metas=[meta(64, 64), meta(60, 50)])
+    expected = model.decode(batch)
+    shapes = [tuple(each.shape) for each in expected]
+    num = 8 * 8 + 4 * 4 + 2 * 2
+    params = 4 * 2 + 2 + 2 * 2 + 2 + 2 * 1 + 1
+    assert shapes == [(2, num, 4), (2, num, 3), *[(2, num, 3 + params), (2, 2, 8, 8)] * segments]
+    exported = torch.export.export(Decoder(model), (batch,)).module()(batch)
+    for ours, theirs in zip(exported, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

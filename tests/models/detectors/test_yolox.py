@@ -5,7 +5,7 @@ import torch
 
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.models import build_detector
-from mmkit.models.detectors.yolox import resized
+from mmkit.models.batch_augments import resized
 from mmkit.protocols import HasExtraLosses, Progress
 from tests.models.scenes import batch_of, truth
 
@@ -75,7 +75,7 @@ def test_a_resumed_training_goes_on_with_its_sizes(tmp_path, monkeypatch):
 
 
 def test_all_processes_use_the_seed_of_the_first(monkeypatch):
-    monkeypatch.setattr('mmkit.models.detectors.yolox.broadcast_object', lambda value: 0)
+    monkeypatch.setattr('mmkit.models.batch_augments.broadcast_object', lambda value: 0)
     assert later_sizes(seed=7) == later_sizes(seed=0)
 
 
@@ -85,11 +85,11 @@ def test_validation_losses_leave_images_as_they_are():
 
 def test_boxes_are_resized_with_the_images():
     batch = batch_of(truth(([8, 8, 40, 40], 1)), height=64, width=64)
-    small = resized(batch, (64, 64), (32, 96))
+    small = resized(batch, (32, 96))
     assert small.imgs.shape == (1, 3, 32, 96)
     assert small.gts[0].bboxes.tolist() == [[12, 4, 60, 20]] and small.gts[0].labels.tolist() == [1]
     assert batch.gts[0].bboxes.tolist() == [[8, 8, 40, 40]]
-    assert resized(batch, (64, 64), (64, 64)) is batch
+    assert resized(batch, (64, 64)) is batch
 
 
 def test_interval_must_be_positive():

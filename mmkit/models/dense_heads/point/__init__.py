@@ -5,6 +5,7 @@ from mmkit.models.dense_heads.point.fcos_head import FCOSHead
 from mmkit.models.dense_heads.point.fovea_head import FoveaHead
 from mmkit.models.dense_heads.point.reppoints_head import RepPointsHead
 from mmkit.models.dense_heads.point.rtmdet_head import RTMDetHead, RTMDetSepBNHead
+from mmkit.models.dense_heads.point.rtmdet_ins_head import RTMDetInsHead, RTMDetInsSepBNHead
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     'FCOSHead',
     'FoveaHead',
     'RTMDetHead',
+    'RTMDetInsHead',
+    'RTMDetInsSepBNHead',
     'RTMDetSepBNHead',
     'RepPointsHead',
     'YOLOXHead',

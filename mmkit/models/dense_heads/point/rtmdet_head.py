@@ -204,7 +204,9 @@ class RTMDetHead(BaseDenseHead[RTMDetOuts], BaseModule):
         outs = RTMDetOuts([], [])
         for level, (feat, (stride, _)) in enumerate(zip(feats, self.prior_generator.strides, strict=True)):
             cls_feat = apply_convs(self._at(self.cls_convs, level).children(), feat)
-            reg_feat = apply_convs(self._at(self.reg_convs, level).children(), feat)
+            reg_feat = cls_feat
+            if self.reg_convs is not self.cls_convs:
+                reg_feat = apply_convs(self._at(self.reg_convs, level).children(), feat)
             logits: Tensor = self._at(self.rtm_cls, level)(cls_feat)
             if self.rtm_obj is not None:
                 objectness = self._at(self.rtm_obj, level)(reg_feat)

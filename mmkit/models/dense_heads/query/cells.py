@@ -13,7 +13,7 @@ from torch.nn import functional
 from mmkit.errors import InvalidValueError
 from mmkit.layers import Sampling
 from mmkit.layers.positional_encoding import sine_embedding
-from mmkit.models.dense_heads.query.references import Proposals
+from mmkit.models.dense_heads.query.outputs import Proposals
 
 
 class Cells(NamedTuple):

@@ -7,8 +7,8 @@ from torch import nn
 
 from mmkit.layers import bias_init_with_prob
 from mmkit.models.dense_heads.query.detr_head import DETRHead
-from mmkit.models.dense_heads.query.query_head import QueryOuts
-from mmkit.models.dense_heads.query.references import Decoded, refine_references
+from mmkit.models.dense_heads.query.outputs import Decoded, QueryOuts
+from mmkit.models.dense_heads.query.references import refine_references
 from mmkit.registry import HEADS
 
 

@@ -8,8 +8,9 @@ from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
 from mmkit.models.dense_heads.query.layers import MLP
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts
-from mmkit.models.dense_heads.query.references import Decoded, refine_references
+from mmkit.models.dense_heads.query.outputs import Decoded, QueryOuts
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs
+from mmkit.models.dense_heads.query.references import refine_references
 from mmkit.registry import HEADS, Cfg
 
 

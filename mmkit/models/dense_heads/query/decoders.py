@@ -10,7 +10,8 @@ from mmkit.layers import BaseModule, ModuleList, MultiScaleDeformableAttention, 
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.query.cells import Cells
 from mmkit.models.dense_heads.query.layers import LAYER_NORM, MLP, ConditionalDecoderLayer, DecoderLayer
-from mmkit.models.dense_heads.query.references import Decoded, Refine, decode_around, encode_references
+from mmkit.models.dense_heads.query.outputs import Decoded
+from mmkit.models.dense_heads.query.references import Refine, decode_around, encode_references
 from mmkit.registry import Cfg
 
 

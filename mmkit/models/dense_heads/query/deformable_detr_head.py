@@ -12,10 +12,11 @@ from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
 from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding
-from mmkit.models.dense_heads.query.references import Decoded, refine_references
+from mmkit.models.dense_heads.query.outputs import Decoded, Denoised, QueryOuts
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, build_encoding, by_layer
+from mmkit.models.dense_heads.query.references import refine_references
 from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
-from mmkit.structures import Batch
+from mmkit.structures import Batch, ImageMeta
 
 
 def build_branches(
@@ -28,6 +29,17 @@ def build_branches(
         nn.ModuleList([branch] * count if shared else (copy.deepcopy(branch) for _ in range(count))) for branch in kinds
     )
     return cls, reg
+
+
+def split_outs(cls_scores: Tensor, bbox_preds: Tensor, decoded: Decoded) -> QueryOuts:
+    """Logits and boxes of all queries, apart by their origin."""
+    enc_cls_scores, enc_bbox_preds = decoded.proposals or (None, None)
+    if decoded.denoising is None:
+        return QueryOuts(cls_scores, bbox_preds, enc_cls_scores, enc_bbox_preds)
+    first = decoded.denoising.labels.shape[-1]
+    denoised = Denoised(cls_scores[:, :, :first], bbox_preds[:, :, :first], decoded.denoising)
+    matched = cls_scores[:, :, first:], bbox_preds[:, :, first:]
+    return QueryOuts(*matched, enc_cls_scores, enc_bbox_preds, denoised)
 
 
 @HEADS.register_module()
@@ -44,6 +56,7 @@ class DeformableDETRHead(QueryHead):
         in_channels: has no effect: the neck brings the levels to the width of the transformer.
         num_query: Q.
         positional_encoding: config of the encoding of cells.
+        proposes_classes: the encoder's detections have classes; otherwise every object is of class 0 to it.
 
     Others as in `QueryHead`.
     """
@@ -63,6 +76,7 @@ class DeformableDETRHead(QueryHead):
         ),
         embed_dims: int = 256,
         num_layers: int = 6,
+        proposes_classes: bool = False,
         **kwargs: Unpack[QueryHeadArgs],
     ) -> None:
         loss_cls = dict(loss_cls)
@@ -70,6 +84,7 @@ class DeformableDETRHead(QueryHead):
         super().__init__(num_classes, loss_cls, **kwargs)
         self.with_box_refine = with_box_refine
         self.as_two_stage = as_two_stage
+        self.proposes_classes = proposes_classes
         dims = embed_dims
         if transformer is not None:
             extra = dict(as_two_stage=True) if as_two_stage else {}
@@ -109,20 +124,32 @@ class DeformableDETRHead(QueryHead):
         return states
 
     def branches(self, decoded: Decoded) -> QueryOuts:
-        # With two stages the last branch belongs to the encoder: zip stops before it.
+        # With two stages there are more branches, which belong to the encoder: zip stops before them.
         layers = list(zip(decoded.states, decoded.references, self.cls_branches, self.reg_branches, strict=False))
         cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
         bbox_preds = torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
-        return QueryOuts(cls_scores, bbox_preds, *(decoded.proposals or ()))
+        return split_outs(cls_scores, bbox_preds, decoded)
 
     def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
-        """As `QueryHead.loss`; with two stages also those of the encoder, under `enc_`."""
+        """As `QueryHead.loss`, with those of the encoder under `enc_` and those of denoising under `dn_`."""
         losses = super().loss(outs, batch)
+        if outs.denoised is not None:
+            losses |= self.denoising_losses(outs.denoised, batch.metas)
         if outs.enc_cls_scores is None or outs.enc_bbox_preds is None:
             return losses
-        # The encoder only tells object from background: every object is of class 0.
-        gts = [replace(each, labels=each.bboxes.new_zeros(len(each), dtype=torch.long)) for each in batch.gts or ()]
+        gts = list(batch.gts or ())
+        if not self.proposes_classes:
+            gts = [replace(each, labels=each.bboxes.new_zeros(len(each), dtype=torch.long)) for each in gts]
         cls_scores, bbox_preds = outs.enc_cls_scores[None].float(), outs.enc_bbox_preds[None].float()
         targets = self.targets(cls_scores, bbox_preds, gts, batch.metas)
         (enc_losses,) = self.layer_losses(cls_scores, bbox_preds, targets, batch.metas)
         return losses | {f'enc_{name}': loss for name, loss in enc_losses.items()}
+
+    def denoising_losses(self, outs: Denoised, metas: Sequence[ImageMeta]) -> dict[str, Tensor]:
+        """Losses of queries made of noisy ground truth."""
+        cls_scores, bbox_preds = outs.cls_scores.float(), outs.bbox_preds.float()
+        layers = self.layer_losses(cls_scores, bbox_preds, outs.targets.repeat(len(cls_scores)), metas)
+        return by_layer([{f'dn_{name}': loss for name, loss in layer.items()} for layer in layers])
+
+
+HEADS.register_module('DINOHead', module=DeformableDETRHead, defaults=dict(proposes_classes=True))

@@ -11,7 +11,8 @@ from mmkit.layers import BaseModule, MultiScaleDeformableAttention, xavier_init
 from mmkit.layers.transformer import TransformerLayerSequence
 from mmkit.models.dense_heads.query.cells import Cells, best_boxes, cell_references, flatten_levels, propose
 from mmkit.models.dense_heads.query.detr_transformer import build_sequence
-from mmkit.models.dense_heads.query.references import Decoded, Refine, decode_around, refine_with
+from mmkit.models.dense_heads.query.outputs import Decoded
+from mmkit.models.dense_heads.query.references import Refine, decode_around, refine_with
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER_SEQUENCE, Cfg
 
 

@@ -11,8 +11,8 @@ from typing_extensions import Unpack
 from mmkit.errors import InvalidValueError
 from mmkit.layers.transformer import FFN
 from mmkit.models.dense_heads.query.detr_transformer import Transformer
-from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, QueryOuts, build_encoding
-from mmkit.models.dense_heads.query.references import Decoded
+from mmkit.models.dense_heads.query.outputs import Decoded, QueryOuts
+from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, build_encoding
 from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
 
 

@@ -12,7 +12,7 @@ from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, build_norm_layer
 from mmkit.layers.transformer import BaseTransformerLayer, TransformerLayerSequence
 from mmkit.models.dense_heads.query.cells import flatten_levels
-from mmkit.models.dense_heads.query.references import Decoded
+from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.registry import TRANSFORMER, TRANSFORMER_LAYER, TRANSFORMER_LAYER_SEQUENCE, Cfg, build_from_cfg
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import BaseModule, LearnedPositionalEncoding, SinePositionalEncoding
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.levels import probabilities
-from mmkit.models.dense_heads.query.references import Decoded
+from mmkit.models.dense_heads.query.outputs import Decoded, QueryOuts, QueryTargets
 from mmkit.models.dense_heads.training_settings import DenseTraining
 from mmkit.models.losses import uses_sigmoid
 from mmkit.models.settings import required, warn_unknown_settings
@@ -23,22 +23,6 @@ from mmkit.protocols import Matcher
 from mmkit.registry import LOSSES, POSITIONAL_ENCODING, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 from mmkit.utils.dist import reduce_mean
-
-
-class QueryOuts(NamedTuple):
-    """Predictions of queries; boxes are normalised cx cy w h.
-
-    Attributes:
-        cls_scores: (L, B, Q, C or C+1) logits of L decoder layers.
-        bbox_preds: (L, B, Q, 4) boxes.
-        enc_cls_scores: (B, S, C) logits of the encoder, in a head of two stages.
-        enc_bbox_preds: (B, S, 4) its boxes.
-    """
-
-    cls_scores: Tensor
-    bbox_preds: Tensor
-    enc_cls_scores: Tensor | None = None
-    enc_bbox_preds: Tensor | None = None
 
 
 class QueryHeadArgs(TypedDict, total=False):
@@ -62,20 +46,6 @@ class QueryTraining(DenseTraining):
         if not isinstance(self.assigner, Matcher):
             kind = type(self.assigner).__name__
             raise InvalidTypeError(f'queries need a HungarianAssigner, {kind} does not pair one to one', key='assigner')
-
-
-class QueryTargets(NamedTuple):
-    """Training targets of Q queries in L layers and B images; each layer has P positives.
-
-    Attributes:
-        labels: (L, B, Q), background is num_classes.
-        positive: (L, B, Q) bool.
-        bboxes: (L, P, 4) normalised cx cy w h, in the order of `positive`.
-    """
-
-    labels: Tensor
-    positive: Tensor
-    bboxes: Tensor
 
 
 def image_sizes(metas: Sequence[ImageMeta], like: Tensor) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmkit.layers.positional_encoding import sine_embedding
+from mmkit.models.dense_heads.query.outputs import Decoded
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
@@ -30,32 +30,6 @@ def encode_references(references: Tensor, num_feats: int) -> Tensor:
     """(..., 2 or 4) x y (w h) in 0..1 -> (..., 2 or 4 times num_feats), in the order y x (w h) of encoded cells."""
     order = [1, 0, 2, 3][: references.shape[-1]]
     return sine_embedding(references[..., order] * 2 * math.pi, num_feats, 10000).flatten(-2)
-
-
-class Proposals(NamedTuple):
-    """Class logits (B, P, C) and boxes (B, P, 4), cx cy w h in 0..1, of cells, from the encoder."""
-
-    cls_scores: Tensor
-    bboxes: Tensor
-
-
-class Decoded(NamedTuple):
-    """Output of a decoder of L layers.
-
-    Attributes:
-        states: (L, B, Q, C) after each layer.
-        references: (B, Q, 2 or 4) of each layer: what its boxes are predicted relative to; none for absolute boxes.
-            Points become boxes when they are refined.
-        proposals: of the encoder, with two stages.
-    """
-
-    states: Tensor
-    references: list[Tensor]
-    proposals: Proposals | None = None
-
-    def last_of(self, only_last: bool) -> Decoded:
-        """Those of the last layer, if only it is asked for."""
-        return self._replace(states=self.states[-1:], references=self.references[-1:]) if only_last else self
 
 
 Attend = Callable[[int, Tensor, Tensor], Tensor]  # (index of a layer, queries, their references) -> new queries

@@ -7,7 +7,8 @@ import torch
 
 from mmkit.models import build_head
 from mmkit.models.dense_heads.query.cells import resize_mask
-from mmkit.models.dense_heads.query.query_head import QueryOuts, padding_mask
+from mmkit.models.dense_heads.query.outputs import QueryOuts
+from mmkit.models.dense_heads.query.query_head import padding_mask
 from mmkit.models.dense_heads.query.references import inverse_sigmoid, refine_references
 from tests.models.scenes import batch_of, meta, truth
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmkit.transforms import Pad, RandomFlip, Resize, SegRescale
-from mmkit.transforms.geometry import flip_bboxes
+from mmkit.transforms.coordinates import flip_bboxes
 
 
 def test_resize_keeps_the_ratio_and_moves_everything(make_sample, check_agreement):
@@ -52,11 +52,11 @@ def test_a_scale_that_is_there_is_obeyed(make_sample):
         Resize()(make_sample())
 
 
-def test_a_second_resize_must_be_wanted(make_sample):
+def test_a_second_resize_draws_a_scale_of_its_own(make_sample):
     once = Resize((30, 20))(make_sample())
-    with pytest.raises(ValueError, match='override=True'):
-        Resize((60, 40))(dict(once))
-    assert Resize((60, 40), override=True)(once)['img'].shape == (40, 60, 3)
+    assert Resize((60, 40))(once)['img'].shape == (40, 60, 3)
+    view = {**make_sample(), 'scale': (30, 20)}
+    assert Resize((60, 40), override=True)(view)['img'].shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize('interpolation', ['nearest', 'bilinear', 'bicubic', 'area', 'lanczos'])

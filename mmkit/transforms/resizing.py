@@ -1,4 +1,4 @@
-"""Resizing and mirroring."""
+"""Resizing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 from mmkit.errors import InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import rescaled_size
-from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.base import FieldTransform, ObjectMasks
 from mmkit.transforms.checks import Size, as_size, check_choice
-from mmkit.transforms.coordinates import clip_bboxes, flip_bboxes
+from mmkit.transforms.coordinates import clip_bboxes
 from mmkit.transforms.images import BACKENDS, INTERPOLATIONS, resize_image
 
 Scale = tuple[int, int]
@@ -35,6 +34,13 @@ def _is_scale(scale: object) -> bool:
     return isinstance(scale, (list, tuple)) and len(scale) == 2 and all(isinstance(x, (int, float)) for x in scale)
 
 
+def _two(factor: float | Sequence[float] | None) -> tuple[float, float] | None:
+    """(of the width, of the height)."""
+    if factor is None:
+        return None
+    return (factor, factor) if isinstance(factor, (int, float)) else (factor[0], factor[1])
+
+
 @dataclass(frozen=True)
 class Resizing:
     """Parameters of `Resize`.
@@ -52,7 +58,7 @@ class Resizing:
 
 @TRANSFORMS.register_module()
 class Resize(FieldTransform[Resizing]):
-    """Resizes to `sample['scale']` or `sample['scale_factor']` if one of them is there, else to a drawn scale.
+    """Resizes to a drawn scale, or to the `scale` or `scale_factor` that a view of test-time augmentation asks for.
 
     A fixed size is given in mmclassification's words, `size` and `adaptive_side`: they exclude `img_scale` and what
     belongs to it (`multiscale_mode ratio_range keep_ratio override`), and scales in the sample are not read.
@@ -68,9 +74,11 @@ class Resize(FieldTransform[Resizing]):
         bbox_clip_border: clip boxes to the image.
         backend: 'cv2' or 'pillow'.
         interpolation: nearest, bilinear, bicubic, area, lanczos.
-        override: resize a second time, to a new scale.
+        override: resize to a drawn scale whatever a view asks for.
         size: (height, width), an edge for a square, or (edge, -1): `adaptive_side` gets that length.
         adaptive_side: 'short', 'long', 'height' or 'width'; the ratio of the edges stays.
+        scale_factor: new / old size, or (of the width, of the height), in place of `img_scale`.
+        round_down: with `keep_ratio`, edges that are no whole numbers are rounded down instead of to the nearest one.
     """
 
     changes_size = True
@@ -87,6 +95,8 @@ class Resize(FieldTransform[Resizing]):
         override: bool = False,
         size: int | Sequence[int] | None = None,
         adaptive_side: str = 'short',
+        scale_factor: float | Sequence[float] | None = None,
+        round_down: bool = False,
     ) -> None:
         check_choice('multiscale_mode', multiscale_mode, ('range', 'value'))
         check_choice('backend', backend, BACKENDS)
@@ -94,11 +104,14 @@ class Resize(FieldTransform[Resizing]):
         check_choice('adaptive_side', adaptive_side, ('short', 'long', 'height', 'width'))
         self.size = None if size is None else as_size(size, allows_edge=True)
         has_scale = img_scale is not None or ratio_range is not None or multiscale_mode != 'range'
-        if size is not None and (has_scale or not keep_ratio or override):
+        if size is not None and (has_scale or scale_factor is not None or not keep_ratio or override or round_down):
             raise InvalidValueError(
-                f'Resize: size={size!r} excludes img_scale, multiscale_mode, ratio_range, keep_ratio and override',
+                f'Resize: size={size!r} excludes img_scale, multiscale_mode, ratio_range, keep_ratio, override, '
+                'scale_factor and round_down',
                 key='size',
             )
+        if scale_factor is not None and has_scale:
+            raise InvalidValueError(f'Resize: scale_factor={scale_factor} excludes img_scale', key='scale_factor')
         if adaptive_side != 'short' and (self.size is None or self.size[1] != -1):
             raise InvalidValueError(
                 f'Resize: adaptive_side={adaptive_side!r} needs size=(edge, -1), got {size!r}', key='adaptive_side'
@@ -114,6 +127,8 @@ class Resize(FieldTransform[Resizing]):
         self.backend = backend
         self.interpolation = interpolation
         self.override = override
+        self.scale_factor = _two(scale_factor)
+        self.round_down = round_down
 
     def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Resizing:
         height, width = sample['img'].shape[:2]
@@ -122,7 +137,7 @@ class Resize(FieldTransform[Resizing]):
             scale = size[1], size[0]
         else:
             scale = self._scale_of(sample, rng)
-            size = rescaled_size(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
+            size = self._kept_ratio(height, width, scale) if self.keep_ratio else (int(scale[1]), int(scale[0]))
         return Resizing(scale, size, np.array([size[1] / width, size[0] / height] * 2, dtype=np.float32))
 
     def apply(self, sample: dict[str, Any], params: Resizing) -> dict[str, Any] | None:
@@ -147,6 +162,15 @@ class Resize(FieldTransform[Resizing]):
     def apply_keypoints(self, keypoints: np.ndarray, params: Resizing) -> np.ndarray:
         return keypoints * np.array([*params.factor[:2], 1], dtype=np.float32)
 
+    def point_map(self, params: Resizing) -> np.ndarray | None:
+        return np.diag([*params.factor[:2], 1])
+
+    def _kept_ratio(self, height: int, width: int, scale: Scale) -> Size:
+        if not self.round_down:
+            return rescaled_size(height, width, scale)
+        factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
+        return int(height * factor), int(width * factor)
+
     def _fixed_size(self, height: int, width: int, size: Size) -> Size:
         """(height, width) by `size`; the edge that follows from the ratio is rounded down."""
         if size[1] != -1:
@@ -157,19 +181,17 @@ class Resize(FieldTransform[Resizing]):
         return edge, max(int(edge * width / height), 1)
 
     def _scale_of(self, sample: dict[str, Any], rng: np.random.Generator) -> Scale:
-        if self.override:
-            sample.pop('scale', None)
-            sample.pop('scale_factor', None)
         scale, factor = sample.get('scale'), sample.get('scale_factor')
-        if factor is not None and (scale is not None or not isinstance(factor, (int, float))):
-            raise InvalidValueError(
-                'the image has been resized already: a second Resize needs override=True', key='override'
-            )
+        if isinstance(factor, np.ndarray) or self.override:  # of the Resize before this one
+            scale = factor = None
+        if factor is not None and scale is not None:
+            raise InvalidValueError('a view asks for a scale or a scale_factor, not for both', key='scale_factor')
         if scale is not None:
             return scale[0], scale[1]
-        if factor is not None:
+        factors = self.scale_factor if factor is None else (factor, factor)
+        if factors is not None:
             height, width = sample['img'].shape[:2]
-            return int(width * factor), int(height * factor)
+            return int(width * factors[0]), int(height * factors[1])
         return self._draw_scale(rng)
 
     def _draw_scale(self, rng: np.random.Generator) -> Scale:
@@ -187,100 +209,6 @@ class Resize(FieldTransform[Resizing]):
         longs, shorts = [max(scale) for scale in self.img_scale], [min(scale) for scale in self.img_scale]
         long, short = rng.integers(min(longs), max(longs) + 1), rng.integers(min(shorts), max(shorts) + 1)
         return int(long), int(short)
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Parameters of `RandomFlip`.
-
-    Attributes:
-        direction: 'horizontal', 'vertical' or 'diagonal' (both).
-        size: (height, width) of the image.
-        keypoint_order: (K,) where each keypoint of the mirror image comes from: left and right change places.
-    """
-
-    direction: str
-    size: Size
-    keypoint_order: Sequence[int] | None = None
-
-
-@TRANSFORMS.register_module()
-class RandomFlip(FieldTransform[Flip]):
-    """Mirrors as `sample['flip']` and `sample['flip_direction']` say if they are there, else by chance.
-
-    Keypoints need `sample['keypoint_flip_indices']`, (K,): the left wrist's entry is the index of the right wrist.
-
-    Args:
-        flip_ratio: probability of a flip, divided evenly among the directions, or one for each direction; None is 0.
-        direction: 'horizontal', 'vertical', 'diagonal' (both), or a list of them.
-        flip_prob: mmclassification's name of `flip_ratio`. (Its default is 0.5: write it.)
-    """
-
-    def __init__(
-        self,
-        flip_ratio: float | Sequence[float] | None = None,
-        direction: str | Sequence[str] = 'horizontal',
-        flip_prob: float | Sequence[float] | None = None,
-    ) -> None:
-        if flip_ratio is not None and flip_prob is not None:
-            raise InvalidValueError(
-                f'RandomFlip: flip_ratio={flip_ratio} and flip_prob={flip_prob} are the same: give one', key='flip_prob'
-            )
-        flip_ratio = flip_prob if flip_ratio is None else flip_ratio
-        directions = [direction] if isinstance(direction, str) else list(direction)
-        for name in directions:
-            check_choice('direction', name, DIRECTIONS)
-        if isinstance(flip_ratio, (int, float)):
-            ratios = [flip_ratio / len(directions)] * len(directions)
-        else:
-            ratios = [0.0] * len(directions) if flip_ratio is None else list(flip_ratio)
-        if len(ratios) != len(directions):
-            raise InvalidValueError(f'{len(ratios)} flip ratios for {len(directions)} directions', key='flip_ratio')
-        if min(ratios) < 0 or sum(ratios) > 1 + 1e-9:
-            raise InvalidValueError(
-                f'flip_ratio must be probabilities of at most 1 in all, got {flip_ratio}', key='flip_ratio'
-            )
-        self.ratios = ratios
-        self.directions = directions
-
-    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Flip | None:
-        if 'flip' not in sample:
-            sample['flip_direction'] = self._draw_direction(rng)
-            sample['flip'] = sample['flip_direction'] is not None
-        if not sample['flip']:
-            sample.setdefault('flip_direction', None)
-            return None
-        direction = sample.setdefault('flip_direction', self.directions[0])
-        return Flip(direction, sample['img'].shape[:2], sample.get('keypoint_flip_indices'))
-
-    def apply_image(self, img: np.ndarray, params: Flip) -> np.ndarray:
-        axes = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}[params.direction]
-        return np.ascontiguousarray(np.flip(img, axes))
-
-    def apply_boxes(self, bboxes: np.ndarray, params: Flip) -> np.ndarray:
-        return flip_bboxes(bboxes, params.size, params.direction)
-
-    def apply_masks(self, masks: ObjectMasks, params: Flip) -> ObjectMasks:
-        return masks.flip(params.direction)
-
-    def apply_semantic(self, seg: np.ndarray, params: Flip) -> np.ndarray:
-        return self.apply_image(seg, params)
-
-    def apply_keypoints(self, keypoints: np.ndarray, params: Flip) -> np.ndarray:
-        flipped: np.ndarray = keypoints.copy()
-        if params.direction != 'vertical':
-            flipped[..., 0] = params.size[1] - keypoints[..., 0]
-        if params.direction != 'horizontal':
-            flipped[..., 1] = params.size[0] - keypoints[..., 1]
-        if params.direction == 'diagonal':  # half a turn, no mirror image: a left hand stays a left hand
-            return flipped
-        if params.keypoint_order is None:
-            raise InvalidValueError('RandomFlip: a sample with keypoints needs keypoint_flip_indices')
-        return np.take(flipped, params.keypoint_order, axis=1)
-
-    def _draw_direction(self, rng: np.random.Generator) -> str | None:
-        number = int(np.searchsorted(np.cumsum(self.ratios), rng.random(), side='right'))
-        return self.directions[number] if number < len(self.directions) else None
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,95 @@
+"""Transforms of 3.x in the neutral spelling, and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmkit.dialects.spellings import TRANSFORMS, complete, read_v3, write_v3
+from mmkit.errors import InvalidValueError
+from mmkit.registry import TRANSFORMS as REGISTRY
+from mmkit.transforms import Resize
+
+V3 = [
+    (
+        dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+        dict(type='Resize', img_scale=(1333, 800), keep_ratio=True),
+    ),
+    (dict(type='Resize', scale=640), dict(type='Resize', img_scale=(640, 640), keep_ratio=False)),
+    (
+        dict(type='Resize', scale_factor=0.5, clip_object_border=False, keep_ratio=False),
+        dict(type='Resize', scale_factor=0.5, bbox_clip_border=False, keep_ratio=False),
+    ),
+    (
+        dict(type='FixScaleResize', scale=(800, 1333), keep_ratio=True, backend='pillow'),
+        dict(type='Resize', img_scale=(800, 1333), keep_ratio=True, backend='pillow', round_down=True),
+    ),
+    (
+        dict(type='RandomResize', scale=[(1333, 640), (1333, 800)], keep_ratio=True),
+        dict(type='Resize', img_scale=[(1333, 640), (1333, 800)], keep_ratio=True),
+    ),
+    (
+        dict(type='RandomResize', scale=(640, 640), ratio_range=(0.1, 2.0), resize_type='FixScaleResize'),
+        dict(type='Resize', img_scale=(640, 640), ratio_range=(0.1, 2.0), keep_ratio=False, round_down=True),
+    ),
+    (
+        dict(type='RandomChoiceResize', scales=[(480, 1333), 512], keep_ratio=True),
+        dict(type='Resize', img_scale=[(480, 1333), (512, 512)], multiscale_mode='value', keep_ratio=True),
+    ),
+    (
+        dict(type='LoadImageFromFile', backend_args=dict(backend='local'), ignore_empty=False),
+        dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
+    ),
+    (
+        dict(type='LoadAnnotations', with_mask=True, poly2mask=False, box_type='hbox', backend_args=None),
+        dict(type='LoadAnnotations', with_mask=True, poly2mask=False, file_client_args=None),
+    ),
+    (
+        dict(type='RandomFlip', prob=[0.3, 0.2], direction=['horizontal', 'vertical']),
+        dict(type='RandomFlip', flip_ratio=[0.3, 0.2], direction=['horizontal', 'vertical']),
+    ),
+    (dict(type='RandomCrop', crop_size=(600, 384)), dict(type='RandomCrop', crop_size=(384, 600))),
+    (dict(type='Pad', size=(640, 480), pad_val=114), dict(type='Pad', size=(480, 640), pad_val=dict(img=114))),
+    (dict(type='Pad', size_divisor=32), dict(type='Pad', size_divisor=32)),
+]
+
+
+@pytest.mark.parametrize(('v3', 'neutral'), V3)
+def test_rows_are_read_built_and_written(v3, neutral):
+    assert read_v3(v3, TRANSFORMS) == neutral
+    REGISTRY.build(neutral)
+    assert read_v3(write_v3(neutral, TRANSFORMS), TRANSFORMS) == neutral
+
+
+@pytest.mark.parametrize(
+    'neutral',
+    [
+        dict(type='Resize', img_scale=(1333, 800)),
+        dict(type='Resize', img_scale=[(1333, 640), (1333, 800)], multiscale_mode='value'),
+        dict(type='Resize', img_scale=[(1333, 640), (1333, 800)]),
+        dict(type='RandomFlip'),
+        dict(type='Pad', size=(480, 640), pad_val=3),
+    ],
+)
+def test_what_2x_leaves_out_is_written_and_read_back(neutral):
+    written = write_v3([neutral], TRANSFORMS)
+    complete_neutral = complete([neutral], TRANSFORMS)
+    if isinstance(neutral.get('pad_val'), int):
+        complete_neutral[0]['pad_val'] = dict(img=3, masks=3)
+    assert read_v3(written, TRANSFORMS) == complete_neutral
+
+
+def test_a_choice_of_one_scale_and_a_second_resize():
+    one = dict(type='RandomChoiceResize', scales=[(400, 600)], keep_ratio=True)
+    assert write_v3(read_v3(one, TRANSFORMS), TRANSFORMS) == one
+    assert write_v3(dict(type='Resize', img_scale=(4, 3), override=True), TRANSFORMS) == dict(
+        type='Resize', scale=(4, 3), keep_ratio=True
+    )
+
+
+def test_what_has_no_meaning_is_refused():
+    with pytest.raises(InvalidValueError, match='wider than high'):
+        read_v3(dict(type='RandomResize', scale=[(300, 400), (500, 600)]), TRANSFORMS)
+    with pytest.raises(InvalidValueError, match="FixScaleResize, got 'Shrink'"):
+        read_v3(dict(type='RandomResize', scale=(3, 4), resize_type='Shrink'), TRANSFORMS)
+    with pytest.raises(InvalidValueError, match='scale_factor=2 excludes img_scale'):
+        Resize((3, 4), scale_factor=2)
