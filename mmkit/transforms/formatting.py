@@ -195,31 +195,14 @@ class Collect:
         return Sample(
             img=img,
             meta=make_meta(sample, img),
-            gt=as_instances(chosen, 'gt_bboxes', labels='gt_labels', masks='gt_masks'),
+            gt=_instances(chosen, 'gt_bboxes', labels='gt_labels', masks='gt_masks'),
             ignored=chosen.get('gt_bboxes_ignore'),
-            proposals=as_instances(chosen, 'proposals'),
+            proposals=_instances(chosen, 'proposals'),
             gt_semantic_seg=chosen.get('gt_semantic_seg'),
             gt_label=chosen.get('gt_label'),
             img_pad=float(pads['img']),
             seg_pad=int(pads['seg']),
         )
-
-
-@TRANSFORMS.register_module()
-class PackDetInputs:
-    """Makes a `Sample` of whatever a detector may train on; the model normalises the image.
-
-    Args:
-        meta_keys: fields of the history of an image in 3.x; `ImageMeta` always has its own.
-    """
-
-    def __init__(self, meta_keys: Sequence[str] = ()) -> None:
-        self.meta_keys = meta_keys
-        self.format = DefaultFormatBundle(img_to_float=False)
-
-    def __call__(self, sample: dict[str, Any]) -> Sample:
-        sample = self.format(sample)
-        return Collect([key for key in SAMPLE_KEYS if key in sample])(sample)
 
 
 def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
@@ -246,8 +229,7 @@ def _size(shape: Sequence[int]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def as_instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = '') -> Instances | None:
-    """The boxes under `key` with their scores, labels and masks; None if there are none."""
+def _instances(chosen: dict[str, Any], key: str, labels: str = '', masks: str = '') -> Instances | None:
     if key not in chosen:
         return None
     bboxes = chosen[key].float()

@@ -6,14 +6,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Transform
 from mmkit.registry import TRANSFORMS
 from mmkit.structures import Sample, UnlabelledSample
 from mmkit.transforms.compose import Compose
-from mmkit.transforms.formatting import as_instances, check_keys, image_to_tensor, make_meta, to_tensor
+from mmkit.transforms.formatting import SAMPLE_KEYS, Collect, DefaultFormatBundle, check_keys
 from mmkit.transforms.randomness import rng_of
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
@@ -38,22 +36,11 @@ class PackDetInputs:
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
         check_keys('PackDetInputs', 'meta_keys', meta_keys, KNOWN_META_KEYS)
+        self.format = DefaultFormatBundle(img_to_float=False)
 
     def __call__(self, sample: dict[str, Any]) -> Sample:
-        img = image_to_tensor(sample['img'])
-        fields = ('gt_bboxes', 'gt_labels', 'gt_bboxes_ignore', 'proposals')
-        chosen = {key: to_tensor(sample[key]) for key in fields if key in sample}
-        if 'gt_masks' in sample:
-            chosen['gt_masks'] = sample['gt_masks']
-        seg = sample.get('gt_semantic_seg')
-        return Sample(
-            img=img,
-            meta=make_meta(sample, img),
-            gt=as_instances(chosen, 'gt_bboxes', labels='gt_labels', masks='gt_masks'),
-            ignored=chosen.get('gt_bboxes_ignore'),
-            proposals=as_instances(chosen, 'proposals'),
-            gt_semantic_seg=None if seg is None else to_tensor(seg.astype(np.int64))[None],
-        )
+        sample = self.format(sample)
+        return Collect([key for key in SAMPLE_KEYS if key in sample])(sample)
 
 
 @TRANSFORMS.register_module()
