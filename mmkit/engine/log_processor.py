@@ -144,7 +144,8 @@ class LogProcessor:
 
     def _head(self, runner: Trainer, record: Record) -> str:
         if record.mode == 'val':
-            return f'Epoch(val) [{record.epoch}][{record.iter}]' if self.by_epoch else f'Iter(val) [{record.iter}]'
+            batches = f'{record.iter}/{record.iter}'
+            return f'Epoch(val) [{record.epoch}][{batches}]' if self.by_epoch else f'Iter(val) [{record.iter}]'
         if not self.by_epoch:
             return f'Iter(train) [{runner.iter:>{len(str(runner.max_iters))}}/{runner.max_iters}]'
         epoch, total = f'{record.epoch:>{len(str(runner.max_epochs))}}', runner.iters_per_epoch

@@ -55,7 +55,7 @@ def test_lines():
     assert line == 'Epoch(train) [ 3][ 10/120]  lr: 2.000e-02  eta: 0:05:00  time: 0.250  memory: 100  loss: 0.500'
     assert LogProcessor(by_epoch=False).line(runner, record, None).startswith('Iter(train) [ 250/1440]  lr: 2.0000e-02')
     val = Record('val', 3, 40, {'coco/bbox_mAP': 0.5, 'table': 'a'})
-    assert LogProcessor().line(runner, val, None) == 'Epoch(val) [3][40]  coco/bbox_mAP: 0.5000  table: a'
+    assert LogProcessor().line(runner, val, None) == 'Epoch(val) [3][40/40]  coco/bbox_mAP: 0.5000  table: a'
     assert LogProcessor(by_epoch=False).line(runner, val, None).startswith('Iter(val) [40]')
     assert LogProcessor(log_with_hierarchy=True).tags(val) == {'val/coco/bbox_mAP': 0.5, 'val/table': 'a'}
 

@@ -34,6 +34,7 @@ class VisLoggerHook(LoggerHook):
         log_metric_by_epoch: False makes the iteration the step of an evaluation, too.
         processor: arguments of `LogProcessor`.
         backends: configs of visualization backends.
+        by_epoch: default of the processor's.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class VisLoggerHook(LoggerHook):
         backend_args: Mapping[str, Any] | None = None,
         processor: Cfg | None = None,
         backends: Sequence[Cfg] = ({'type': 'LocalVisBackend'},),
+        by_epoch: bool = True,
     ) -> None:
         super().__init__(interval, ignore_last)
         check_disk(file_client_args)
         check_disk(backend_args)
-        settings = {key: value for key, value in (processor or {}).items() if key != 'type'}
+        settings = {'by_epoch': by_epoch, **(processor or {})}
         with located(processor or {}):
             check_arguments(LogProcessor, settings)
             self.processor = LogProcessor(**settings)
@@ -94,12 +96,11 @@ class VisLoggerHook(LoggerHook):
 
     def _record(self, runner: Trainer) -> Record:
         figures = self.processor.figures(runner.meters, runner.inner_iter)
-        first, last = ('data_time',), ('time',)
-        values: dict[str, float | str] = {'lr': learning_rate(runner)}
-        values |= {name: figures[name] for name in first if name in figures}
-        values |= {name: value for name, value in figures.items() if name not in (*first, *last)}
-        values |= {name: figures[name] for name in last if name in figures}
-        return Record('train', runner.epoch + 1, runner.iter, values)
+        first = ('data_time', 'grad_norm', 'loss')
+        others = [name for name in figures if name not in (*first, 'time')]
+        ordered = [name for name in (*first, *others, 'time') if name in figures]
+        values = {'lr': learning_rate(runner)} | {name: figures[name] for name in ordered}
+        return Record('train', runner.epoch + 1, runner.iter, dict(values))
 
     def write(self, runner: Trainer, record: Record) -> None:
         if not is_main():

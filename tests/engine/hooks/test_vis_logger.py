@@ -40,8 +40,8 @@ def test_figures_of_training_and_evaluation(tmp_path, caplog):
         {'bbox_mAP': 4.0, 'step': 2},
     ]
     text = [record.getMessage() for record in caplog.records]
-    assert any(line.startswith('Epoch(train) [1][2/6]  lr: 2.8750e-02  eta: 0:00:00  time: ') for line in text)
-    assert 'Epoch(val) [2][2]  bbox_mAP: 4.0000' in text
+    assert any(line.startswith('Epoch(train) [1][2/6]  lr: 1.6250e-02  eta: 0:00:00  time: ') for line in text)
+    assert 'Epoch(val) [2][4/4]  bbox_mAP: 4.0000' in text
 
 
 def test_iterations(tmp_path):
