@@ -13,22 +13,28 @@ import torch
 from torch import nn
 
 from mmkit.config import Config
+from mmkit.config.shipped import find_config
 from mmkit.datasets import SeededDataset, collate
 from mmkit.datasets.annotations import read_classes
-from mmkit.dialects import Recipe, read_recipe
+from mmkit.dialects import Recipe, find_dialect, read_recipe
 from mmkit.dialects.recipe import DatasetConfig
+from mmkit.dialects.spellings import TRANSFORMS, read_v3
+from mmkit.dialects.test_time import Pipeline, find_pipeline
 from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.parts import require_model, set_classes
 from mmkit.engine.predict import eval_mode, predict_views
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.models import build_neutral_model
+from mmkit.protocols import Transform
 from mmkit.registry import DATASETS
 from mmkit.structures import ClassScores, Prediction
 from mmkit.transforms import Compose
 from mmkit.transforms.images import read_image
 from mmkit.utils.env import resolve_device
 from mmkit.utils.logging import get_logger
+from mmkit.utils.names import unscoped
 from mmkit.visualization import draw_class, draw_detections
+from mmkit.visualization.palettes import Palette, find_palette
 
 Image = str | os.PathLike[str] | np.ndarray
 
@@ -38,14 +44,18 @@ def init_detector(
     checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device = 'cuda:0',
     cfg_options: Mapping[str, Any] | None = None,
+    palette: str | Palette = 'none',
 ) -> nn.Module:
     """The detector (or classifier) of a config, with weights, ready to predict.
 
     Args:
-        config: a file, or a config that was read (and changed) already; it stays as it is.
+        config: a file, the name of a config that mmkit ships, or a config that was read (and changed) already; it stays
+            as it is.
         checkpoint: a file, URL or scheme; None leaves the weights random.
         device: without a GPU it is the CPU, which is said once.
         cfg_options: values by dotted keys, merged into the config.
+        palette: colours of drawings where the checkpoint has none: 'coco', 'voc', 'citys', or RGB by label; 'none' and
+            'random' leave them to the drawing.
 
     Returns:
         A model in evaluation mode with the attributes `cfg`, `CLASSES` (names by label, from the checkpoint or else
@@ -63,7 +73,7 @@ def init_detector(
     if checkpoint is not None:
         meta = load_checkpoint(model, checkpoint).get('meta') or {}
     classes = _names(meta.get('CLASSES')) or _configured_classes(recipe)
-    set_classes(model, classes, meta.get('PALETTE'))
+    set_classes(model, classes, meta.get('PALETTE') or find_palette(palette))
     vars(model)['cfg'] = cfg
     if classes is None:
         get_logger().warning('neither the checkpoint nor the config names the classes: labels are shown as numbers')
@@ -75,18 +85,23 @@ def as_config(config: str | os.PathLike[str] | Config) -> Config:
     if isinstance(config, Config):
         return Config(config, filename=config.filename, text=config.text)
     if isinstance(config, (str, os.PathLike)):
-        return Config.fromfile(config)
+        return Config.fromfile(find_config(os.fspath(config)))
     raise InvalidTypeError(f'config is a {type(config).__name__}, expected a path or a Config')
 
 
 def inference_detector(
-    model: nn.Module, imgs: Image | Sequence[Image], batch_size: int = 1
+    model: nn.Module,
+    imgs: Image | Sequence[Image],
+    test_pipeline: Pipeline | Transform | None = None,
+    batch_size: int = 1,
 ) -> Prediction | list[Prediction]:
     """Detections, or class scores, of single images.
 
     Args:
         model: from `init_detector`, or any model with the attribute `cfg`.
         imgs: a path, an array (H, W, 3) uint8 BGR, or a list of these.
+        test_pipeline: transforms in place of those of the config, in its dialect, or a callable that makes a sample of
+            `img` or `img_info`, `img_prefix` and empty lists of fields.
         batch_size: images of a list that go through the model together, padded to a common size.
 
     Returns:
@@ -100,8 +115,7 @@ def inference_detector(
         raise InvalidValueError('the model has no config: make it with init_detector, or set model.cfg = cfg')
     single = isinstance(imgs, (str, os.PathLike, np.ndarray))
     images = [imgs] if isinstance(imgs, (str, os.PathLike, np.ndarray)) else list(imgs)
-    steps = inference_pipeline(read_recipe(cfg, training=False).test.dataset)
-    pipelines = {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
+    pipelines = _build_pipelines(cfg, test_pipeline)
     predictions: list[Prediction] = []
     with eval_mode(model):
         for start in range(0, len(images), batch_size):
@@ -117,17 +131,30 @@ def inference_pipeline(dataset: DatasetConfig | None) -> list[dict[str, Any]]:
     Raises:
         ConfigError: if it has none that starts by loading an image.
     """
-    while dataset:
-        if not isinstance(dataset, Mapping):
-            dataset = dataset[0]
-        elif dataset.get('pipeline'):
-            steps = [dict(step) for step in dataset['pipeline']]
-            if steps[0]['type'] in ('LoadImageFromFile', 'LoadImageFromWebcam'):
-                return [{**steps[0], 'type': 'LoadImageFromFile'}, *steps[1:]]
-            raise ConfigError(f'data.test.pipeline starts with {steps[0]["type"]}, expected LoadImageFromFile')
-        else:
-            dataset = dataset.get('dataset', dataset.get('datasets'))
-    raise ConfigError('the config has no data.test.pipeline, which says how images are prepared')
+    pipeline = find_pipeline(dataset)
+    if pipeline is None:
+        raise ConfigError('the config has no pipeline of a test dataset, which says how images are prepared')
+    return _from_file(pipeline)
+
+
+def _from_file(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """The transforms beginning with a file, without those that load its truth."""
+    steps = [dict(step) for step in pipeline if unscoped(str(step['type'])) != 'LoadAnnotations']
+    kind = unscoped(str(steps[0]['type'])) if steps else 'nothing'
+    if kind not in ('LoadImageFromFile', 'LoadImageFromWebcam'):
+        raise ConfigError(f'the pipeline of the test starts with {kind}, expected LoadImageFromFile')
+    return [{**steps[0], 'type': 'LoadImageFromFile'}, *steps[1:]]
+
+
+def _build_pipelines(cfg: Config, given: Pipeline | Transform | None) -> dict[bool, Transform]:
+    """Pipelines of files (False) and of arrays (True)."""
+    if given is None:
+        steps = inference_pipeline(read_recipe(cfg, training=False).test.dataset)
+    elif isinstance(given, Sequence):
+        steps = _from_file(read_v3(given, TRANSFORMS) if find_dialect(cfg) == 3 else given)
+    else:
+        return {False: given, True: given}
+    return {False: Compose(steps), True: Compose([{**steps[0], 'type': 'LoadImageFromWebcam'}, *steps[1:]])}
 
 
 def show_result(

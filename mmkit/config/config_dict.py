@@ -277,6 +277,18 @@ def merge(base: ConfigDict, child: ConfigDict) -> ConfigDict:
     return merged
 
 
+def merge_into(base: ConfigDict, child: ConfigDict) -> None:
+    """`merge` that changes `base` and the dicts in it, so that whatever else holds them sees the change."""
+    if child.get('_delete_'):
+        base.clear()
+    for key, value in child.items():
+        old = base.get(key)
+        if isinstance(value, ConfigDict) and isinstance(old, ConfigDict):
+            merge_into(old, value)
+        elif key != '_delete_':
+            base._put(key, value, child._origins.get(key))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

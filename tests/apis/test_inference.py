@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from mmkit.apis import inference_detector, init_detector, show_result, show_resu
 from mmkit.apis.inference import inference_pipeline
 from mmkit.config import Config
 from mmkit.structures import Instances
+from mmkit.transforms import Compose
 from tests.tiny import CLASSES, save_weights
 
 
@@ -83,6 +86,16 @@ class TestInference:
         assert (detections.bboxes >= 0).all()
         assert (detections.bboxes <= torch.tensor([50, 40, 50, 40])).all()
 
+    def test_another_pipeline(self, tiny, model):
+        path = str(tiny[0] / 'images' / '0.png')
+        steps = tiny[1].data.test.pipeline
+        same(inference_detector(model, path, test_pipeline=steps), inference_detector(model, path))
+        smaller = copy.deepcopy(steps)
+        smaller[1].img_scale = (32, 32)
+        other = inference_detector(model, path, test_pipeline=smaller)
+        assert not torch.equal(other.scores, inference_detector(model, path).scores)
+        same(inference_detector(model, path, test_pipeline=Compose(smaller)), other)
+
     def test_the_mode_of_the_model_stays(self, tiny):
         model = init_detector(tiny[1], tiny[2], 'cpu').train()
         inference_detector(model, np.zeros((32, 32, 3), np.uint8))
@@ -119,7 +132,7 @@ class TestPipeline:
 
     @pytest.mark.parametrize('dataset', [None, {}, {'type': 'CocoDataset'}])
     def test_none(self, dataset):
-        with pytest.raises(ValueError, match=r'no data\.test\.pipeline'):
+        with pytest.raises(ValueError, match='no pipeline of a test dataset'):
             inference_pipeline(dataset)
 
     def test_a_strange_start(self):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from string import Formatter
 from typing import Any
 
-from mmkit.config.config_dict import ConfigDict, merge
+from mmkit.config.config_dict import ConfigDict, merge_into
 from mmkit.config.interpreter.budget import MAX_BITS, Budget, Refused, checked_int
 
 METHODS: dict[type, frozenset[str]] = {
@@ -240,19 +240,14 @@ class Operations:
         return list(outcome) if name in ('keys', 'values', 'items') else outcome
 
     def update(self, owner: ConfigDict, method: str, new: ConfigDict) -> None:
-        """`owner.update(new)`, or `owner.merge(new)`, in which `_delete_` has its meaning.
+        """`owner.update(new)` or `owner.merge(new)`.
 
         A dict that the config itself writes is Python's. One of a base is a ConfigDict, whose `update` merges dicts in
         dicts; only these have a path.
         """
         self.budget.spend_on(new)
-        if method == 'merge':
-            self.budget.spend_on(owner)
-            merged = merge(owner, new)
-            owner.clear()
-            owner._overlay(merged)
-        elif owner._path:
-            owner.update(new)
+        if method == 'merge' or owner._path:
+            merge_into(owner, new)
         else:
             owner._overlay(new)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import EvaluationRecipe, TTARecipe
@@ -10,9 +10,11 @@ from mmkit.dialects.sections import check_keys, check_numbers, find_origin, read
 from mmkit.dialects.spellings import METRICS, TRANSFORMS, read_v3
 from mmkit.dialects.v3.hooks import read_default_hook
 from mmkit.dialects.v3.loops import counts_iterations, read_train_loop
+from mmkit.dialects.v3.optim_wrapper import is_mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.names import unscoped
 
+TWO_BRANCHES = 'TeacherStudentValLoop'
 # Arguments of the checkpoint hook that decide which checkpoint is the best: an evaluation does that here.
 BEST_KEYS = ('save_best', 'rule', 'greater_keys', 'less_keys')
 
@@ -24,7 +26,7 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         UserError: for an unknown key, or a value that makes no sense.
     """
     metrics = read_metrics(cfg, 'val_evaluator')
-    is_half = read_precision(cfg, 'val_cfg', 'ValLoop')
+    is_half = read_precision(cfg, 'val_cfg', ('ValLoop', TWO_BRANCHES))
     if cfg.get('val_evaluator') is None:
         return None
     schedule = ConfigDict(interval=1, by_epoch=True)
@@ -36,8 +38,10 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
             begin=require_whole(cfg, 'train_cfg.val_begin', loop.get('val_begin', 1)),
             at_end=True,
         )
-        if is_half:
-            schedule['fp16'] = True
+        if is_half != is_mixed_precision(cfg):  # or else it is as in the training
+            schedule['fp16'] = is_half
+        if unscoped(str(cfg.val_cfg.get('type'))) == TWO_BRANCHES:
+            schedule['branches'] = ('teacher', 'student')
         if loop.get('dynamic_intervals'):
             schedule['dynamic_intervals'] = loop['dynamic_intervals']
     checkpoint = read_default_hook(cfg, 'checkpoint') or ConfigDict()
@@ -70,18 +74,18 @@ def read_metrics(cfg: ConfigDict, key: str) -> tuple[ConfigDict, ...]:
     return tuple(read_v3(metric, METRICS) for metric in metrics)
 
 
-def read_precision(cfg: ConfigDict, key: str, kind: str) -> bool:
+def read_precision(cfg: ConfigDict, key: str, kinds: Sequence[str]) -> bool:
     """True if `val_cfg` or `test_cfg` asks for half precision.
 
     Raises:
-        UserError: for another loop than `kind`, or an unknown key.
+        UserError: for another loop than these kinds, or an unknown key.
     """
     loop = read_section(cfg, key)
     if loop is None:
         return False
-    found = unscoped(str(loop.get('type', kind)))
-    if found != kind:
-        message = f'{key}.type is {found!r}, which is not available: expected {kind!r}'
+    found = unscoped(str(loop.get('type', kinds[0])))
+    if found not in kinds:
+        message = f'{key}.type is {found!r}, which is not available: expected {" or ".join(map(repr, kinds))}'
         raise wrong(cfg, f'{key}.type', message)
     check_keys(cfg, key, loop, ('type', 'fp16'))
     return bool(loop.get('fp16', False))

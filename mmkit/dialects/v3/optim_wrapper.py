@@ -41,7 +41,7 @@ def read_step(cfg: ConfigDict) -> StepSettings:
         UserError: for a value that makes no sense.
     """
     wrapper = _wrapper(cfg)
-    is_half = wrapper['type'] == 'AmpOptimWrapper'
+    is_half = is_mixed_precision(cfg)
     dtype = wrapper.get('dtype') or 'float16'
     if dtype not in ('float16', 'bfloat16'):
         message = f"optim_wrapper.dtype is {dtype!r}, expected 'float16' or 'bfloat16'"
@@ -54,6 +54,11 @@ def read_step(cfg: ConfigDict) -> StepSettings:
         fp16=read_loss_scale(cfg, 'optim_wrapper.loss_scale', scale) if is_half else None,
         amp_dtype='float16' if dtype == 'float16' else 'bfloat16',
     )
+
+
+def is_mixed_precision(cfg: ConfigDict) -> bool:
+    """True for a training with AmpOptimWrapper."""
+    return bool(_wrapper(cfg)['type'] == 'AmpOptimWrapper')
 
 
 def _wrapper(cfg: ConfigDict) -> ConfigDict:
