@@ -14,6 +14,7 @@ from mmkit.models.dense_heads.anchor import (
 )
 from mmkit.models.dense_heads.point import (
     CenterNetUpdateHead,
+    CondInstBboxHead,
     FCOSHead,
     FoveaHead,
     RepPointsHead,
@@ -29,6 +30,7 @@ __all__ = [
     'ATSSHead',
     'AnchorHead',
     'CenterNetUpdateHead',
+    'CondInstBboxHead',
     'DETRHead',
     'DeformableDETRHead',
     'DeformableDetrTransformer',
