@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,24 @@ def test_figures_of_a_test_are_the_same(runs, capsys):
         figures.append(json.loads(capsys.readouterr().out.strip().splitlines()[-1]))
     assert figures[0]['bbox_mAP'] >= 0
     assert {f'coco/{name}': value for name, value in figures[0].items()} == figures[1]
+
+
+def test_detections_have_the_layout_of_the_dialect(runs, tmp_path):
+    contents = []
+    for name in ('v2', 'v3'):
+        file = tmp_path / f'{name}.pkl'
+        command = [str(runs[name] / 'cfg.py'), str(runs[name] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+        assert test_command.main([*command, '--out', str(file)]) == 0
+        contents.append(pickle.loads(file.read_bytes()))
+    for of_classes, sample in zip(*contents, strict=True):
+        assert sample['ori_shape'] == (64, 64) and sample['scale_factor'] == (1.125, 1.125)
+        instances = sample['pred_instances']
+        for label, rows in enumerate(of_classes):
+            chosen = instances['labels'] == label
+            assert torch.equal(torch.from_numpy(rows[:, :4]), instances['bboxes'][chosen])
+            assert torch.equal(torch.from_numpy(rows[:, 4]), instances['scores'][chosen])
+    assert [Path(sample['img_path']).name for sample in contents[1]] == ['0.png', '1.png', '2.png', '3.png']
+    assert [sample['img_id'] for sample in contents[1]] == [10, 11, 12, 13]
 
 
 def test_options_of_the_other_dialect(runs, capsys):
