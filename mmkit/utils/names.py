@@ -12,7 +12,7 @@ ELSEWHERE = frozenset(
     """
     Albu AnchorFreeHead ApproxMaxIoUAssigner AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder
     CascadeRPNHead CenterNetHead CenterRegionAssigner CentripetalHead CityscapesDataset CoarseMaskHead
-    CocoPanopticDataset CopyPaste CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck CutOut DDOD DDODHead
+    CocoPanopticDataset CornerHead CornerNet Corrupt CrissCrossAttention CTResNetNeck DDOD DDODHead
     DecoupledSOLOHead DecoupledSOLOLightHead DeepFashionDataset DetectoRS_ResNet DetectoRS_ResNeXt DIIHead
     DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead DynamicRoIHead EfficientNet
     EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead GARetinaHead
@@ -23,7 +23,7 @@ ELSEWHERE = frozenset(
     MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
     Objects365V1Dataset Objects365V2Dataset OccludedSeparatedCocoDataset OpenImagesChallengeDataset OpenImagesDataset
     PAA PAAHead PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
-    PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RFP
+    PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP
     SABLHead SABLRetinaHead SAC SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d
     SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead
