@@ -63,7 +63,7 @@ DATA_KEYS = (
 EVAL_HOOK_KEYS = frozenset(
     """
     start interval by_epoch save_best rule test_fn greater_keys less_keys out_dir dynamic_intervals file_client_args
-    broadcast_bn_buffer begin at_end fp16
+    broadcast_bn_buffer begin at_end fp16 branches
     """.split()
 )
 LOADER_KEYS = {  # -> LoaderRecipe

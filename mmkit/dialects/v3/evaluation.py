@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import EvaluationRecipe, TTARecipe
@@ -14,6 +14,7 @@ from mmkit.dialects.v3.optim_wrapper import is_mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError
 from mmkit.utils.names import unscoped
 
+TWO_BRANCHES = 'TeacherStudentValLoop'
 # Arguments of the checkpoint hook that decide which checkpoint is the best: an evaluation does that here.
 BEST_KEYS = ('save_best', 'rule', 'greater_keys', 'less_keys')
 
@@ -25,7 +26,7 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         UserError: for an unknown key, or a value that makes no sense.
     """
     metrics = read_metrics(cfg, 'val_evaluator')
-    is_half = read_precision(cfg, 'val_cfg', 'ValLoop')
+    is_half = read_precision(cfg, 'val_cfg', ('ValLoop', TWO_BRANCHES))
     if cfg.get('val_evaluator') is None:
         return None
     schedule = ConfigDict(interval=1, by_epoch=True)
@@ -39,6 +40,8 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         )
         if is_half != is_mixed_precision(cfg):  # or else it is as in the training
             schedule['fp16'] = is_half
+        if unscoped(str(cfg.val_cfg.get('type'))) == TWO_BRANCHES:
+            schedule['branches'] = ('teacher', 'student')
         if loop.get('dynamic_intervals'):
             schedule['dynamic_intervals'] = loop['dynamic_intervals']
     checkpoint = read_default_hook(cfg, 'checkpoint') or ConfigDict()
@@ -71,18 +74,18 @@ def read_metrics(cfg: ConfigDict, key: str) -> tuple[ConfigDict, ...]:
     return tuple(read_v3(metric, METRICS) for metric in metrics)
 
 
-def read_precision(cfg: ConfigDict, key: str, kind: str) -> bool:
+def read_precision(cfg: ConfigDict, key: str, kinds: Sequence[str]) -> bool:
     """True if `val_cfg` or `test_cfg` asks for half precision.
 
     Raises:
-        UserError: for another loop than `kind`, or an unknown key.
+        UserError: for another loop than these kinds, or an unknown key.
     """
     loop = read_section(cfg, key)
     if loop is None:
         return False
-    found = unscoped(str(loop.get('type', kind)))
-    if found != kind:
-        message = f'{key}.type is {found!r}, which is not available: expected {kind!r}'
+    found = unscoped(str(loop.get('type', kinds[0])))
+    if found not in kinds:
+        message = f'{key}.type is {found!r}, which is not available: expected {" or ".join(map(repr, kinds))}'
         raise wrong(cfg, f'{key}.type', message)
     check_keys(cfg, key, loop, ('type', 'fp16'))
     return bool(loop.get('fp16', False))

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmkit.datasets import build_metrics
 from mmkit.dialects.v2 import EVAL_HOOK_KEYS
+from mmkit.engine.checkpoint import unwrap
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import output_directory
 from mmkit.engine.predict import check_masks, run_metrics
@@ -20,6 +21,7 @@ from mmkit.engine.state import Best, read_best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.metrics import DatasetMetric, compute_metrics
 from mmkit.metrics.base import as_dataset_metric
+from mmkit.models.detectors import SemiBaseDetector
 from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
 from mmkit.structures import Prediction
@@ -53,6 +55,8 @@ class EvalHook(Hook):
         begin: in place of `start`: no evaluation before this epoch (or iteration); the interval is counted from 0.
         at_end: evaluate at the end of the training in any case.
         fp16: predict in mixed precision; None: if the training has it.
+        branches: of a semi-supervised detector, each predicts in turn, and its name stands before those of its figures:
+            'teacher/coco/bbox_mAP'.
         file_client_args: only None or dict(backend='disk').
         broadcast_bn_buffer: give all processes the norm statistics of the first one before.
         eval_args: arguments of `build_metrics`: `metric` and its options, and `metrics`.
@@ -80,6 +84,7 @@ class EvalHook(Hook):
         begin: int | None = None,
         at_end: bool = False,
         fp16: bool | None = None,
+        branches: Sequence[str] = (),
         file_client_args: Mapping[str, Any] | None = None,
         broadcast_bn_buffer: bool = True,
         eval_args: Mapping[str, Any] | None = None,
@@ -109,6 +114,7 @@ class EvalHook(Hook):
         self.begin = begin
         self.at_end = at_end
         self.fp16 = fp16
+        self.branches = tuple(branches)
         self.rules = dict(zip(self.best_by, rules if len(rules) > 1 else rules * len(self.best_by)))
         self.test_fn = test_fn
         self.greater_keys = (*_as_tuple(greater_keys), *_MORE_IS_BETTER)
@@ -125,12 +131,16 @@ class EvalHook(Hook):
                 as_dataset_metric(metric)
         known = [metric.names for metric in self.metrics if isinstance(metric, DatasetMetric)]
         names = [name for each in known for name in each]
+        names = [f'{branch}/{name}' for branch in self.branches for name in names] or names
         for figure in self.best_by:
             if len(known) == len(self.metrics) and all(known) and figure not in ('auto', *names):
                 raise _unknown_figure(figure, names)
 
     def before_run(self, runner: Trainer) -> None:
         check_masks(runner.module, self.metrics)
+        if self.branches and not isinstance(runner.module, SemiBaseDetector):
+            message = f'a {type(runner.module).__name__} has no {" and no ".join(self.branches)} to evaluate'
+            raise ConfigError(message, key='branches')
         if runner.iter and self.best_by:
             self._find_best(runner)
 
@@ -168,12 +178,23 @@ class EvalHook(Hook):
         with runner.evaluation_mode(self.fp16) as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
-            values = self._figures(model)
+            values = self._figures_of_branches(model)
         epoch = runner.epoch + bool(runner.inner_iter)
         number = len(self.dataloader) if self.by_epoch else runner.iter
         runner.publish(Record('val', epoch, number, values))
         if self.best_by and values:
             self._keep_best(runner, values)
+
+    def _figures_of_branches(self, model: nn.Module) -> dict[str, float | str]:
+        if not self.branches:
+            return self._figures(model)
+        detector = unwrap(model)
+        assert isinstance(detector, SemiBaseDetector)
+        values: dict[str, float | str] = {}
+        for branch in self.branches:
+            with detector.predicting_on(branch):
+                values |= {f'{branch}/{name}': value for name, value in self._figures(model).items()}
+        return values
 
     def _figures(self, model: nn.Module) -> dict[str, float | str]:
         if self.test_fn is None:
