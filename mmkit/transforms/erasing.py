@@ -135,7 +135,7 @@ class CutOut(PixelTransform[Windows]):
         windows = []
         for _ in range(rng.integers(self.n_holes[0], self.n_holes[1], endpoint=True)):
             left, top = int(rng.integers(width)), int(rng.integers(height))
-            size = self.sizes[rng.integers(len(self.sizes))]
+            size = self.sizes[int(rng.integers(len(self.sizes)))]
             unit = (width, height) if self.is_ratio else (1, 1)
             windows.append(Window(left, top, int(size[0] * unit[0]), int(size[1] * unit[1])))
         return windows
