@@ -55,7 +55,7 @@ class CopyPaste:
         if not len(chosen):
             return sample
         pasted, covered = self._masks(other)[chosen], self._masks(sample)
-        is_pasted: np.ndarray = pasted.masks.any(axis=0)
+        is_pasted = pasted.masks.max(axis=0) > 0
         left = BitmapMasks(covered.masks & ~is_pasted, *size)
         bboxes = left.get_bboxes()
         moved = np.abs(bboxes - sample['gt_bboxes']).max(axis=1, initial=0)

@@ -171,7 +171,8 @@ class Posterize(LeveledTransform):
     def apply_image(self, img: np.ndarray, params: float) -> np.ndarray:
         check_uint8(self, img)
         kept_bits = np.uint8(0xFF << (8 - math.ceil(params)) & 0xFF)
-        return np.bitwise_and(img, kept_bits)
+        posterized: np.ndarray = np.bitwise_and(img, kept_bits)
+        return posterized
 
 
 @TRANSFORMS.register_module()
