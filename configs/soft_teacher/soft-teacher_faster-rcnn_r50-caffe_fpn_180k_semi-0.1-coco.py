@@ -1,5 +1,6 @@
 _base_ = [
-    '../_base_/models/faster_rcnn_r50_fpn.py', '../_base_/v3/datasets/semi_coco_detection.py',
+    '../_base_/models/faster_rcnn_r50_fpn.py',
+    '../_base_/v3/datasets/semi_coco_detection.py',
     '../_base_/v3/default_runtime.py',
 ]
 detector = _base_.model

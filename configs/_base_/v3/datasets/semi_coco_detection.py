@@ -66,9 +66,7 @@ strong_pipeline = [
 unsup_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadEmptyAnnotations'),
-    dict(
-        type='MultiBranch', branch_field=branch_field, unsup_teacher=weak_pipeline, unsup_student=strong_pipeline
-    ),
+    dict(type='MultiBranch', branch_field=branch_field, unsup_teacher=weak_pipeline, unsup_student=strong_pipeline),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
