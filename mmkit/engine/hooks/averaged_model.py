@@ -133,8 +133,10 @@ class MeanTeacherHook(Hook):
 
     @torch.no_grad()
     def _follow(self, model: HasTeacher, momentum: float) -> None:
-        taught = dict(model.student.named_parameters() if self.skip_buffer else model.student.state_dict())
-        teaching = dict(model.teacher.named_parameters() if self.skip_buffer else model.teacher.state_dict())
+        taught, teaching = dict(model.student.named_parameters()), dict(model.teacher.named_parameters())
+        if not self.skip_buffer:  # those of state_dict would be averaged once for each of their names
+            taught.update(model.student.named_buffers())
+            teaching.update(model.teacher.named_buffers())
         for name, value in taught.items():
             if value.is_floating_point():
                 teaching[name].lerp_(value, momentum)
