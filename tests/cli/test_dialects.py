@@ -150,6 +150,24 @@ default_hooks = dict(
 )
 log_processor = dict(type='LogProcessor', window_size=1, by_epoch=True)
 randomness = dict(seed=3)
+tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=5))
+tta_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=None),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=True) for scale in [(72, 72), (96, 96)]],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations', with_bbox=True)],
+            [
+                dict(
+                    type='PackDetInputs',
+                    meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction'),
+                )
+            ],
+        ],
+    ),
+]
 """
 
 
@@ -216,6 +234,23 @@ def test_detections_have_the_layout_of_the_dialect(runs, tmp_path):
             assert torch.equal(torch.from_numpy(rows[:, 4]), instances['scores'][chosen])
     assert [Path(sample['img_path']).name for sample in contents[1]] == ['0.png', '1.png', '2.png', '3.png']
     assert [sample['img_id'] for sample in contents[1]] == [10, 11, 12, 13]
+
+
+def test_augmented_tests_are_the_same(runs, tmp_path):
+    """Two scales, each mirrored too: `--tta`, and MultiScaleFlipAug of 2.x."""
+    views = ['data.test.pipeline.1.img_scale=[(72, 72), (96, 96)]', 'data.test.pipeline.1.flip=True']
+    contents = []
+    for name, flags in (('v2', ['--cfg-options', *views]), ('v3', ['--tta']), ('v3', [])):
+        file = tmp_path / f'{name}.pkl'
+        command = [str(runs[name] / 'cfg.py'), str(runs[name] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+        assert test_command.main([*command, '--out', str(file), *flags]) == 0
+        contents.append(pickle.loads(file.read_bytes()))
+    for of_classes, sample, plain in zip(*contents, strict=True):
+        scores = torch.cat([torch.from_numpy(rows[:, 4]) for rows in of_classes])
+        assert torch.equal(scores.sort(descending=True)[0], sample['pred_instances']['scores'])
+        assert len(scores) == 5 and not torch.equal(
+            sample['pred_instances']['scores'], plain['pred_instances']['scores']
+        )
 
 
 def test_options_of_the_other_dialect(runs, capsys):
