@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,24 @@ default_hooks = dict(
 )
 log_processor = dict(type='LogProcessor', window_size=1, by_epoch=True)
 randomness = dict(seed=3)
+tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=5))
+tta_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=None),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=scale, keep_ratio=True) for scale in [(72, 72), (96, 96)]],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadAnnotations', with_bbox=True)],
+            [
+                dict(
+                    type='PackDetInputs',
+                    meta_keys=('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction'),
+                )
+            ],
+        ],
+    ),
+]
 """
 
 
@@ -197,6 +216,41 @@ def test_figures_of_a_test_are_the_same(runs, capsys):
         figures.append(json.loads(capsys.readouterr().out.strip().splitlines()[-1]))
     assert figures[0]['bbox_mAP'] >= 0
     assert {f'coco/{name}': value for name, value in figures[0].items()} == figures[1]
+
+
+def test_detections_have_the_layout_of_the_dialect(runs, tmp_path):
+    contents = []
+    for name in ('v2', 'v3'):
+        file = tmp_path / f'{name}.pkl'
+        command = [str(runs[name] / 'cfg.py'), str(runs[name] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+        assert test_command.main([*command, '--out', str(file)]) == 0
+        contents.append(pickle.loads(file.read_bytes()))
+    for of_classes, sample in zip(*contents, strict=True):
+        assert sample['ori_shape'] == (64, 64) and sample['scale_factor'] == (1.125, 1.125)
+        instances = sample['pred_instances']
+        for label, rows in enumerate(of_classes):
+            chosen = instances['labels'] == label
+            assert torch.equal(torch.from_numpy(rows[:, :4]), instances['bboxes'][chosen])
+            assert torch.equal(torch.from_numpy(rows[:, 4]), instances['scores'][chosen])
+    assert [Path(sample['img_path']).name for sample in contents[1]] == ['0.png', '1.png', '2.png', '3.png']
+    assert [sample['img_id'] for sample in contents[1]] == [10, 11, 12, 13]
+
+
+def test_augmented_tests_are_the_same(runs, tmp_path):
+    """Two scales, each mirrored too: `--tta`, and MultiScaleFlipAug of 2.x."""
+    views = ['data.test.pipeline.1.img_scale=[(72, 72), (96, 96)]', 'data.test.pipeline.1.flip=True']
+    contents = []
+    for name, flags in (('v2', ['--cfg-options', *views]), ('v3', ['--tta']), ('v3', [])):
+        file = tmp_path / f'{name}.pkl'
+        command = [str(runs[name] / 'cfg.py'), str(runs[name] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+        assert test_command.main([*command, '--out', str(file), *flags]) == 0
+        contents.append(pickle.loads(file.read_bytes()))
+    for of_classes, sample, plain in zip(*contents, strict=True):
+        scores = torch.cat([torch.from_numpy(rows[:, 4]) for rows in of_classes])
+        assert torch.equal(scores.sort(descending=True)[0], sample['pred_instances']['scores'])
+        assert len(scores) == 5 and not torch.equal(
+            sample['pred_instances']['scores'], plain['pred_instances']['scores']
+        )
 
 
 def test_options_of_the_other_dialect(runs, capsys):
