@@ -1,6 +1,7 @@
 """Whole detectors."""
 
 from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.ddq_detr import DDQDETR
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
 from mmkit.models.detectors.dino import DINO
@@ -14,6 +15,7 @@ from mmkit.models.detectors.yolox import YOLOX
 
 __all__ = [
     'DABDETR',
+    'DDQDETR',
     'DETR',
     'DINO',
     'RPN',
