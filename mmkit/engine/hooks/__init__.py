@@ -15,6 +15,8 @@ from mmkit.engine.hooks import (
     sync,
     timer,
     updaters,
+    vis_logger,
+    visualization,
     yolox,
 )
 from mmkit.engine.hooks.logger import LoggerHook

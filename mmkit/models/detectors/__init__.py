@@ -1,6 +1,7 @@
 """Whole detectors."""
 
 from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.condinst import BoxInst, CondInst
 from mmkit.models.detectors.ddq_detr import DDQDETR
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
@@ -20,6 +21,8 @@ __all__ = [
     'DINO',
     'RPN',
     'YOLOX',
+    'BoxInst',
+    'CondInst',
     'DeformableDETR',
     'Detector',
     'RTMDet',
