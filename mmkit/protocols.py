@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -454,3 +456,20 @@ class OptimizerBuilder(Protocol):
     """Makes the optimizer of a model: groups its parameters, with a learning rate and a weight decay of their own."""
 
     def __call__(self, model: nn.Module) -> Optimizer: ...
+
+
+class VisBackend(Protocol):
+    """A place where the figures of a training are kept, such as a file or an experiment tracker."""
+
+    def open(self, directory: Path, config: str, model: nn.Module) -> None:
+        """Before the first figures.
+
+        Args:
+            directory: for its files, unless it was given another one.
+            config: of the training, as Python source.
+        """
+
+    def add_scalars(self, values: Mapping[str, float | str], step: int) -> None: ...
+
+    def close(self) -> None:
+        """At the end, whatever happened."""

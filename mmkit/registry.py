@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         RoIHead,
         SemanticHead,
         Transform,
+        VisBackend,
     )
 
 # The way of a user's class into a registry, for messages.
@@ -430,6 +431,8 @@ TRANSFORMS: Registry[Transform] = Registry('transform')
 PIPELINES = TRANSFORMS  # 2.x's name
 METRICS: Registry[Metric] = Registry('metric')
 DATA_SAMPLERS: Registry[object] = Registry('data sampler')
+
+VIS_BACKENDS: Registry[VisBackend] = Registry('visualization backend')
 
 # The classes of these two are the engine's, which checks what it gets.
 HOOKS: Registry[object] = Registry('hook')

@@ -10,7 +10,8 @@ from mmkit.cli.errors import errors_in_one_line
 from mmkit.cli.options import make_parser
 from mmkit.config import Config
 
-ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet')  # keys of mmkit.engine.converters.CONVERTERS
+# Keys of mmkit.engine.converters.CONVERTERS.
+ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet', 'mmdet2', 'mmdet3')
 
 EXAMPLES = """examples:
   a YOLOX checkpoint of its authors, checked against the model of a config:
@@ -23,6 +24,8 @@ EXAMPLES = """examples:
     convert RepVGG-A0-train.pth a0.pth --from repvgg
   only the weights and classes of an mmdetection checkpoint:
     convert epoch_12.pth weights.pth --from mmdet
+  a checkpoint of mmdetection 2.x for a config of 3.x (--from mmdet3 does the opposite):
+    convert detr_r50_8x2_150e_coco.pth detr.pth --from mmdet2
 """
 
 

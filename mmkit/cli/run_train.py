@@ -42,7 +42,8 @@ def _open_log(recipe: Recipe, timestamp: str) -> dict[str, Any]:
     env = format_env(collect_env())
     if dist.is_main():
         work_dir.mkdir(parents=True, exist_ok=True)
-        log_to_file(work_dir / f'{timestamp}.log')
+        folder = work_dir / timestamp if recipe.dialect == 3 else work_dir  # where each dialect's users look for it
+        log_to_file(folder / f'{timestamp}.log')
         (work_dir / Path(recipe.name).with_suffix('.py')).write_text(recipe.text)
     log.setLevel(recipe.environment.log_level)
     log.info('environment:\n%s', env)

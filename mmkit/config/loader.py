@@ -141,7 +141,7 @@ class _File:
         except UnsafeConfigError as error:
             if not self.trust:
                 raise
-            if 'read_base' in source.text:
+            if 'with read_base()' in source.text:
                 raise ConfigError(f'{error} But a config with read_base() is never run.') from None
             self.bases, self.texts, self.budget = None, [], Budget()
             values = run_python(source, tree, self.path, self)

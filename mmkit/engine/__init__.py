@@ -1,3 +1,3 @@
 """Training and testing: the runner and its hooks, schedules, optimizers, checkpoints, prediction."""
 
-from mmkit.engine import checkpoint, hooks, optim, predict, runner, schedules
+from mmkit.engine import checkpoint, hooks, optim, predict, runner, schedules, vis_backends

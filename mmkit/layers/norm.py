@@ -48,6 +48,13 @@ class MMSyncBN(SyncBN):
         )
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of each cell of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 for _name, _layer in dict(
     BN=nn.BatchNorm2d,
     BN1d=nn.BatchNorm1d,
@@ -57,6 +64,7 @@ for _name, _layer in dict(
     MMSyncBN=MMSyncBN,
     GN=nn.GroupNorm,
     LN=nn.LayerNorm,
+    LN2d=LayerNorm2d,
     IN=nn.InstanceNorm2d,
     IN1d=nn.InstanceNorm1d,
     IN2d=nn.InstanceNorm2d,

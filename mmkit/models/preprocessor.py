@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -83,6 +84,22 @@ class DataPreprocessor(nn.Module):
             img[:, height:] = self.pad_value
             img[:, :, width:] = self.pad_value
         return imgs
+
+
+class DetDataPreprocessorArgs(TypedDict, total=False):
+    """Arguments of `DetDataPreprocessor`, which its variants take, too."""
+
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    pad_size_divisor: int
+    pad_value: float
+    pad_mask: bool
+    mask_pad_value: int
+    pad_seg: bool
+    seg_pad_value: int
+    bgr_to_rgb: bool
+    rgb_to_bgr: bool
+    batch_augments: Sequence[Cfg] | None
 
 
 @DATA_PREPROCESSORS.register_module()

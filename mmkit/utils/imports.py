@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
-from mmkit.errors import InvalidValueError, UserError
+from mmkit.errors import InvalidValueError, MissingPackageError, UserError
 
 _PACKAGES = {'torch.nn', 'torch.optim', 'torchvision.models', 'torchvision.ops', 'torchvision.transforms', 'mmkit'}
 
@@ -16,6 +17,19 @@ class UnknownClassError(UserError, ImportError):
 def admit(package: str) -> None:
     """Allow configs to name the classes of `package`, such as `my_project.models`, by dotted paths."""
     _PACKAGES.add(package)
+
+
+def require_package(name: str, wanted_by: str) -> Any:
+    """An optional package.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition('.')[0]
+        raise MissingPackageError(f'{wanted_by} needs {package}: pip install {package}', key='type') from error
 
 
 def find_class(path: str) -> type:

@@ -22,7 +22,7 @@ ELSEWHERE = frozenset(
     MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead MaskPseudoSampler
     MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN
     Objects365V1Dataset Objects365V2Dataset OccludedSeparatedCocoDataset OpenImagesChallengeDataset OpenImagesDataset
-    PAA PAAHead PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
+    PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead PixelDecoder PointRend
     PointRendRoIHead QueryInst RandomCenterCropPad RandomShift RegionAssigner RFP
     SABLHead SABLRetinaHead SAC SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler
     SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d

@@ -135,6 +135,8 @@ def test_a_base_may_be_of_the_other_style(read):
         ('import mmdet.models\nx = dict(type=mmdet.models.FCOS)', 'FCOS'),
         ('from mine.heads import MyHead\nx = dict(type=MyHead)', 'mine.heads.MyHead'),
         ("from mmdet.models import FCOS\nFCOS = 'b'\nx = dict(type=FCOS)", 'b'),
+        ("from mmdet.models import FCOS\nx = [dict(type=FCOS) for FCOS in ['b']][0]", 'b'),
+        ('from mmdet.models import FCOS\nx = [dict(type=FCOS.a) for FCOS in [dict(a=5)]][0]', 5),
     ],
 )
 def test_types_stand_for_their_names(text, value):

@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from mmkit.cli.convert import main
-from mmkit.engine.converters import convert_file, detectron2, megvii_yolox, repvgg
+from mmkit.engine.converters import CONVERTERS, convert_file, detectron2, megvii_yolox, repvgg
 from mmkit.engine.converters import torchvision as from_torchvision
 from mmkit.models import build_backbone, build_detector
 from mmkit.utils.state_dict import load_state_dict
@@ -200,6 +200,45 @@ def test_mmdet_keeps_only_weights_and_classes(tmp_path):
     written = torch.load(destination, weights_only=True)
     assert set(written) == {'meta', 'state_dict'} and written['meta']['CLASSES'] == ('a',)
     assert list(written['state_dict']) == ['backbone.conv1.weight']
+
+
+DETR = {
+    'backbone.conv1.weight': 'backbone.conv1.weight',
+    'bbox_head.input_proj.weight': 'neck.convs.0.conv.weight',
+    'bbox_head.query_embedding.weight': 'query_embedding.weight',
+    'bbox_head.transformer.encoder.layers.11.attentions.0.attn.out_proj.bias': (
+        'encoder.layers.11.self_attn.attn.out_proj.bias'
+    ),
+    'bbox_head.transformer.decoder.layers.0.attentions.1.attn.in_proj_bias': (
+        'decoder.layers.0.cross_attn.attn.in_proj_bias'
+    ),
+    'bbox_head.transformer.decoder.layers.3.ffns.0.layers.0.0.weight': 'decoder.layers.3.ffn.layers.0.0.weight',
+    'bbox_head.transformer.decoder.layers.3.norms.2.bias': 'decoder.layers.3.norms.2.bias',
+    'bbox_head.transformer.decoder.post_norm.bias': 'decoder.post_norm.bias',
+    'bbox_head.fc_cls.bias': 'bbox_head.fc_cls.bias',
+}
+DEFORMABLE = {
+    'neck.convs.0.conv.weight': 'neck.convs.0.conv.weight',
+    'bbox_head.transformer.level_embeds': 'level_embed',
+    'bbox_head.transformer.enc_output.weight': 'memory_trans_fc.weight',
+    'bbox_head.transformer.pos_trans_norm.bias': 'pos_trans_norm.bias',
+    'bbox_head.transformer.reference_points.weight': 'reference_points_fc.weight',
+}
+ALONE = {'rpn_head.rpn_conv.weight': 'bbox_head.rpn_conv.weight', 'neck.x': 'neck.x'}
+TWO_STAGE = {name: name for name in ('rpn_head.rpn_conv.weight', 'roi_head.bbox_head.fc_cls.bias')}
+
+
+@pytest.mark.parametrize('names', [DETR, DEFORMABLE, ALONE, TWO_STAGE])
+def test_names_of_both_dialects(names):
+    to_v3 = CONVERTERS['mmdet2']({f'module.{name}': torch.zeros(1) for name in names})
+    assert to_v3.renamed == {new: f'module.{old}' for old, new in names.items()}
+    v3 = {**{name: torch.zeros(1) for name in names.values()}, 'data_preprocessor.mean': torch.zeros(3)}
+    assert CONVERTERS['mmdet3'](v3).renamed == names
+
+
+def test_detectors_that_only_3x_has_keep_their_names():
+    names = {'level_embed', 'dn_query_generator.label_embedding.weight', 'encoder.layers.0.self_attn.value_proj.bias'}
+    assert set(CONVERTERS['mmdet3']({name: torch.zeros(1) for name in names}).state_dict) == names
 
 
 def test_command_reports(tmp_path, capsys):

@@ -14,6 +14,11 @@ def test_averages_are_weighted_and_of_the_last_values():
     assert meters.averages(2) == {'a': pytest.approx((4 + 4) / 3), 'b': 7}
     meters.clear()
     assert meters.averages() == {}
+    meters.update({'a': 8})
+    assert meters.averages() == {'a': 8} and meters.histories() == {'a': [2, 4, 8], 'b': [7]}
+    other = Meters(window=3)
+    other.load_state_dict(meters.state_dict())
+    assert other.averages() == {'a': 8} and other.histories() == meters.histories()
 
 
 def test_state_comes_back_with_a_wider_window():

@@ -41,6 +41,7 @@ SMALL = dict(
     nms_pre=50,
 )
 MOBILE = {'divisor': 1}
+NARROW = {'divisor': 8, 'backbone.widen_factor': 0.375 / 8}  # RTMDet-tiny has 0.375
 GROUPS = {'bbox_head.norm_cfg': {'type': 'GN', 'num_groups': 4}}  # the default of the head has 32
 POOL = {
     'roi_head.bbox_roi_extractor.roi_layer.output_channels': 16,
@@ -109,6 +110,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'ssd/ssdlite_mobilenetv2_scratch_600e_coco': MOBILE,
     'yolo/yolov3_mobilenetv2_mstrain-416_300e_coco': MOBILE,
     'yolox/yolox_nano_8x8_300e_coco': MOBILE,
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco': NARROW,
+    'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco': NARROW,
     'detr/detr_r50_8x2_150e_coco': {},
     'deformable_detr/deformable_detr_r50_16x2_50e_coco': {},
     'deformable_detr/deformable_detr_refine_r50_16x2_50e_coco': {},

@@ -26,6 +26,7 @@ SLOW = [
     'gfl/gfl_r50_fpn_1x_coco',
     'ssd/ssd300_coco',
     'yolo/yolov3_mobilenetv2_mstrain-416_300e_coco',
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco',
     'deformable_detr/deformable_detr_r50_16x2_50e_coco',
     'rpn/rpn_r50_fpn_1x_coco',
     'fast_rcnn/fast_rcnn_r50_fpn_1x_coco',

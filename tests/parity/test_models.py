@@ -51,6 +51,8 @@ QUICK = (
     'resnest/faster_rcnn_s50_fpn_syncbn-backbone+head_mstrain-range_1x_coco',
     'retinanet/retinanet_r50_fpn_1x_coco',
     'rpn/rpn_r50_fpn_1x_coco',
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco',
+    'rtmdet/rtmdet-ins_s_8xb32-300e_coco',
     'ssd/ssd300_coco',
     'swin/retinanet_swin-t-p4-w7_fpn_1x_coco',
     'yolo/yolov3_mobilenetv2_mstrain-416_300e_coco',

@@ -122,7 +122,12 @@ class Expressions:
     def value_Name(self, node: ast.Name) -> Any:
         if node.id in self.source.refs:
             return self.of_bases(self.source.refs[node.id])
-        return self.variables.look_up(node.id)
+        path = self.variables.path_of(node)
+        return self.variables.look_up(node.id) if path is None else self.type_name(path)
+
+    def type_name(self, path: str) -> str:
+        self.budget.spend(len(path))
+        return type_name(path)
 
     def value_List(self, node: ast.List) -> list[Any]:
         return self.sequence(node.elts)
@@ -250,7 +255,7 @@ class Expressions:
     def value_Attribute(self, node: ast.Attribute) -> Any:
         path = self.variables.path_of(node)
         if path is not None:
-            return type_name(path)
+            return self.type_name(path)
         owner, key = self.place(node)
         return owner[key]
 

@@ -141,9 +141,12 @@ class Interpreter(Expressions):
 
     def run_With(self, node: ast.With) -> None:
         """`with read_base():` and imports of bases, whose keys become variables."""
-        call = node.items[0].context_expr
-        path = self.variables.path_of(call.func) if isinstance(call, ast.Call) else None
-        if path is None or not (path.startswith('mmengine.') and path.endswith('.read_base')) or len(node.items) > 1:
+        match node.items:
+            case [ast.withitem(ast.Call(function, args=[], keywords=[]), None)]:
+                path = self.variables.path_of(function)
+            case _:
+                path = None
+        if path not in ('mmengine.config.read_base', 'mmengine.read_base'):
             raise self.refusal(
                 'a config has no with but `with read_base():` (from mmengine.config import read_base)', node
             )

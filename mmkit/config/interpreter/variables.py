@@ -26,7 +26,7 @@ class Variables:
         self.scopes: list[dict[str, Any]] = []  # of comprehensions
 
     def look_up(self, name: str) -> Any:
-        """The value of a name.
+        """The value of a name that is no imported type.
 
         Raises:
             Refused: it is one of Python's own.
@@ -37,8 +37,6 @@ class Variables:
                 return scope[name]
         if name in self.own:
             return self.own[name]
-        if name in self.imported:
-            return type_name(self.imported[name])
         if name.startswith('__') or name in ('copy', 'deepcopy') or hasattr(builtins, name):
             raise Refused(f'{name!r} is not a value of a config')
         if name == '_base_':
@@ -51,14 +49,15 @@ class Variables:
 
     def delete(self, name: str) -> None:
         """`del name`; errors as in `look_up`."""
-        self.look_up(name)
+        if self.imported.pop(name, None) is None:
+            self.look_up(name)
         self.own.pop(name, None)
-        self.imported.pop(name, None)
 
     def path_of(self, node: ast.expr) -> str | None:
         """The dotted path of an imported type, or of an attribute of an imported module; None of any other value."""
         if isinstance(node, ast.Name):
-            return None if node.id in self.own else self.imported.get(node.id)
+            is_variable = any(node.id in names for names in (self.own, *self.scopes))
+            return None if is_variable else self.imported.get(node.id)
         if isinstance(node, ast.Attribute):
             owner = self.path_of(node.value)
             return None if owner is None else f'{owner}.{node.attr}'

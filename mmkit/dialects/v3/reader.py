@@ -27,7 +27,9 @@ KNOWN_KEYS = frozenset(
 )
 # Building blocks by custom.
 CUSTOMARY_KEYS = frozenset(
-    'dataset_type data_root backend_args train_pipeline test_pipeline metainfo classes num_classes'.split()
+    """
+    dataset_type data_root backend_args train_pipeline test_pipeline weak_pipeline metainfo classes num_classes
+    """.split()
 )
 # What belongs together: all of them are there, or none is.
 TRIPLES = (

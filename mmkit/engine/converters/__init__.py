@@ -9,24 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmkit.engine.converters import detectron2, megvii_yolox, repvgg, torchvision
-from mmkit.engine.converters.rules import Conversion, rename
+from mmkit.engine.converters import detectron2, megvii_yolox, mmdet, repvgg, torchvision
+from mmkit.engine.converters.rules import Conversion
+from mmkit.engine.mmengine import own_meta
 from mmkit.errors import InvalidValueError
 from mmkit.utils.files import atomic_write
 from mmkit.utils.weights import read_weights, resolve
-
-
-def _mmdet(state_dict: Mapping[str, Tensor]) -> Conversion:
-    """The names are ours already; only the wrapper of parallel training goes."""
-    return rename(state_dict, ((r'module\.', ''), (r'ema_', None), (r'', '')))
-
 
 CONVERTERS: dict[str, Callable[[Mapping[str, Tensor]], Conversion]] = {
     'megvii-yolox': megvii_yolox.convert,
     'torchvision': torchvision.convert,
     'detectron2': detectron2.convert,
     'repvgg': repvgg.convert,
-    'mmdet': _mmdet,
+    'mmdet': mmdet.keep,
+    'mmdet2': mmdet.to_v3,
+    'mmdet3': mmdet.to_v2,
 }
 
 
@@ -46,7 +43,8 @@ def convert_file(source: str | os.PathLike[str], destination: str | os.PathLike[
         tensors = detectron2.read_pickle(path)
     else:
         content = read_weights(path)
-        meta = {k: v for k, v in (content.get('meta') or {}).items() if k in ('CLASSES', 'epoch', 'iter')}
+        known = own_meta(content.get('meta') or {})
+        meta = {key: known[key] for key in ('CLASSES', 'PALETTE', 'dataset_meta', 'epoch', 'iter') if key in known}
         inner = next((content[k] for k in ('state_dict', 'model') if isinstance(content.get(k), Mapping)), content)
         tensors = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
     conversion = CONVERTERS[origin](tensors)

@@ -15,6 +15,7 @@ from mmkit.engine.hooks import (
     sync,
     timer,
     updaters,
+    vis_logger,
     yolox,
 )
 from mmkit.engine.hooks.logger import LoggerHook

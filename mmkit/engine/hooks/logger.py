@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,45 @@ class LoggerHook(Hook):
         raise NotImplementedError
 
 
+class Pace:
+    """Seconds that the iterations of this run have taken, and so the time that is left."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._start = 0
+
+    def begin(self, runner: Trainer) -> None:
+        self._start, self._seconds = runner.iter, 0.0
+
+    def add(self, runner: Trainer) -> None:
+        """After an iteration, once its `time` has been measured."""
+        self._seconds += runner.meters.averages(1).get('time', 0.0)
+
+    def left(self, runner: Trainer) -> str:
+        """Time until the end of the training, as 1 day, 2:03:04."""
+        seconds = self._seconds / max(runner.iter - self._start, 1) * (runner.max_iters - runner.iter)
+        return str(datetime.timedelta(seconds=int(seconds)))
+
+
+def copy_logs(
+    paths: Iterable[Path], runner: Trainer, out_dir: str, suffixes: tuple[str, ...], keep_local: bool
+) -> None:
+    """Copy files of the work directory with some endings to a directory of its name.
+
+    Args:
+        out_dir: where that is made.
+        keep_local: otherwise the files are moved.
+    """
+    target = Path(out_dir) / runner.work_dir.resolve().name
+    for path in sorted(paths):
+        if path.is_file() and path.name.endswith(suffixes):
+            copied = target / path.relative_to(runner.work_dir)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copied)
+            if not keep_local:
+                path.unlink()
+
+
 def learning_rate(runner: Trainer) -> float:
     """Learning rate of the first parameter group."""
     return float(runner.param_groups[0]['lr'])
@@ -107,18 +146,17 @@ class TextLoggerHook(LoggerHook):
         self.out_dir = out_dir
         self.out_suffix = (out_suffix,) if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
-        self._seconds = 0.0
-        self._start = 0
+        self._pace = Pace()
 
     def before_run(self, runner: Trainer) -> None:
         super().before_run(runner)
-        self._start, self._seconds = runner.iter, 0.0
+        self._pace.begin(runner)
         if is_main():
             runner.work_dir.mkdir(parents=True, exist_ok=True)
             self._dump(runner, {key: value for key, value in runner.meta.items() if _is_plain(value)})
 
     def after_train_iter(self, runner: Trainer) -> None:
-        self._seconds += runner.meters.averages(1).get('time', 0.0)
+        self._pace.add(runner)
         super().after_train_iter(runner)
         if runner.meta.get('exp_name') and runner.iter % self.interval_exp_name == 0:
             runner.logger.info('Exp name: %s', runner.meta['exp_name'])
@@ -149,8 +187,7 @@ class TextLoggerHook(LoggerHook):
             head = f'Iter [{record.iter}/{runner.max_iters}]'
         parts = [f'lr: {lr:.3e}']
         if 'time' in values:
-            left = self._seconds / max(runner.iter - self._start, 1) * (runner.max_iters - runner.iter)
-            parts.append(f'eta: {datetime.timedelta(seconds=int(left))}')
+            parts.append(f'eta: {self._pace.left(runner)}')
             parts += [f'time: {values.pop("time"):.3f}', f'data_time: {values.pop("data_time"):.3f}']
         if 'memory' in values:
             parts.append(f'memory: {values.pop("memory")}')
@@ -161,15 +198,8 @@ class TextLoggerHook(LoggerHook):
             file.write(json.dumps(entry) + '\n')
 
     def after_run(self, runner: Trainer) -> None:
-        if self.out_dir is None or not is_main():
-            return
-        target = Path(self.out_dir) / runner.work_dir.resolve().name
-        target.mkdir(parents=True, exist_ok=True)
-        for path in runner.work_dir.iterdir():
-            if path.is_file() and path.name.endswith(self.out_suffix):
-                shutil.copy2(path, target / path.name)
-                if not self.keep_local:
-                    path.unlink()
+        if self.out_dir is not None and is_main():
+            copy_logs(runner.work_dir.iterdir(), runner, self.out_dir, self.out_suffix, self.keep_local)
 
 
 def _shown(value: float | str) -> str:

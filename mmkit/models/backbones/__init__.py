@@ -1,5 +1,6 @@
 """Backbones: from images to feature maps."""
 
+from mmkit.models.backbones.convnext import ConvNeXt
 from mmkit.models.backbones.csp_darknet import CSPDarknet
 from mmkit.models.backbones.csp_next import CSPNeXt
 from mmkit.models.backbones.darknet import Darknet
@@ -21,6 +22,7 @@ __all__ = [
     'VGG',
     'CSPDarknet',
     'CSPNeXt',
+    'ConvNeXt',
     'Darknet',
     'HRNet',
     'MobileNetV2',

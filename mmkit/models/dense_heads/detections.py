@@ -172,20 +172,27 @@ def detect_with_priors(
     rescale: bool,
 ) -> list[PriorInstances]:
     """As `detect`, for heads that predict more than a box from a prior."""
-    detections = []
-    for image, meta in enumerate(metas):
-        candidates, first = [], 0
-        for level in levels:
-            best = select_candidates(level.scores[image], cfg.score_thr, cfg.nms_pre)
-            factors = 1.0 if level.factors is None else level.factors[image][best.inds]
-            candidates.append(
-                PriorInstances(
-                    bboxes=decode_boxes(level.priors[best.inds], level.box_preds[image][best.inds], meta.img_shape),
-                    labels=best.labels,
-                    scores=best.scores * factors,
-                    prior_inds=first + best.inds,
-                )
+    return [
+        finish_predictions(best_of_levels(levels, decode_boxes, image, meta, cfg), meta, cfg, rescale=rescale)
+        for image, meta in enumerate(metas)
+    ]
+
+
+def best_of_levels(
+    levels: Sequence[LevelPredictions], decode_boxes: DecodeBoxes, image: int, meta: ImageMeta, cfg: PostProcessing
+) -> PriorInstances:
+    """Candidates of one image, in pixels of the network's input: the best of each level, before NMS."""
+    candidates, first = [], 0
+    for level in levels:
+        best = select_candidates(level.scores[image], cfg.score_thr, cfg.nms_pre)
+        factors = 1.0 if level.factors is None else level.factors[image][best.inds]
+        candidates.append(
+            PriorInstances(
+                bboxes=decode_boxes(level.priors[best.inds], level.box_preds[image][best.inds], meta.img_shape),
+                labels=best.labels,
+                scores=best.scores * factors,
+                prior_inds=first + best.inds,
             )
-            first += len(level.priors)
-        detections.append(finish_predictions(PriorInstances.cat(candidates), meta, cfg, rescale=rescale))
-    return detections
+        )
+        first += len(level.priors)
+    return PriorInstances.cat(candidates)

@@ -1,6 +1,7 @@
 """Whole detectors."""
 
 from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors.condinst import BoxInst, CondInst
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
 from mmkit.models.detectors.dino import DINO
@@ -18,6 +19,8 @@ __all__ = [
     'DINO',
     'RPN',
     'YOLOX',
+    'BoxInst',
+    'CondInst',
     'DeformableDETR',
     'Detector',
     'RTMDet',

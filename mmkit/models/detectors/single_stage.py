@@ -28,6 +28,7 @@ class SingleStageArgs(DetectorArgs, total=False):
         'FCOS',
         'FOVEA',
         'GFL',
+        'PAA',
         'RepPointsDetector',
         'RetinaNet',
         'VFNet',

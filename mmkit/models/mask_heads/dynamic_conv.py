@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+
+@dataclass
+class MaskKernels:
+    """Predicted parameters of the mask convolutions of K objects in one image.
+
+    Attributes:
+        params: (K, P).
+        points: (K, 4) x, y, stride_w, stride_h of the points that predicted them, in pixels.
+        gt_inds: (K,) the object that each is to segment, in training.
+        quality: (K,) how sure the head is of an object there, in training.
+    """
+
+    params: Tensor
+    points: Tensor
+    gt_inds: Tensor | None = None
+    quality: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __getitem__(self, index: Tensor) -> MaskKernels:
+        gt_inds = None if self.gt_inds is None else self.gt_inds[index]
+        quality = None if self.quality is None else self.quality[index]
+        return replace(self, params=self.params[index], points=self.points[index], gt_inds=gt_inds, quality=quality)
 
 
 def num_dynamic_params(widths: Sequence[int]) -> int:

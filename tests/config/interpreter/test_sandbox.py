@@ -20,6 +20,7 @@ ESCAPES = {
     'call in a module': 'import torch\nx = torch.load("{canary}")',
     'file in read_base': 'from mmengine.config import read_base\nwith read_base():\n    x = open("{canary}", "w")',
     'other with': 'from mmengine.config import read_base\nwith read_base(), open("{canary}", "w"):\n    pass',
+    'name of read_base': 'from mmengine.config import read_base\nwith read_base() as x:\n    pass',
     'read_base of another': 'from os import Read_base as read_base\nwith read_base():\n    pass',
     'environment': 'x = "{{{{$HOME:}}}}"',
     '__import__': 'x = __import__("os").system("touch {canary}")',
@@ -147,6 +148,8 @@ BOMBS = {
     'list in itself': 'x = []\nx.append(x)',
     'dict in itself': 'x = dict()\nx.update(a=x)',
     'deep nesting': 'x = []\nfor i in range(5000):\n    x = [x]',
+    'long name of a type': f'from mmdet.models import {"A" * 2000} as A\nx = len([A for i in range(100000)])',
+    'long path of a type': f'import torch\nx = [torch.{"a" * 2000} for i in range(100000)]',
     'deep source': 'x = ' + '[' * 90 + ']' * 90 + '\ny = ' + '-' * 3000 + '1',
 }
 

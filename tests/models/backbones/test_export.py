@@ -17,6 +17,7 @@ HRNET = dict(
 )
 REGNET = dict(w0=8, wa=4, wm=2.0, group_w=4, depth=8, bot_mul=1.0)
 REPVGG = dict(num_blocks=[1] * 4, width_factor=[0.25] * 4, group_layer_map=None, se_cfg=dict(ratio=4, divisor=1))
+CONVNEXT = dict(depths=[1, 1, 1, 1], channels=[4, 8, 12, 16])
 DCN = dict(dcn=dict(type='DCNv2'), stage_with_dcn=(False, False, False, True))
 FPN = dict(type='FPN', out_channels=8, num_outs=5)
 SSD_NECK = dict(type='SSDNeck', out_channels=(512, 1024, 32), level_strides=(2,), level_paddings=(1,))
@@ -47,6 +48,7 @@ SLOW = [
     (dict(type='ResNeSt', depth=50, base_channels=8), FPN),
     (dict(type='HRNet', extra=HRNET), dict(type='HRFPN', out_channels=8)),
     (dict(type='SwinTransformer', embed_dims=12, depths=(1, 2, 1, 1), use_abs_pos_embed=True), FPN),
+    (dict(type='ConvNeXt', arch=CONVNEXT, out_indices=(0, 1, 2, 3), gap_before_final_norm=False), FPN),
     (dict(type='PyramidVisionTransformer', embed_dims=8, num_layers=(1, 1, 1, 1)), FPN),
     (dict(type='PyramidVisionTransformerV2', embed_dims=8, num_layers=(1, 1, 1, 1)), FPN),
     (dict(type='MobileNetV2', widen_factor=0.25, out_indices=(2, 4, 6)), dict(TOP_DOWN, out_channels=(8, 8, 8))),

@@ -134,6 +134,15 @@ HEADS = {
         use_grid_points=True,
         train_cfg=dict(init=BY_IOU, refine=BY_IOU),
     ),
+    'paa': dict(
+        DENSE,
+        type='PAAHead',
+        norm_cfg=GN,
+        anchor_generator=SQUARES,
+        loss_cls=FOCAL,
+        loss_bbox=GIOU,
+        train_cfg=dict(BY_IOU, assigner=dict(MAX_IOU, pos_iou_thr=0.1, neg_iou_thr=0.1)),
+    ),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,

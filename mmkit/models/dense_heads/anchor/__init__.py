@@ -3,6 +3,7 @@
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.anchor.atss_head import ATSSHead
 from mmkit.models.dense_heads.anchor.gfl_head import GFLHead
+from mmkit.models.dense_heads.anchor.paa_head import PAAHead
 from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
@@ -14,6 +15,7 @@ __all__ = [
     'ATSSHead',
     'AnchorHead',
     'GFLHead',
+    'PAAHead',
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',

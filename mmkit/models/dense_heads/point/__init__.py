@@ -1,6 +1,7 @@
 """Anchor-free heads: one prediction at every cell of every level."""
 
 from mmkit.models.dense_heads.point.centernet_update_head import CenterNetUpdateHead
+from mmkit.models.dense_heads.point.condinst_bbox_head import CondInstBboxHead
 from mmkit.models.dense_heads.point.fcos_head import FCOSHead
 from mmkit.models.dense_heads.point.fovea_head import FoveaHead
 from mmkit.models.dense_heads.point.reppoints_head import RepPointsHead
@@ -10,6 +11,7 @@ from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
 __all__ = [
     'CenterNetUpdateHead',
+    'CondInstBboxHead',
     'FCOSHead',
     'FoveaHead',
     'RTMDetHead',

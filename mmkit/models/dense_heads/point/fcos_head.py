@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +33,46 @@ from mmkit.structures import Batch, Instances
 class FCOSOuts(NamedTuple):
     """Predictions of each level: scores (B, C, H, W), distances (B, 4, H, W) and centerness logits (B, 1, H, W).
 
-    Distances are in strides with `norm_on_bbox`, else in pixels.
+    Distances are in strides with `norm_on_bbox`, else in pixels. CondInst's head adds the parameters (B, P, H, W) of
+    mask convolutions.
     """
 
     cls_scores: list[Tensor]
     distances: list[Tensor]
     centernesses: list[Tensor]
+    kernels: Sequence[Tensor] = ()
+
+
+class FCOSTargets(NamedTuple):
+    """Training targets of the N points of one image, or with a dimension B before it of several."""
+
+    labels: Tensor  # (N,) int64, C for the background
+    distances: Tensor  # (N, 4) in the unit of the predictions
+    gt_inds: Tensor  # (N,) int64, the object of a point that isn't background
+
+
+class FCOSHeadArgs(TypedDict, total=False):
+    """Arguments of `FCOSHead` besides `num_classes` and `in_channels`, which its variants take, too."""
+
+    regress_ranges: Sequence[Sequence[float]]
+    center_sampling: bool
+    center_sample_radius: float
+    norm_on_bbox: bool
+    centerness_on_reg: bool
+    loss_cls: Cfg
+    loss_bbox: Cfg
+    loss_centerness: Cfg
+    norm_cfg: Cfg | None
+    init_cfg: InitCfg
+    feat_channels: int
+    stacked_convs: int
+    strides: Sequence[int]
+    dcn_on_last_conv: bool
+    conv_bias: bool | str
+    bbox_coder: Cfg
+    conv_cfg: Cfg | None
+    train_cfg: Cfg | None
+    test_cfg: Cfg | None
 
 
 @HEADS.register_module()
@@ -60,8 +94,13 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         dcn_on_last_conv: the last convolution of each tower is deformable.
         bbox_coder: from points and distances to boxes.
         train_cfg: has no effect, as ranges and centres decide.
-        test_cfg: see `PostProcessing`.
+        test_cfg: see `post_processing`.
+
+    Attributes:
+        post_processing: the dataclass of `test_cfg`.
     """
+
+    post_processing: ClassVar[type[PostProcessing]] = PostProcessing
 
     def __init__(
         self,
@@ -113,7 +152,7 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         self.cls_out_channels = num_classes if self.use_sigmoid_cls else num_classes + 1
         self.bbox_coder: BoxCoder = build_from_cfg(bbox_coder, BBOX_CODERS)
         self.prior_generator = MlvlPointGenerator(self.strides)
-        self.test_cfg = PostProcessing.from_cfg(test_cfg) if test_cfg else None
+        self.test_cfg = self.post_processing.from_cfg(test_cfg) if test_cfg else None
 
         def tower() -> nn.ModuleList:
             return conv_tower(
@@ -136,12 +175,17 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         """Features (B, in_channels, H, W) of each level -> scores, distances and centerness logits."""
         outs = FCOSOuts([], [], [])
         for feat, scale in zip(feats, self.scales, strict=True):
-            cls_feat, reg_feat = apply_convs(self.cls_convs, feat), apply_convs(self.reg_convs, feat)
-            outs.cls_scores.append(self.conv_cls(cls_feat))
-            outs.centernesses.append(self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat))
-            raw = scale(self.conv_reg(reg_feat)).float()
-            outs.distances.append(raw.clamp(min=0) if self.norm_on_bbox else raw.exp())
+            self.forward_single(feat, scale, outs)
         return outs
+
+    def forward_single(self, feat: Tensor, scale: nn.Module, outs: FCOSOuts) -> Tensor:
+        """Add the predictions of one level to `outs`; returns the features from which boxes were predicted."""
+        cls_feat, reg_feat = apply_convs(self.cls_convs, feat), apply_convs(self.reg_convs, feat)
+        outs.cls_scores.append(self.conv_cls(cls_feat))
+        outs.centernesses.append(self.conv_centerness(reg_feat if self.centerness_on_reg else cls_feat))
+        raw = scale(self.conv_reg(reg_feat)).float()
+        outs.distances.append(raw.clamp(min=0) if self.norm_on_bbox else raw.exp())
+        return reg_feat
 
     def points(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         """(H*W, 4) x, y, stride_w, stride_h of each level of `outputs`."""
@@ -152,22 +196,31 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
     # ------------------------------------------------------------------ training
 
     def loss(self, outs: FCOSOuts, batch: Batch) -> dict[str, Tensor]:
+        return self.losses(outs, self.batch_targets(outs, batch))
+
+    def batch_targets(self, outs: FCOSOuts, batch: Batch) -> FCOSTargets:
+        """Targets of the points of all images, (B, N, ...)."""
         assert batch.gts is not None
-        cls_scores, distances, centernesses = outs
-        levels = self.points(cls_scores)
+        levels = self.points(outs[0])
         points = torch.cat(levels)  # (N, 4)
         ranges = torch.cat(
             [level.new_tensor(pair).expand(len(level), 2) for level, pair in zip(levels, self.regress_ranges)]
         )
         targets = [self.targets(points, ranges, gts) for gts in batch.gts]
-        labels = torch.stack([image_labels for image_labels, _ in targets])  # (B, N)
+        return FCOSTargets(*(torch.stack(each) for each in zip(*targets, strict=True)))
+
+    def losses(self, outs: FCOSOuts, targets: FCOSTargets) -> dict[str, Tensor]:
+        """`loss_cls`, `loss_bbox` and `loss_centerness` against the targets of all images."""
+        cls_scores, distances, centernesses = outs[:3]
+        points = torch.cat(self.points(cls_scores))  # (N, 4)
+        labels = targets.labels  # (B, N)
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
         center_logits = flatten_levels(centernesses, 1).float().squeeze(-1)  # (B, N)
 
         positive = labels < self.num_classes  # (B, N) with P positives
         num_pos = shared_factor(positive.sum(), points)
         pos_points = points[:, :2].expand(len(labels), -1, -1)[positive]  # (P, 2)
-        pos_targets = torch.stack([image_distances for _, image_distances in targets])[positive]  # (P, 4)
+        pos_targets = targets.distances[positive]  # (P, 4)
         center_targets = centerness(pos_targets)  # (P,)
         loss_cls = self.loss_cls(scores.flatten(0, 1), labels.flatten(), avg_factor=num_pos)
         loss_bbox = self.loss_bbox(
@@ -180,10 +233,8 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_centerness=loss_centerness)
 
     @torch.no_grad()
-    def targets(self, points: Tensor, ranges: Tensor, gts: Instances) -> tuple[Tensor, Tensor]:
-        """Labels (N,) and distances (N, 4), in the unit of the predictions, for the points of one image.
-
-        A point inside several objects belongs to the smallest.
+    def targets(self, points: Tensor, ranges: Tensor, gts: Instances) -> FCOSTargets:
+        """Targets of the points of one image. A point inside several objects belongs to the smallest.
 
         Args:
             points: (N, 4) x, y, stride_w, stride_h.
@@ -191,7 +242,8 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         """
         assert gts.labels is not None
         if not len(gts):
-            return torch.full_like(points[:, 0], self.num_classes, dtype=torch.long), torch.zeros_like(points)
+            background = torch.full_like(points[:, 0], self.num_classes, dtype=torch.long)
+            return FCOSTargets(background, torch.zeros_like(points), torch.zeros_like(background))
         sides = bbox2distance(points[:, None, :2], gts.bboxes)  # (N, G, 4)
         inside = (self._central_sides(points, gts.bboxes) if self.center_sampling else sides).amin(-1) > 0
         farthest = sides.amax(-1)
@@ -200,7 +252,7 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
         least, index = areas.masked_fill(~(inside & in_range), float('inf')).min(dim=1)
         labels = gts.labels[index].masked_fill(least == float('inf'), self.num_classes)
         distances = sides[torch.arange(len(points), device=points.device), index]
-        return labels, distances / points[:, 2:3] if self.norm_on_bbox else distances
+        return FCOSTargets(labels, distances / points[:, 2:3] if self.norm_on_bbox else distances, index)
 
     def _central_sides(self, points: Tensor, gt_bboxes: Tensor) -> Tensor:
         """(N, G, 4) distances to the sides of the central square of each object, clipped to the object."""
@@ -216,7 +268,7 @@ class FCOSHead(BaseDenseHead[FCOSOuts], BaseModule):
     def level_predictions(self, outs: FCOSOuts) -> list[LevelPredictions]:
         """A score is that of the class times the centerness."""
         levels = []
-        for scores, distances, centernesses, points in zip(*outs, self.points(outs[0]), strict=True):
+        for scores, distances, centernesses, points in zip(*outs[:3], self.points(outs[0]), strict=True):
             logits = flatten_level(scores.detach().float(), self.cls_out_channels)
             factors = flatten_level(centernesses.detach().float(), 1).squeeze(-1).sigmoid()
             box_preds = flatten_level(distances.detach(), 4)

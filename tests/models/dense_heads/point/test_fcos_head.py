@@ -38,8 +38,8 @@ def targets(result, *objects):
 
 
 def test_a_point_belongs_to_the_smallest_object_around_it():
-    labels, distances = targets(head(), BIG, SMALL)
-    assert labels.tolist() == [0, 0, 0, 1]
+    labels, distances, gt_inds = targets(head(), BIG, SMALL)
+    assert labels.tolist() == gt_inds.tolist() == [0, 0, 0, 1]
     assert distances[0].tolist() == [4, 4, 12, 12]
     assert distances[3].tolist() == [4, 4, 4, 4]
     assert targets(head(), SMALL, BIG)[0].tolist() == [0, 0, 0, 1]
