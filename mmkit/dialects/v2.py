@@ -169,10 +169,11 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
     for key in ('tmpdir', 'gpu_collect'):
         if evaluation.pop(key, None):
             warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-    return EvaluationRecipe(
-        schedule=without_keys(evaluation, evaluation.keys() - EVAL_HOOK_KEYS),
-        arguments=without_keys(evaluation, EVAL_HOOK_KEYS),
-    )
+    schedule = without_keys(evaluation, evaluation.keys() - EVAL_HOOK_KEYS)
+    arguments = without_keys(evaluation, EVAL_HOOK_KEYS)
+    if set(arguments) == {'metrics'} and all(isinstance(metric, ConfigDict) for metric in arguments['metrics']):
+        return EvaluationRecipe(schedule, metrics=tuple(arguments['metrics']))
+    return EvaluationRecipe(schedule, arguments)
 
 
 # ------------------------------------------------------------------ training

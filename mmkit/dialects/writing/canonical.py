@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from mmkit.config import ConfigDict
-from mmkit.dialects.recipe import LoaderRecipe, Recipe
-from mmkit.dialects.spellings import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, complete
+from mmkit.dialects.recipe import LoaderRecipe, Recipe, TrainingRecipe
+from mmkit.dialects.spellings import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS, read_v3, write_v3
 from mmkit.dialects.writing.metrics import with_metrics, with_prefixes
 from mmkit.dialects.writing.pipelines import pack
 from mmkit.dialects.writing.schedules import length_of
@@ -15,6 +15,7 @@ from mmkit.schedules import Clock, Schedule, values_along
 
 # Arguments that say nothing in one of the dialects.
 _SILENT = ('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'meta_keys')
+_SPELLINGS = {**MODELS, **TRANSFORMS, **DATASETS, **HOOKS, **METRICS}
 _ITERATIONS_OF_AN_EPOCH = 53
 
 
@@ -23,9 +24,9 @@ def canonical(recipe: Recipe) -> Recipe:
 
     It is that of 3.x: images are normalised by the model's data preprocessor, pipelines end in PackDetInputs and those
     of tests load no annotations; evaluations have metrics, whose figures have the prefixes of 3.x, and a test has those
-    of the validation unless it says otherwise. No argument is left out whose default differs between the dialects, and
-    arguments that are None are left out. A schedule is its values, to nine digits, along a training with a few
-    iterations in an epoch.
+    of the validation unless it says otherwise. Types have the arguments that they have after being written in 3.x and
+    read again; those that are None are left out. A schedule is its values, to six digits, along a training with a few
+    iterations in an epoch. An evaluation at the end counts only where the interval would leave it out.
 
     Raises:
         UnpackableError: the pipelines cannot be brought into this form.
@@ -44,7 +45,8 @@ def canonical(recipe: Recipe) -> Recipe:
         )
     evaluation = recipe.evaluation
     if evaluation is not None:
-        evaluation = replace(evaluation, metrics=_plain(evaluation.metrics), schedule=_plain(evaluation.schedule))
+        schedule = _schedule(evaluation.schedule, training)
+        evaluation = replace(evaluation, metrics=_plain(evaluation.metrics), schedule=schedule)
     return replace(
         recipe,
         model=_plain(recipe.model),
@@ -61,15 +63,26 @@ def _loader(loader: LoaderRecipe) -> LoaderRecipe:
     return replace(loader, dataset=_plain(loader.dataset))
 
 
+def _schedule(schedule: ConfigDict, training: TrainingRecipe | None) -> ConfigDict:
+    """When to evaluate, with the arguments that make a difference."""
+    full = ConfigDict(_stripped({'interval': 1, **schedule}))
+    if full.get('begin') == 1:
+        del full['begin']
+    at_end = full.pop('at_end', False)
+    if at_end and (training is None or length_of(training.loop).number % full['interval']):
+        full['at_end'] = True
+    return full
+
+
 def _plain(value: Any, kind: str | None = None) -> Any:
-    """A complete config without what says nothing; lists for tuples."""
+    """Configs as they are after being written in 3.x and read again, without what says nothing; lists for tuples."""
     if kind is not None and isinstance(value, ConfigDict) and 'type' not in value:
         value = ConfigDict(type=kind) | value
-    return _stripped(complete(value, {**MODELS, **TRANSFORMS, **DATASETS, **HOOKS, **METRICS}))
+    return _stripped(read_v3(write_v3(value, _SPELLINGS), _SPELLINGS))
 
 
 def _stripped(value: Any) -> Any:
-    if isinstance(value, ConfigDict):
+    if isinstance(value, dict):
         return {key: _stripped(item) for key, item in value.items() if item is not None and key not in _SILENT}
     if isinstance(value, (list, tuple)):
         return [_stripped(item) for item in value]
@@ -85,5 +98,5 @@ def _values(schedule: Schedule | None, loop: ConfigDict) -> Any:
     else:
         clock = Clock(0, 0, 1, length.number, length.number)
     values = values_along(schedule or Schedule(()), [1.0], clock)
-    rounded = tuple(float(f'{value:.9g}') for (value,) in values)
+    rounded = tuple(float(f'{value:.6g}') for (value,) in values)
     return None if set(rounded) == {1.0} else rounded

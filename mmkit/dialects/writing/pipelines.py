@@ -13,6 +13,7 @@ from mmkit.errors import ConfigError
 from mmkit.utils.names import unscoped
 
 Steps = list[ConfigDict]
+_FORMATTING = ('DefaultFormatBundle', 'ImageToTensor', 'ToTensor', 'ToDataContainer')
 # Arguments of DetDataPreprocessor that a pipeline of 2.x can say, or needs not say.
 _SPOKEN = ('type', 'mean', 'std', 'bgr_to_rgb', 'pad_size_divisor', 'pad_value')
 _SILENT = ('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'boxtype2tensor', 'non_blocking')
@@ -131,13 +132,15 @@ def _packed(steps: Steps, found: _Found, test: bool = False) -> Steps:
         return steps
     is_packed = _kind(steps.pop()) == 'PackDetInputs'
     if not is_packed:
-        while steps and _kind(steps[-1]) in ('DefaultFormatBundle', 'ImageToTensor'):
+        while steps and _kind(steps[-1]) in _FORMATTING:
             steps.pop()
+        kept = [steps.pop()] if steps and _kind(steps[-1]) == 'SegRescale' else []  # it doesn't touch the image
         divisor, norm = 1, None
         if steps and _kind(steps[-1]) == 'Pad' and steps[-1].get('size_divisor'):
             divisor = steps.pop()['size_divisor']
         if steps and _kind(steps[-1]) == 'Normalize':
             norm = {key: value for key, value in steps.pop().items() if key != 'type'}
+        steps += kept
         found.divisors.append(divisor)
         found.norms += [] if norm is None else [norm]
         if (norm is None) != (not found.norms):
@@ -206,7 +209,9 @@ def _collected(steps: Steps, end: Steps, keys: list[str]) -> Steps:
     if not steps or _kind(steps[-1]) != 'PackDetInputs':
         return steps
     collect = ConfigDict(type='Collect', keys=keys)
-    return [*steps[:-1], *end, ConfigDict(type='DefaultFormatBundle'), collect]
+    steps = steps[:-1]
+    kept = [steps.pop()] if steps and _kind(steps[-1]) == 'SegRescale' else []
+    return [*steps, *end, *kept, ConfigDict(type='DefaultFormatBundle'), collect]
 
 
 def _collected_test(steps: Steps, end: Steps) -> Steps:

@@ -39,6 +39,11 @@ def length_of(loop: Mapping[str, Any]) -> Length:
 def to_param_scheduler(schedule: Schedule, quantity: str, length: Length, notes: Notes) -> list[ConfigDict]:
     """The schedulers of a schedule of 'lr' or 'momentum'."""
     suffix = 'LR' if quantity == 'lr' else 'Momentum'
+    if quantity == 'lr' and _is_yolox(schedule):
+        notes.add(
+            'param_scheduler: the policy YOLOX is half an iteration ahead of its schedulers: not to the last digit'
+        )
+        return _yolox_schedulers(schedule, length)
     written = []
     for segment in schedule.segments:
         parts = _scheduler(segment, length) if schedule.recursive else _from_policy(segment, length)
@@ -53,6 +58,23 @@ def to_param_scheduler(schedule: Schedule, quantity: str, length: Length, notes:
             f'param_scheduler: the warm-up of {quantity} meets a curve that ends above zero: not to the last digit'
         )
     return written
+
+
+def _is_yolox(schedule: Schedule) -> bool:
+    return isinstance(schedule.segments[0].curve if schedule.segments else None, curves.CosineBeforeLastEpochs)
+
+
+def _yolox_schedulers(schedule: Schedule, length: Length) -> list[ConfigDict]:
+    """A warm-up by the square of the steps, half a cosine, and the end value for the last epochs."""
+    main, *warm = schedule.segments
+    curve = main.curve
+    assert isinstance(curve, curves.CosineBeforeLastEpochs)
+    span = {'by_epoch': length.by_epoch, **({'convert_to_iter_based': True} if length.by_epoch else {})}
+    begin, end = main.begin, length.number - curve.num_last_epochs
+    written = [ConfigDict(type='QuadraticWarmupLR', **span, begin=0, end=each.end) for each in warm]
+    cosine = ConfigDict(type='CosineAnnealingLR', **span, begin=begin, end=end, T_max=end - begin, **_end(curve))
+    flat = {'by_epoch': length.by_epoch, 'begin': end, 'end': length.number}
+    return [*written, cosine, ConfigDict(type='ConstantLR', factor=1.0, **flat)]
 
 
 def _ends_above_zero(schedule: Schedule) -> bool:
@@ -156,6 +178,8 @@ def _span(segment: Segment, end: int | None) -> dict[str, Any]:
 def to_policy(schedule: Schedule, quantity: str, length: Length, notes: Notes) -> ConfigDict | None:
     """`lr_config` or `momentum_config` of a schedule; None leaves the value constant."""
     segments = list(schedule.segments)
+    if quantity == 'lr' and isinstance(segments[0].curve if segments else None, curves.QuadraticWarmUp):
+        return _yolox_policy(schedule, length, notes)
     index = _index_of_warm_up(segments)
     warm = None if index is None else segments.pop(index)
     main = segments[0] if segments else Segment(curves.Constant())
@@ -170,6 +194,17 @@ def to_policy(schedule: Schedule, quantity: str, length: Length, notes: Notes) -
     if schedule.recursive and warm is not None and _ends_above_zero(schedule):
         notes.add(f'{quantity}_config: the warm-up meets a curve that ends above zero: not to the last digit')
     return ConfigDict(policy | warm_up)
+
+
+def _yolox_policy(schedule: Schedule, length: Length, notes: Notes) -> ConfigDict:
+    """The policy YOLOX for the schedulers of 3.x's configs of YOLOX: see `_yolox_schedulers`."""
+    notes.add('lr_config: the policy YOLOX is half an iteration ahead of the schedulers: not to the last digit')
+    warm = schedule.segments[0]
+    cosine = next(segment for segment in schedule.segments if isinstance(segment.curve, curves.Cosine))
+    assert isinstance(cosine.curve, curves.Cosine)
+    last = length.number - (cosine.end or length.number)
+    keys = {'policy': 'YOLOX', 'num_last_epochs': last, **_least(cosine.curve, 'min_lr')}
+    return ConfigDict(keys | {'warmup': 'exp', 'warmup_iters': warm.end, 'warmup_ratio': 1, 'warmup_by_epoch': True})
 
 
 def _index_of_warm_up(segments: list[Segment]) -> int | None:
