@@ -18,7 +18,7 @@ from mmkit.dialects import read_recipe
 from mmkit.engine.parts import build_loader
 from mmkit.engine.predict import OF_MODEL, Merging, Visit, multi_gpu_test, single_gpu_test
 from mmkit.errors import InvalidValueError
-from mmkit.structures import ClassScores, EncodedMasks, Instances, Prediction
+from mmkit.structures import ClassScores, EncodedMasks, ImageMeta, Instances, Prediction
 from mmkit.utils.files import atomic_write
 
 
@@ -65,13 +65,19 @@ def check_output_file(path: str | os.PathLike[str], dataset: SeededDataset) -> N
         raise InvalidValueError(f'{type(dataset).__name__} has no COCO ids: write its detections to a .pkl file')
 
 
-def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], dataset: SeededDataset) -> None:
+def write_outputs(
+    path: str | os.PathLike[str],
+    outputs: Sequence[Prediction],
+    dataset: SeededDataset,
+    metas: Sequence[ImageMeta] | None = None,
+) -> None:
     """Write detections or class scores to one file.
 
     Args:
         path: `.pkl` for mmdetection's layout, see `per_class_arrays`; `.json` for COCO's list of results. Class scores
             are written as `class_columns` in both.
         outputs: of every image of the dataset.
+        metas: of every image, for the layout of mmdetection 3.x in a `.pkl`, see `data_sample`.
 
     Raises:
         InvalidValueError: for another suffix, or `.json` with a dataset that has no COCO ids.
@@ -85,6 +91,8 @@ def write_outputs(path: str | os.PathLike[str], outputs: Sequence[Prediction], d
         content = class_columns(scores, dataset.CLASSES)
         if suffix == '.json':
             content = {name: np.asarray(values).tolist() for name, values in content.items()}
+    elif suffix != '.json' and metas is not None:
+        content = [data_sample(each, meta) for each, meta in zip(detections, metas, strict=True)]
     elif suffix != '.json':
         content = [per_class_arrays(each, len(dataset.CLASSES or ())) for each in detections]
     else:
@@ -104,6 +112,21 @@ def class_columns(outputs: Sequence[ClassScores], classes: Sequence[str] | None)
     labels = scores.argmax(axis=1)
     names = {} if classes is None else {'pred_class': [classes[label] for label in labels]}
     return {'class_scores': scores, 'pred_score': scores.max(axis=1), 'pred_label': labels, **names}
+
+
+def data_sample(detections: Instances, meta: ImageMeta) -> dict[str, Any]:
+    """mmdetection 3.x's layout of one image: `pred_instances` with tensors and run-length codes, and the image."""
+    instances: dict[str, Any] = {name: value for name, value in detections.present().items() if name != 'masks'}
+    if isinstance(detections.masks, EncodedMasks):
+        instances['masks'] = detections.masks.masks
+    return {
+        'img_id': meta.img_id,
+        'img_path': meta.filename,
+        'ori_shape': meta.ori_shape,
+        'img_shape': meta.img_shape,
+        'scale_factor': tuple(meta.scale_factor[:2].tolist()),
+        'pred_instances': instances,
+    }
 
 
 def per_class_arrays(detections: Instances, num_classes: int) -> Any:

@@ -53,10 +53,13 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
         get_logger().info('%d batch norms folded into convolutions', fuse_conv_bn(model.eval()))
     distributed = args.launcher != 'none'
     loader = build_loader(dataset, recipe.test, distributed)
-    outputs = predict_dataset(model, loader, distributed, _visit(_drawer(args, model), metrics), merging)
+    metas: dict[int, ImageMeta] = {}
+    visit = _visit(_drawer(args, model), metrics, metas)
+    outputs = predict_dataset(model, loader, distributed, visit, merging)
     figures = collect_figures(metrics)
+    in_order = _in_order(metas) if recipe.dialect == 3 else None
     if dist.is_main():
-        _use(args, outputs, dataset, figures)
+        _use(args, outputs, dataset, figures, in_order)
     dist.leave()
     return 0
 
@@ -129,8 +132,8 @@ def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:
     return draw
 
 
-def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
-    """Gives each prediction to the metrics, and draws it."""
+def _visit(draw: Visit | None, metrics: Sequence[Metric], metas: dict[int, ImageMeta]) -> Visit:
+    """Gives each prediction to the metrics, draws it, and keeps the meta of its image."""
     for metric in metrics:
         metric.reset()
 
@@ -139,17 +142,29 @@ def _visit(draw: Visit | None, metrics: Sequence[Metric]) -> Visit:
             metric.process([meta], [prediction])
         if draw is not None:
             draw(meta, prediction)
+        if meta.index is not None:
+            metas[meta.index] = meta
 
     return visit
 
 
+def _in_order(metas: Mapping[int, ImageMeta]) -> list[ImageMeta]:
+    """Those that all processes have kept, in the order of the dataset."""
+    gathered = {index: meta for part in dist.all_gather_object(metas) for index, meta in part.items()}
+    return [gathered[index] for index in sorted(gathered)]
+
+
 def _use(
-    args: argparse.Namespace, outputs: Sequence[Prediction], dataset: SeededDataset, figures: Mapping[str, float | str]
+    args: argparse.Namespace,
+    outputs: Sequence[Prediction],
+    dataset: SeededDataset,
+    figures: Mapping[str, float | str],
+    metas: Sequence[ImageMeta] | None,
 ) -> None:
-    """Write or format the predictions, and write their figures."""
+    """Write or format the predictions, and write their figures; with metas in the layout of 3.x."""
     log = get_logger()
     if args.out:
-        write_outputs(args.out, outputs, dataset)
+        write_outputs(args.out, outputs, dataset, metas)
         log.info('predictions for %d images written to %s', len(outputs), args.out)
     if args.format_only:
         assert isinstance(dataset, CocoDataset)

@@ -18,6 +18,7 @@ from mmkit.datasets.annotations import (
     read_classes,
 )
 from mmkit.datasets.packed import PackedList
+from mmkit.datasets.partners import MixTransform, chooser, chosen_partners
 from mmkit.datasets.proposals import load_proposals
 from mmkit.datasets.replacements import Replacements
 from mmkit.datasets.seeded import SeededDataset
@@ -166,11 +167,11 @@ class CustomDataset(SeededDataset):
         Raises:
             BrokenDataError: if more than `max_broken` images are broken, or none is of use.
         """
-        if self.test_mode:
-            return self.pipeline(self._start(index, rng))
-        sample = self._replacements.first_usable(
-            index, rng, self.groups(), lambda i: self.pipeline(self._start(i, rng))
-        )
+        return self._run(index, rng) if self.test_mode else self._usable(index, rng)
+
+    def _usable(self, index: int, rng: np.random.Generator, end: int | None = None) -> Any:
+        """What the pipeline, or its first `end` steps, make of an image or of another one in its place."""
+        sample = self._replacements.first_usable(index, rng, self.groups(), lambda i: self._run(i, rng, end))
         if sample is None:
             raise BrokenDataError(
                 f'no usable sample in {self._replacements.max_tries} tries from {self.ann_file}: '
@@ -178,6 +179,20 @@ class CustomDataset(SeededDataset):
                 f'or {self.pipeline} gives None for them'
             )
         return sample
+
+    def _run(self, index: int, rng: np.random.Generator, end: int | None = None) -> Any:
+        """The pipeline, or its first `end` steps; images that a step mixes in have gone through the steps before it."""
+        steps, start = self.pipeline.transforms[:end], 0
+        sample: Any = self._start(index, rng)
+        for number, step in enumerate(steps):
+            if isinstance(step, MixTransform):
+                sample = Compose(steps[start:number])(sample)
+                if sample is None:
+                    return None
+                others = chosen_partners(chooser(step), self, rng)
+                sample['mix_results'] = [self._usable(other, rng, number) for other in others]
+                start = number
+        return Compose(steps[start:])(sample)
 
     def _start(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """The dict that the pipeline begins with."""

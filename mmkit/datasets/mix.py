@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
+from mmkit.datasets.partners import Choose, MixTransform, chooser, chosen_partners
 from mmkit.datasets.seeded import SeededDataset
 from mmkit.datasets.wrappers import as_dataset
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Transform
 from mmkit.registry import DATASETS, TRANSFORMS
 from mmkit.transforms.compose import Compose
-
-Choose = Callable[[SeededDataset, np.random.Generator], int | Sequence[int]]
-
-
-@runtime_checkable
-class MixTransform(Protocol):
-    """A transform that needs more than one image: it names the others, and finds their samples in `mix_results`."""
-
-    get_indexes: Callable[..., Any]
-
-    def __call__(self, sample: dict[str, Any]) -> Any: ...
 
 
 @DATASETS.register_module()
@@ -72,7 +60,7 @@ class MultiImageMixDataset(SeededDataset):
         """Run these transforms from the next epoch on, none left out, in workers that start after this."""
         self.transforms = Compose(pipeline).transforms
         self.names = [str(step['type']) if isinstance(step, Mapping) else type(step).__name__ for step in pipeline]
-        self._choosers = [_chooser(step) if isinstance(step, MixTransform) else None for step in self.transforms]
+        self._choosers = [chooser(step) if isinstance(step, MixTransform) else None for step in self.transforms]
         # shared memory, so that a change reaches workers that are already running
         self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
         self._skipped.share_memory_()
@@ -114,23 +102,11 @@ class MultiImageMixDataset(SeededDataset):
                         f'{type(transform).__name__} mixes the dicts of a pipeline, got a {type(attempt).__name__}: '
                         'DefaultFormatBundle and Collect belong behind it, not into the pipeline of the dataset inside'
                     )
-                chosen = choose(self.dataset, rng)
-                indices = chosen if isinstance(chosen, Sequence) else [chosen]
-                attempt['mix_results'] = [self.dataset.get(int(index), rng) for index in indices]
+                indices = chosen_partners(choose, self.dataset, rng)
+                attempt['mix_results'] = [self.dataset.get(index, rng) for index in indices]
             changed = transform(attempt)
             if changed is not None:
                 if isinstance(changed, dict):
                     changed.pop('mix_results', None)
                 return changed
         raise RuntimeError(f'{type(transform).__name__} gave None {self.max_refetch} times in a row')
-
-
-def _chooser(transform: MixTransform) -> Choose:
-    """`get_indexes` of a transform. Those written for mmdetection take the dataset alone, and draw from np.random."""
-    if len(inspect.signature(transform.get_indexes).parameters) > 1:
-        return transform.get_indexes
-    return functools.partial(_without_rng, transform.get_indexes)  # can be sent to a worker, a lambda cannot
-
-
-def _without_rng(get_indexes: Callable[..., Any], dataset: SeededDataset, rng: np.random.Generator) -> Any:
-    return get_indexes(dataset)

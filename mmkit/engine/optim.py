@@ -6,7 +6,7 @@ import difflib
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ for _name, _optimizer in vars(torch.optim).items():
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # those that have `fused` kernels for GPUs
 _IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
-_PARAMWISE_KEYS = (
+PARAMWISE_KEYS = (
     'bias_lr_mult',
     'bias_decay_mult',
     'norm_decay_mult',
@@ -51,6 +51,24 @@ class Place(NamedTuple):
     param: nn.Parameter
     module: nn.Module
     parent: nn.Module | None
+
+    @property
+    def is_norm(self) -> bool:
+        return isinstance(self.module, NORMS)
+
+    @property
+    def is_dcn_offset(self) -> bool:
+        return isinstance(self.parent, DeformableConv) and self.parent.is_deform_conv
+
+    @property
+    def is_free_bias(self) -> bool:
+        """A bias that is not one of a deformable convolution's offsets."""
+        return self.name == 'bias' and not self.is_dcn_offset
+
+    @property
+    def is_depthwise(self) -> bool:
+        module = self.module
+        return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
 
 
 def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer:
@@ -94,6 +112,8 @@ class DefaultOptimizerConstructor:
         InvalidValueError: for a decay multiplier where the optimizer has no weight_decay.
     """
 
+    keys: ClassVar[tuple[str, ...]] = PARAMWISE_KEYS
+
     def __init__(self, optimizer_cfg: Mapping[str, Any], paramwise_cfg: Mapping[str, Any] | None = None) -> None:
         self.optimizer_cfg = optimizer_cfg
         self.paramwise = dict(paramwise_cfg or {})
@@ -101,10 +121,10 @@ class DefaultOptimizerConstructor:
             raise InvalidValueError(
                 'optimizer LBFGS evaluates the model several times a step, which no runner here does', key='type'
             )
-        unknown = sorted(set(self.paramwise) - set(_PARAMWISE_KEYS))
+        unknown = sorted(set(self.paramwise) - set(self.keys))
         if unknown:
             raise InvalidTypeError(
-                f'optimizer.paramwise_cfg has no {unknown[0]!r}, expected some of {", ".join(_PARAMWISE_KEYS)}',
+                f'optimizer.paramwise_cfg has no {unknown[0]!r}, expected some of {", ".join(self.keys)}',
                 key=f'paramwise_cfg.{unknown[0]}',
             )
         self.custom_keys: dict[str, Mapping[str, float]] = dict(self.paramwise.get('custom_keys', {}))
@@ -185,18 +205,42 @@ class DefaultOptimizerConstructor:
                 custom = self.custom_keys[key]
                 return custom.get('lr_mult', 1.0), custom.get('decay_mult', 1.0)
         ask = self.paramwise.get
-        is_norm = isinstance(place.module, NORMS)
-        is_dcn_offset = isinstance(place.parent, DeformableConv) and place.parent.is_deform_conv
-        is_bias = place.name == 'bias' and not is_dcn_offset
-        lr_mult = ask('bias_lr_mult') if is_bias and not is_norm else None
-        if is_dcn_offset and 'conv_offset' in place.full_name:
+        lr_mult = ask('bias_lr_mult') if place.is_free_bias and not place.is_norm else None
+        if place.is_dcn_offset and 'conv_offset' in place.full_name:
             lr_mult = ask('dcn_offset_lr_mult')
-        if is_norm:
-            return lr_mult, ask('norm_decay_mult')
-        module = place.module
-        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels:
-            return lr_mult, ask('dwconv_decay_mult')
-        return lr_mult, ask('bias_decay_mult') if is_bias else None
+        return lr_mult, self._decay_multiplier(place)
+
+    def _decay_multiplier(self, place: Place) -> float | None:
+        """That of the kind of parameter; of several kinds, the first."""
+        ask = self.paramwise.get
+        if place.is_norm:
+            return ask('norm_decay_mult')
+        if place.is_depthwise:
+            return ask('dwconv_decay_mult')
+        return ask('bias_decay_mult') if place.is_free_bias else None
+
+
+@OPTIMIZER_BUILDERS.register_module()
+class DefaultOptimWrapperConstructor(DefaultOptimizerConstructor):
+    """The rules of mmdetection 3.x: of several kinds that a parameter is of, the first with a multiplier decides.
+
+    They are norm, bias, depthwise convolution, and parameters of one dimension (`flat_decay_mult`): without
+    `norm_decay_mult`, biases of norms are biases.
+
+    Args:
+        optimizer_cfg, paramwise_cfg: as in `DefaultOptimizerConstructor`, with `flat_decay_mult` besides.
+    """
+
+    keys = (*PARAMWISE_KEYS, 'flat_decay_mult')
+
+    def _decay_multiplier(self, place: Place) -> float | None:
+        is_of = {
+            'norm_decay_mult': place.is_norm,
+            'bias_decay_mult': place.is_free_bias,
+            'dwconv_decay_mult': place.is_depthwise,
+            'flat_decay_mult': place.param.ndim == 1 and not place.is_dcn_offset,
+        }
+        return next((self.paramwise[key] for key, applies in is_of.items() if applies and key in self.paramwise), None)
 
 
 def _walk(module: nn.Module, prefix: str = '', parent: nn.Module | None = None) -> Iterator[Place]:

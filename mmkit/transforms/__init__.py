@@ -1,20 +1,26 @@
 """Transforms: from a file and its annotations to a `Sample`, a dict on the way."""
 
 from mmkit.transforms.affine import RandomAffine
-from mmkit.transforms.auto_augment import AutoAugment
+from mmkit.transforms.auto_augment import AutoAugment, RandAugment, RandomOrder
 from mmkit.transforms.base import FieldTransform, PixelTransform
 from mmkit.transforms.classification import CenterCrop, RandomResizedCrop
-from mmkit.transforms.color import (
+from mmkit.transforms.color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
+from mmkit.transforms.compose import Compose
+from mmkit.transforms.copy_paste import CopyPaste
+from mmkit.transforms.cropping import FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms.enhancing import (
+    AutoContrast,
     BrightnessTransform,
     ColorTransform,
     ContrastTransform,
     EqualizeTransform,
-    Normalize,
-    PhotoMetricDistortion,
-    YOLOXHSVRandomAug,
+    Invert,
+    Posterize,
+    Sharpness,
+    Solarize,
+    SolarizeAdd,
 )
-from mmkit.transforms.compose import Compose
-from mmkit.transforms.cropping import FilterAnnotations, MinIoURandomCrop, RandomCrop
+from mmkit.transforms.erasing import CutOut, RandomErasing
 from mmkit.transforms.expanding import Expand, Pad
 from mmkit.transforms.flipping import RandomFlip
 from mmkit.transforms.formatting import (
@@ -26,16 +32,25 @@ from mmkit.transforms.formatting import (
     Transpose,
 )
 from mmkit.transforms.images import BrokenImageError
-from mmkit.transforms.loading import LoadAnnotations, LoadImageFromFile, LoadImageFromWebcam, LoadProposals
-from mmkit.transforms.mixing import MixUp, Mosaic
+from mmkit.transforms.loading import (
+    LoadAnnotations,
+    LoadEmptyAnnotations,
+    LoadImageFromFile,
+    LoadImageFromWebcam,
+    LoadProposals,
+)
+from mmkit.transforms.mixing import Mosaic
+from mmkit.transforms.mixup import MixUp
 from mmkit.transforms.packing import MultiBranch, PackDetInputs
 from mmkit.transforms.randomness import rng_of
 from mmkit.transforms.resizing import Resize, SegRescale
-from mmkit.transforms.test_time import MultiScaleFlipAug
+from mmkit.transforms.shifting import RandomShift
+from mmkit.transforms.test_time import MultiScaleFlipAug, TestTimeAug
 from mmkit.transforms.warping import Rotate, Shear, Translate
 
 __all__ = [
     'AutoAugment',
+    'AutoContrast',
     'BrightnessTransform',
     'BrokenImageError',
     'CenterCrop',
@@ -43,13 +58,17 @@ __all__ = [
     'ColorTransform',
     'Compose',
     'ContrastTransform',
+    'CopyPaste',
+    'CutOut',
     'DefaultFormatBundle',
     'EqualizeTransform',
     'Expand',
     'FieldTransform',
     'FilterAnnotations',
     'ImageToTensor',
+    'Invert',
     'LoadAnnotations',
+    'LoadEmptyAnnotations',
     'LoadImageFromFile',
     'LoadImageFromWebcam',
     'LoadProposals',
@@ -63,14 +82,23 @@ __all__ = [
     'Pad',
     'PhotoMetricDistortion',
     'PixelTransform',
+    'Posterize',
+    'RandAugment',
     'RandomAffine',
     'RandomCrop',
+    'RandomErasing',
     'RandomFlip',
+    'RandomOrder',
     'RandomResizedCrop',
+    'RandomShift',
     'Resize',
     'Rotate',
     'SegRescale',
+    'Sharpness',
     'Shear',
+    'Solarize',
+    'SolarizeAdd',
+    'TestTimeAug',
     'ToDataContainer',
     'ToTensor',
     'Translate',

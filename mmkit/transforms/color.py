@@ -8,12 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.transforms.base import PixelTransform
-from mmkit.transforms.checks import MAX_LEVEL, check_level, check_probability
 
 
 @TRANSFORMS.register_module()
@@ -148,7 +146,7 @@ class YOLOXHSVRandomAug(PixelTransform[np.ndarray]):
         return shifts.astype(np.int64)
 
     def apply_image(self, img: np.ndarray, params: np.ndarray) -> np.ndarray:
-        _check_uint8(self, img)
+        check_uint8(self, img)
         hue, *others = params
         values = np.arange(256)
         tables = np.stack([(values + hue) % 180, *((values + shift).clip(0, 255) for shift in others)], axis=1)
@@ -156,77 +154,7 @@ class YOLOXHSVRandomAug(PixelTransform[np.ndarray]):
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
-class Enhancement(PixelTransform[float]):
-    """Blends the image with a poorer version of it, or away from it. arXiv:1906.11172
-
-    Args:
-        level: strength from 0 to 10: from almost only the poorer version to a factor of 1.9; a factor of 1 changes
-            nothing.
-        prob: probability that it happens.
-    """
-
-    def __init__(self, level: float, prob: float = 0.5) -> None:
-        check_level(type(self).__name__, level)
-        check_probability(type(self).__name__, prob=prob)
-        self.factor = level / MAX_LEVEL * 1.8 + 0.1
-        self.prob = prob
-
-    def poorer(self, img: np.ndarray) -> np.ndarray | float:
-        """The image at a factor of 0."""
-        raise NotImplementedError
-
-    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> float | None:
-        return self.factor if rng.random() < self.prob else None
-
-    def apply_image(self, img: np.ndarray, params: float) -> np.ndarray:
-        blended: np.ndarray = img * np.float32(params) + self.poorer(img) * np.float32(1 - params)
-        return blended.clip(0, 255).astype(img.dtype)
-
-
-@TRANSFORMS.register_module()
-class ColorTransform(Enhancement):
-    """More or less colour: the poorer version is grey."""
-
-    def poorer(self, img: np.ndarray) -> np.ndarray | float:
-        return cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-
-
-@TRANSFORMS.register_module()
-class BrightnessTransform(Enhancement):
-    """More or less light: the poorer version is black."""
-
-    def poorer(self, img: np.ndarray) -> np.ndarray | float:
-        return 0.0
-
-
-@TRANSFORMS.register_module()
-class ContrastTransform(Enhancement):
-    """More or less contrast: the poorer version is the mean grey everywhere."""
-
-    def poorer(self, img: np.ndarray) -> np.ndarray | float:
-        return float(round(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY).mean()))
-
-
-@TRANSFORMS.register_module()
-class EqualizeTransform(PixelTransform[bool]):
-    """Makes all intensities of a channel equally frequent, in uint8 images. arXiv:1906.11172
-
-    Args:
-        prob: probability that it happens.
-    """
-
-    def __init__(self, prob: float = 0.5) -> None:
-        check_probability('EqualizeTransform', prob=prob)
-        self.prob = prob
-
-    def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> bool | None:
-        return True if rng.random() < self.prob else None
-
-    def apply_image(self, img: np.ndarray, params: bool) -> np.ndarray:
-        _check_uint8(self, img)
-        return np.asarray(ImageOps.equalize(Image.fromarray(img)))
-
-
-def _check_uint8(transform: PixelTransform[Any], img: np.ndarray) -> None:
+def check_uint8(transform: PixelTransform[Any], img: np.ndarray) -> None:
+    """Raises an InvalidTypeError for pixels of another type."""
     if img.dtype != np.uint8:
         raise InvalidTypeError(f'{type(transform).__name__} changes uint8 images, got {img.dtype}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -38,8 +39,15 @@ class BrokenImageError(UserError, OSError):
     """A file that exists but holds no complete image."""
 
 
-def read_image(path: str | Path, color_type: str = 'color', channel_order: str = 'bgr') -> np.ndarray:
+def read_image(
+    path: str | Path, color_type: str = 'color', channel_order: str = 'bgr', backend: str = 'cv2'
+) -> np.ndarray:
     """(H, W, 3) or (H, W), turned as its EXIF orientation says unless `color_type` forbids it.
+
+    Args:
+        color_type: of `COLOR_TYPES`.
+        channel_order: 'bgr' or 'rgb'.
+        backend: 'cv2' or 'pillow'.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -52,15 +60,36 @@ def read_image(path: str | Path, color_type: str = 'color', channel_order: str =
     problem = _truncated(content)
     if problem:
         raise BrokenImageError(f'broken image {path}: {problem}')
+    img = _decode_pillow(path, content, color_type) if backend == 'pillow' else _decode_cv2(path, content, color_type)
+    if channel_order == 'rgb' and img.ndim == 3 and img.shape[2] == 3:
+        img = cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
+    return img
+
+
+def _decode_cv2(path: str | Path, content: bytes, color_type: str) -> np.ndarray:
     try:
         img = cv2.imdecode(np.frombuffer(content, np.uint8), COLOR_TYPES[color_type])
     except cv2.error as error:
         raise BrokenImageError(f'broken image {path}: {error.err}') from error
     if img is None:
         raise BrokenImageError(f'broken image {path}: {len(content)} bytes that OpenCV cannot decode')
-    if channel_order == 'rgb' and img.ndim == 3 and img.shape[2] == 3:
-        img = cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
     return img
+
+
+def _decode_pillow(path: str | Path, content: bytes, color_type: str) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(BytesIO(content)) as opened:
+            img = (
+                opened if color_type.endswith(('unchanged', 'ignore_orientation')) else ImageOps.exif_transpose(opened)
+            )
+            if color_type != 'unchanged':
+                img = img.convert('L' if color_type.startswith('grayscale') else 'RGB')
+            pixels = np.array(img)
+    except OSError as error:
+        raise BrokenImageError(f'broken image {path}: {error}') from error
+    return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 and pixels.shape[2] == 3 else pixels
 
 
 def _truncated(content: bytes) -> str | None:

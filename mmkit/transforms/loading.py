@@ -13,7 +13,7 @@ from mmkit.registry import TRANSFORMS
 from mmkit.structures import BitmapMasks, EncodedMasks, PolygonMasks
 from mmkit.structures.masks_polygon import polygons_to_bitmap
 from mmkit.transforms.checks import check_choice
-from mmkit.transforms.images import CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, read_image
+from mmkit.transforms.images import BACKENDS, CHANNEL_ORDERS, COLOR_TYPES, BrokenImageError, read_image
 from mmkit.utils.files import check_disk
 
 
@@ -27,6 +27,7 @@ class LoadImageFromFile:
             image as it is stored; otherwise it is turned as EXIF says.
         channel_order: 'bgr' or 'rgb'.
         file_client_args: dict(backend='disk').
+        imdecode_backend: 'cv2' or 'pillow', whose pixels may differ by a few steps of 255.
 
     Raises:
         MissingFileError, BrokenImageError: with the name of the file.
@@ -38,18 +39,21 @@ class LoadImageFromFile:
         color_type: str = 'color',
         channel_order: str = 'bgr',
         file_client_args: Mapping[str, Any] | None = None,
+        imdecode_backend: str = 'cv2',
     ) -> None:
         check_choice('color_type', color_type, COLOR_TYPES)
         check_choice('channel_order', channel_order, CHANNEL_ORDERS)
+        check_choice('imdecode_backend', imdecode_backend, BACKENDS)
         check_disk(file_client_args)
         self.to_float32 = to_float32
         self.color_type = color_type
         self.channel_order = channel_order
+        self.imdecode_backend = imdecode_backend
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         ori_filename = sample['img_info']['filename']
         filename = str(Path(sample.get('img_prefix') or '') / ori_filename)
-        img = read_image(filename, self.color_type, self.channel_order)
+        img = read_image(filename, self.color_type, self.channel_order, self.imdecode_backend)
         return self._add_image(sample, img, filename, ori_filename)
 
     def _add_image(self, sample: dict[str, Any], img: np.ndarray, filename: str, ori_filename: str) -> dict[str, Any]:
@@ -65,7 +69,8 @@ class LoadImageFromWebcam(LoadImageFromFile):
 
     Args:
         to_float32: convert to float32.
-        color_type, channel_order, file_client_args: as in `LoadImageFromFile`, where only the defaults make sense here.
+        color_type, channel_order, file_client_args, imdecode_backend: as in `LoadImageFromFile`; of the first two only
+            the defaults make sense here.
     """
 
     def __init__(
@@ -74,8 +79,9 @@ class LoadImageFromWebcam(LoadImageFromFile):
         color_type: str = 'color',
         channel_order: str = 'bgr',
         file_client_args: Mapping[str, Any] | None = None,
+        imdecode_backend: str = 'cv2',
     ) -> None:
-        super().__init__(to_float32, color_type, channel_order, file_client_args)
+        super().__init__(to_float32, color_type, channel_order, file_client_args, imdecode_backend)
         if (color_type, channel_order) != ('color', 'bgr'):
             raise InvalidValueError(
                 f'an array is taken as it is: color_type={color_type!r}, channel_order={channel_order!r}'
@@ -87,7 +93,7 @@ class LoadImageFromWebcam(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadAnnotations:
-    """Takes boxes, labels, masks and the semantic map from `ann_info`.
+    """Takes boxes, labels, masks and the semantic map from `ann_info`; an image of a script, which has none, is empty.
 
     Adds `gt_bboxes` (N, 4) and `gt_bboxes_ignore` (K, 4) float32, `gt_labels` (N,) int64, `gt_masks`,
     `gt_semantic_seg` (H, W) uint8.
@@ -121,6 +127,8 @@ class LoadAnnotations:
         self.denorm_bbox = denorm_bbox
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        if 'ann_info' not in sample:
+            return LoadEmptyAnnotations(self.with_bbox, self.with_label, self.with_mask)(sample)
         if self.with_bbox:
             self._load_bboxes(sample)
         if self.with_label:
@@ -173,6 +181,44 @@ class LoadAnnotations:
 
 
 @TRANSFORMS.register_module()
+class LoadEmptyAnnotations:
+    """Truth without any object, for images without labels.
+
+    Args:
+        with_bbox, with_label, with_mask, with_seg: parts of the annotations to make.
+        seg_ignore_label: of every pixel of the semantic map.
+    """
+
+    def __init__(
+        self,
+        with_bbox: bool = True,
+        with_label: bool = True,
+        with_mask: bool = False,
+        with_seg: bool = False,
+        seg_ignore_label: int = 255,
+    ) -> None:
+        self.with_bbox = with_bbox
+        self.with_label = with_label
+        self.with_mask = with_mask
+        self.with_seg = with_seg
+        self.seg_ignore_label = seg_ignore_label
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        if self.with_bbox:
+            sample['gt_bboxes'] = np.zeros((0, 4), np.float32)
+            sample.setdefault('bbox_fields', []).append('gt_bboxes')
+        if self.with_label:
+            sample['gt_labels'] = np.zeros(0, np.int64)
+        if self.with_mask:
+            sample['gt_masks'] = BitmapMasks([], *_canvas(sample))
+            sample.setdefault('mask_fields', []).append('gt_masks')
+        if self.with_seg:
+            sample['gt_semantic_seg'] = np.full(_canvas(sample), self.seg_ignore_label, np.uint8)
+            sample.setdefault('seg_fields', []).append('gt_semantic_seg')
+        return sample
+
+
+@TRANSFORMS.register_module()
 class LoadProposals:
     """Takes boxes of another detector, `proposals` (P, 4) or, with scores, (P, 5).
 
@@ -195,8 +241,8 @@ class LoadProposals:
 
 def _canvas(sample: dict[str, Any]) -> tuple[int, int]:
     """(height, width) of the image as it was read, to which its annotations belong."""
-    if 'img_shape' in sample:
-        return int(sample['img_shape'][0]), int(sample['img_shape'][1])
+    if 'ori_shape' in sample:
+        return int(sample['ori_shape'][0]), int(sample['ori_shape'][1])
     return int(sample['img_info']['height']), int(sample['img_info']['width'])
 
 

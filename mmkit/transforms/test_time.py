@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,4 +62,27 @@ class MultiScaleFlipAug:
         views = [{**scale, **flip} for scale in self.scales for flip in self.flips]
         results = [self.transforms({**copy.deepcopy(sample), **view}) for view in views[:-1]]
         results.append(self.transforms({**sample, **views[-1]}))
+        return results[0] if len(results) == 1 else results
+
+
+@TRANSFORMS.register_module()
+class TestTimeAug:
+    """Runs every combination of alternatives: one view for each way to choose a transform from each list.
+
+    One view gives the result of its transforms (a `Sample`), several views a list of results.
+
+    Args:
+        transforms: lists of alternatives, such as several `Resize`; one of each list, in this order, makes a view.
+    """
+
+    def __init__(self, transforms: Sequence[Sequence[Mapping[str, Any] | Transform]]) -> None:
+        if not transforms or not all(isinstance(choices, (list, tuple)) and choices for choices in transforms):
+            raise InvalidValueError(
+                f'TestTimeAug: transforms is a list of lists of alternatives, got {transforms!r}', key='transforms'
+            )
+        self.views = [Compose(chain) for chain in itertools.product(*transforms)]
+
+    def __call__(self, sample: dict[str, Any]) -> Any:
+        results = [view(copy.deepcopy(sample)) for view in self.views[:-1]]
+        results.append(self.views[-1](sample))
         return results[0] if len(results) == 1 else results

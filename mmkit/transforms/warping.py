@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -47,7 +48,7 @@ class WarpTransform(FieldTransform[Warp]):
     """An affine map of a known strength, to either side by chance, on the same canvas; boxes that left it are dropped.
 
     Args:
-        level: strength from 0 to 10.
+        level: strength from 0 to 10, or None to draw it.
         prob: probability that it happens.
         random_negative_prob: probability that it goes the other way.
         img_fill_val: colour of pixels from outside of the image, 0..255, one number or three.
@@ -59,7 +60,7 @@ class WarpTransform(FieldTransform[Warp]):
     def __init__(
         self,
         *,
-        level: float,
+        level: float | None,
         prob: float = 0.5,
         random_negative_prob: float = 0.5,
         img_fill_val: Fill = 128,
@@ -68,10 +69,11 @@ class WarpTransform(FieldTransform[Warp]):
         min_size: float = 0,
     ) -> None:
         name = type(self).__name__
-        check_level(name, level)
+        if level is not None:
+            check_level(name, level)
         check_probability(name, prob=prob, random_negative_prob=random_negative_prob)
         check_choice('interpolation', interpolation, INTERPOLATIONS)
-        self.strength = level / MAX_LEVEL
+        self.strength = None if level is None else level / MAX_LEVEL
         self.prob = prob
         self.random_negative_prob = random_negative_prob
         self.fill = _as_fill(img_fill_val, name)
@@ -79,15 +81,17 @@ class WarpTransform(FieldTransform[Warp]):
         self.interpolation = interpolation
         self.min_size = min_size
 
-    def matrix(self, size: Size, sign: int) -> np.ndarray:
-        """(2, 3) map of the points (x, y) of an image of `size` (height, width); `sign` is 1, or -1 the other way."""
+    def matrix(self, size: Size, strength: float) -> np.ndarray:
+        """(2, 3) map of the points (x, y) of an image of `size` (height, width); `strength` is between -1 and 1."""
         raise NotImplementedError
 
     def draw(self, sample: dict[str, Any], rng: np.random.Generator) -> Warp | None:
         if rng.random() >= self.prob:
             return None
         size = sample['img'].shape[:2]
-        return Warp(self.matrix(size, -1 if rng.random() < self.random_negative_prob else 1), size)
+        sign = -1 if rng.random() < self.random_negative_prob else 1
+        strength = rng.random() if self.strength is None else self.strength
+        return Warp(self.matrix(size, sign * strength), size)
 
     def apply(self, sample: dict[str, Any], params: Warp) -> dict[str, Any] | None:
         super().apply(sample, params)
@@ -133,7 +137,7 @@ class Rotate(WarpTransform):
     """Rotates by `level` tenths of the largest angle, clockwise or, by chance, the other way.
 
     Args:
-        level: strength from 0 to 10.
+        level: strength from 0 to 10, or None to draw it.
         scale: factor on top.
         center: (x, y) in pixels that stays in place; None for the middle.
         max_rotate_angle: degrees at level 10.
@@ -142,7 +146,7 @@ class Rotate(WarpTransform):
 
     def __init__(
         self,
-        level: float,
+        level: float | None,
         scale: float = 1,
         center: float | Sequence[float] | None = None,
         max_rotate_angle: float = 30,
@@ -151,15 +155,16 @@ class Rotate(WarpTransform):
         super().__init__(level=level, **options)
         if scale <= 0:
             raise InvalidValueError(f'Rotate.scale is above 0, got {scale}', key='scale')
-        self.angle = self.strength * max_rotate_angle
+        self.max_angle = max_rotate_angle
         self.scale = scale
         self.center = (center, center) if isinstance(center, (int, float)) else center
 
-    def matrix(self, size: Size, sign: int) -> np.ndarray:
+    def matrix(self, size: Size, strength: float) -> np.ndarray:
         height, width = size
         center = ((width - 1) / 2, (height - 1) / 2) if self.center is None else self.center
         # OpenCV counts angles counterclockwise
-        return cv2.getRotationMatrix2D((float(center[0]), float(center[1])), -sign * self.angle, self.scale)
+        angle = -strength * self.max_angle
+        return cv2.getRotationMatrix2D((float(center[0]), float(center[1])), angle, self.scale)
 
 
 @TRANSFORMS.register_module()
@@ -167,29 +172,33 @@ class Shear(WarpTransform):
     """Shears by `level` tenths of the largest magnitude, to either side by chance.
 
     Args:
-        level: strength from 0 to 10.
+        level: strength from 0 to 10, or None to draw it.
         direction: 'horizontal' moves rows, 'vertical' columns.
         max_shear_magnitude: pixels per pixel at level 10.
         interpolation: of the image: nearest, bilinear, bicubic, area, lanczos.
+        max_shear_degree: angle at level 10, in place of `max_shear_magnitude`; the level is a share of it.
         options: see `WarpTransform`.
     """
 
     def __init__(
         self,
-        level: float,
+        level: float | None,
         direction: str = 'horizontal',
         max_shear_magnitude: float = 0.3,
         interpolation: str = 'bilinear',
+        max_shear_degree: float | None = None,
         **options: Unpack[WarpOptions],
     ) -> None:
         super().__init__(level=level, interpolation=interpolation, **options)
         check_choice('direction', direction, AXES)
         self.axis = AXES.index(direction)
-        self.magnitude = self.strength * max_shear_magnitude
+        self.max_magnitude = max_shear_magnitude
+        self.max_angle = None if max_shear_degree is None else math.radians(max_shear_degree)
 
-    def matrix(self, size: Size, sign: int) -> np.ndarray:
+    def matrix(self, size: Size, strength: float) -> np.ndarray:
         matrix = np.eye(2, 3)
-        matrix[self.axis, 1 - self.axis] = sign * self.magnitude
+        magnitude = strength * self.max_magnitude if self.max_angle is None else math.tan(strength * self.max_angle)
+        matrix[self.axis, 1 - self.axis] = magnitude
         return matrix
 
 
@@ -198,27 +207,33 @@ class Translate(WarpTransform):
     """Shifts by `level` tenths of the largest offset, to either side by chance.
 
     Args:
-        level: strength from 0 to 10.
+        level: strength from 0 to 10, or None to draw it.
         direction: 'horizontal' or 'vertical'.
         max_translate_offset: pixels at level 10.
         min_size: boxes stay that are wider and higher, in pixels.
+        interpolation: of the image: nearest, bilinear, bicubic, area, lanczos.
+        max_translate_ratio: offset at level 10 as a share of the width or height, in place of `max_translate_offset`.
         options: see `WarpTransform`.
     """
 
     def __init__(
         self,
-        level: float,
+        level: float | None,
         direction: str = 'horizontal',
         max_translate_offset: float = 250.0,
         min_size: float = 0,
+        interpolation: str = 'bilinear',
+        max_translate_ratio: float | None = None,
         **options: Unpack[WarpOptions],
     ) -> None:
-        super().__init__(level=level, min_size=min_size, **options)
+        super().__init__(level=level, min_size=min_size, interpolation=interpolation, **options)
         check_choice('direction', direction, AXES)
         self.axis = AXES.index(direction)
-        self.offset = int(self.strength * max_translate_offset)
+        self.max_offset = max_translate_offset
+        self.max_ratio = max_translate_ratio
 
-    def matrix(self, size: Size, sign: int) -> np.ndarray:
+    def matrix(self, size: Size, strength: float) -> np.ndarray:
         matrix = np.eye(2, 3)
-        matrix[self.axis, 2] = sign * self.offset
+        max_offset = self.max_offset if self.max_ratio is None else self.max_ratio * size[1 - self.axis]
+        matrix[self.axis, 2] = int(strength * max_offset)
         return matrix

@@ -50,6 +50,54 @@ V3 = [
     (dict(type='RandomCrop', crop_size=(600, 384)), dict(type='RandomCrop', crop_size=(384, 600))),
     (dict(type='Pad', size=(640, 480), pad_val=114), dict(type='Pad', size=(480, 640), pad_val=dict(img=114))),
     (dict(type='Pad', size_divisor=32), dict(type='Pad', size_divisor=32)),
+    (
+        dict(type='RandomChoice', transforms=[[dict(type='Resize', scale=(4, 3))], dict(type='Pad', size=(6, 5))]),
+        dict(
+            type='AutoAugment',
+            policies=[
+                [dict(type='Resize', img_scale=(4, 3), keep_ratio=False)],
+                [dict(type='Pad', size=(5, 6))],
+            ],
+        ),
+    ),
+    (dict(type='RandomAffine', border=(-320, -100)), dict(type='RandomAffine', border=(-100, -320))),
+    (
+        dict(type='Mosaic', img_scale=(1440, 800), pad_val=114.0),
+        dict(type='Mosaic', img_scale=(800, 1440), pad_val=114.0),
+    ),
+    (
+        dict(type='CachedMixUp', img_scale=(1440, 800), max_cached_images=20, random_pop=False, prob=0.5),
+        dict(type='CachedMixUp', img_scale=(800, 1440), prob=0.5),
+    ),
+    (dict(type='CachedMosaic', max_cached_images=10), dict(type='CachedMosaic')),
+    (dict(type='Color'), dict(type='ColorTransform', prob=1.0, level=None)),
+    (
+        dict(type='Brightness', level=3, max_mag=1.5),
+        dict(type='BrightnessTransform', level=3, max_mag=1.5, prob=1.0),
+    ),
+    (dict(type='Contrast', prob=0.1), dict(type='ContrastTransform', prob=0.1, level=None)),
+    (dict(type='Equalize', level=5), dict(type='EqualizeTransform', prob=1.0)),
+    (dict(type='AutoContrast', level=5, prob=0.5), dict(type='AutoContrast', prob=0.5)),
+    (dict(type='ColorTransform', prob=0.5, level=2), dict(type='Compose', transforms=[])),
+    (
+        dict(type='Rotate', level=2, reversal_prob=0.1, img_border_value=(1, 2, 3)),
+        dict(
+            type='Rotate',
+            level=2,
+            random_negative_prob=0.1,
+            img_fill_val=(1, 2, 3),
+            prob=1.0,
+            max_rotate_angle=30.0,
+        ),
+    ),
+    (
+        dict(type='ShearY', max_mag=20.0),
+        dict(type='Shear', direction='vertical', max_shear_degree=20.0, prob=1.0, level=None),
+    ),
+    (
+        dict(type='TranslateX', prob=0.5),
+        dict(type='Translate', direction='horizontal', max_translate_ratio=0.1, prob=0.5, level=None),
+    ),
 ]
 
 
@@ -93,3 +141,5 @@ def test_what_has_no_meaning_is_refused():
         read_v3(dict(type='RandomResize', scale=(3, 4), resize_type='Shrink'), TRANSFORMS)
     with pytest.raises(InvalidValueError, match='scale_factor=2 excludes img_scale'):
         Resize((3, 4), scale_factor=2)
+    with pytest.raises(InvalidValueError, match='Shear without max_shear_degree has no equal'):
+        write_v3(dict(type='Shear', level=3), TRANSFORMS)

@@ -219,3 +219,34 @@ def test_the_kernels_of_a_resumed_optimizer_are_its_own(kind):
     load_optimizer_state(optimizer, stepped(False)[1].state_dict(), model)
     assert optimizer.param_groups[0]['fused'] is True
     assert step_if(torch.tensor(True), optimizer) is None
+
+
+def test_rules_of_3x_for_decay():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+            self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+            self.norm = nn.BatchNorm2d(4)
+            self.scale = nn.Parameter(torch.ones(1))
+
+    def decays(constructor, **paramwise):
+        cfg = {'type': 'SGD', 'lr': 1.0, 'weight_decay': 1.0, 'constructor': constructor, 'paramwise_cfg': paramwise}
+        model = Mixed()
+        optimizer = build_optimizer(model, cfg)
+        names = {id(param): name for name, param in model.named_parameters()}
+        changed = {names[id(group['params'][0])]: group['weight_decay'] for group in optimizer.param_groups}
+        return {name: decay for name, decay in changed.items() if decay != 1}
+
+    rules = {'bias_decay_mult': 0.5, 'dwconv_decay_mult': 0.2}
+    assert decays('DefaultOptimizerConstructor', **rules) == {
+        'conv.bias': 0.5, 'depthwise.weight': 0.2, 'depthwise.bias': 0.2,
+    }  # fmt: skip
+    assert decays('DefaultOptimWrapperConstructor', **rules) == {
+        'conv.bias': 0.5, 'depthwise.weight': 0.2, 'depthwise.bias': 0.5, 'norm.bias': 0.5,
+    }  # fmt: skip
+    assert decays('DefaultOptimWrapperConstructor', norm_decay_mult=0.1, flat_decay_mult=0.3) == {
+        'conv.bias': 0.3, 'depthwise.bias': 0.3, 'norm.weight': 0.1, 'norm.bias': 0.1, 'scale': 0.3,
+    }  # fmt: skip
+    with pytest.raises(TypeError, match='flat_decay_mult'):
+        decays('DefaultOptimizerConstructor', flat_decay_mult=0.3)

@@ -201,8 +201,8 @@ def test_the_transform_of_the_documentation(make_sample):
     page = (Path(__file__).parents[2] / 'docs' / 'data.md').read_text()
     code = next(block for block in re.findall(r'```python\n(.*?)```', page, re.DOTALL) if 'FieldTransform' in block)
     names = {}
-    exec(code, names)  # registers RandomShift
-    shift = names['RandomShift'](max_pixels=20)
+    exec(code, names)  # registers Roll
+    shift = names['Roll'](max_pixels=20)
     sample = shift({**make_sample(seed=3), 'mask_fields': [], 'seg_fields': []})
     assert sample['gt_bboxes'][0, 0] > 10
     assert (bright_box(sample['img']) == sample['gt_bboxes'][0]).all()

@@ -125,7 +125,7 @@ def test_masks_of_every_form():
 
 
 def test_masks_are_drawn_on_the_image_as_it_was_read():
-    sample = {**sample_of('a.png', '', masks=[[[1, 1, 3, 1, 3, 3, 1, 3]]]), 'img_shape': (8, 9, 3)}
+    sample = {**sample_of('a.png', '', masks=[[[1, 1, 3, 1, 3, 3, 1, 3]]]), 'ori_shape': (8, 9, 3)}
     assert LoadAnnotations(with_mask=True)(sample)['gt_masks'].masks.shape == (1, 8, 9)
 
 

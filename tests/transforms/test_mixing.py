@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmkit.structures import PolygonMasks
 from mmkit.transforms import MixUp, Mosaic, RandomAffine
 
 
@@ -141,14 +142,43 @@ def test_mixup_with_nothing_leaves_the_image(make_boxes_only):
     assert (MixUp()(sample)['img'] == before).all()
 
 
-def test_mixing_needs_other_images_and_no_masks(make_sample, make_boxes_only):
+def test_mixing_needs_other_images_and_no_maps(make_sample, make_boxes_only):
     for step in (Mosaic(), MixUp()):
-        with pytest.raises(ValueError, match='MultiImageMixDataset'):
+        with pytest.raises(ValueError, match='needs more than one image'):
             step(make_boxes_only())
-        with pytest.raises(ValueError, match='cannot transform masks: leave them unloaded'):
+        with pytest.raises(ValueError, match='cannot transform semantic maps: leave them unloaded'):
             step({**make_sample(), 'mix_results': [make_sample() for _ in range(3)]})
     with pytest.raises(ValueError, match='RandomAffine cannot transform masks'):
         RandomAffine()(make_sample())
+
+
+@pytest.mark.parametrize('kind', ['bitmaps', 'polygons'])
+@pytest.mark.parametrize('step', [Mosaic((40, 60)), MixUp((40, 60), ratio_range=(0.6, 1.4))])
+def test_masks_move_with_their_boxes(make_sample, step, kind):
+    def make(seed):
+        sample = make_sample(seed=seed)
+        del sample['gt_semantic_seg']
+        if kind == 'polygons':
+            x1, y1, x2, y2 = sample['gt_bboxes'][0]
+            sample['gt_masks'] = PolygonMasks([[[x1, y1, x2, y1, x2, y2, x1, y2]]], 40, 60)
+        return {**sample, 'seg_fields': []}
+
+    for seed in range(10):
+        sample = step({**make(seed), 'mix_results': [make(seed) for _ in range(3)]})
+        masks = sample['gt_masks']
+        assert len(masks) == len(sample['gt_bboxes']) == len(sample['gt_labels'])
+        assert (masks.height, masks.width) == sample['img'].shape[:2]
+        visible = masks.areas > 0
+        assert np.abs(masks.get_bboxes() - sample['gt_bboxes'])[visible].max() <= 1.5
+
+
+def test_mixing_up_by_chance(make_boxes_only):
+    mixed = 0
+    for seed in range(60):
+        sample = make_boxes_only(seed=seed)
+        sample['mix_results'] = [make_boxes_only()]
+        mixed += len(MixUp((40, 60), ratio_range=(1, 1), prob=0.3)(sample)['gt_bboxes']) > 1
+    assert 8 < mixed < 30
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,72 @@ RESIZING: Mapping[str, Spelling] = {
     ),
 }
 
+# ------------------------------------------------------------------ operations of AutoAugment
+
+
+def _operation(name: str | None = None) -> Spelling:
+    """A colour operation with a level, or a drawn one."""
+    return Spelling(name=name, defaults={'prob': (1.0, 0.5), 'level': (None, None)})
+
+
+_NO_LEVEL = without('level', 'min_mag', 'max_mag')  # 3.x's operations accept them, whether they need them or not
+
+
+def _no_steps(cfg: ConfigDict) -> ConfigDict:
+    cfg = _NO_LEVEL(cfg)
+    cfg.pop('prob', None)
+    cfg._put('transforms', [], None)
+    return cfg
+
+
+def _warp(limit: str, default: float, name: str | None = None, direction: str | None = None) -> Spelling:
+    """A geometric operation.
+
+    Args:
+        limit: neutral argument of the magnitude at level 10.
+        default: that of 3.x.
+        name: neutral type.
+        direction: of the neutral type, where 3.x has a type for each.
+    """
+
+    def refine(cfg: ConfigDict) -> ConfigDict:
+        if direction is not None:
+            cfg._put('direction', direction, None)
+        return cfg
+
+    def restore(cfg: ConfigDict) -> ConfigDict:
+        if cfg.get(limit) is None:
+            message = f'{cfg["type"]} without {limit} has no equal in 3.x'
+            raise InvalidValueError(message, cfg._path_of(limit), cfg._origin_of())
+        return without('direction')(cfg)
+
+    return Spelling(
+        name=name,
+        renamed={'max_mag': limit, 'reversal_prob': 'random_negative_prob', 'img_border_value': 'img_fill_val'},
+        defaults={'prob': (1.0, 0.5), 'level': (None, None), limit: (default, default if name is None else None)},
+        unused={'min_mag': (0.0,), 'mask_border_value': (0,)},
+        refine=refine,
+        restore=restore,
+        applies=lambda cfg: direction is None or cfg.get('direction', 'horizontal') == direction,
+    )
+
+
+OPERATIONS: Mapping[str, Spelling] = {
+    'Color': _operation('ColorTransform'),
+    'Brightness': _operation('BrightnessTransform'),
+    'Contrast': _operation('ContrastTransform'),
+    'ColorTransform': Spelling(  # the base of the others, which does nothing
+        name='Compose', refine=_no_steps, restore=without('transforms'), applies=lambda cfg: cfg.get('transforms') == []
+    ),
+    'Equalize': Spelling(name='EqualizeTransform', defaults={'prob': (1.0, 0.5)}, refine=_NO_LEVEL),
+    **dict.fromkeys(('AutoContrast', 'Invert'), Spelling(refine=_NO_LEVEL)),
+    'Rotate': _warp('max_rotate_angle', 30.0),
+    'ShearX': _warp('max_shear_degree', 30.0, 'Shear', 'horizontal'),
+    'ShearY': _warp('max_shear_degree', 30.0, 'Shear', 'vertical'),
+    'TranslateX': _warp('max_translate_ratio', 0.1, 'Translate', 'horizontal'),
+    'TranslateY': _warp('max_translate_ratio', 0.1, 'Translate', 'vertical'),
+}
+
 # ------------------------------------------------------------------ all others
 
 
@@ -144,12 +210,17 @@ def _write_pad_val(value: Any) -> Any:
     return {'img': value, 'masks': value} if isinstance(value, (int, float)) else value
 
 
+def _read_chains(chains: Any) -> Any:
+    return [chain if isinstance(chain, (list, tuple)) else [chain] for chain in chains]
+
+
 def _write_flip(cfg: ConfigDict) -> ConfigDict:
     return rename(cfg, {'flip_prob': 'flip_ratio'})
 
 
 TRANSFORMS: Mapping[str, Spelling] = {
     **RESIZING,
+    **OPERATIONS,
     'LoadImageFromFile': Spelling(
         renamed={'backend_args': 'file_client_args'},
         converted={'file_client_args': BACKEND},
@@ -176,5 +247,14 @@ TRANSFORMS: Mapping[str, Spelling] = {
     'Pad': Spelling(
         converted={'size': SWAPPED, 'pad_val': (_read_pad_val, _write_pad_val)},
         unused={'padding_mode': ('constant',)},
+    ),
+    'RandomChoice': Spelling(
+        name='AutoAugment', renamed={'transforms': 'policies'}, converted={'policies': (_read_chains, list)}
+    ),
+    'RandomAffine': Spelling(converted={'border': SWAPPED}),
+    **dict.fromkeys(('Mosaic', 'MixUp'), Spelling(converted={'img_scale': SWAPPED})),
+    **dict.fromkeys(
+        ('CachedMosaic', 'CachedMixUp'),  # mmkit has no cache: see mmkit/transforms/mixup.py
+        Spelling(converted={'img_scale': SWAPPED}, refine=without('max_cached_images', 'random_pop')),
     ),
 }
