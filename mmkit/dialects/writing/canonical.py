@@ -15,6 +15,8 @@ from mmkit.schedules import Clock, Schedule, values_along
 
 # Arguments that say nothing in one of the dialects.
 _SILENT = ('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'meta_keys')
+# Arguments with the values that they have in any case.
+_USUAL = {'pad_size_divisor': 1, 'pad_value': 0, 'bgr_to_rgb': False}
 _SPELLINGS = {**MODELS, **TRANSFORMS, **DATASETS, **HOOKS, **METRICS}
 _ITERATIONS_OF_AN_EPOCH = 53
 
@@ -60,6 +62,8 @@ def canonical(recipe: Recipe) -> Recipe:
 
 
 def _loader(loader: LoaderRecipe) -> LoaderRecipe:
+    if loader.dataset is None:
+        return LoaderRecipe(None)
     return replace(loader, dataset=_plain(loader.dataset))
 
 
@@ -83,7 +87,8 @@ def _plain(value: Any, kind: str | None = None) -> Any:
 
 def _stripped(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _stripped(item) for key, item in value.items() if item is not None and key not in _SILENT}
+        spoken = {key: item for key, item in value.items() if key not in _SILENT and item != _USUAL.get(key)}
+        return {key: _stripped(item) for key, item in spoken.items()}
     if isinstance(value, (list, tuple)):
         return [_stripped(item) for item in value]
     return value

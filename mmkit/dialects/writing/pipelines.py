@@ -55,6 +55,9 @@ def unpack(recipe: Recipe, notes: Notes) -> Recipe:
     """The recipe with pipelines that normalise, pad and collect, and a model that doesn't.
 
     What a data preprocessor does besides stays in the model, with a remark.
+
+    Raises:
+        UnpackableError: several branches of a pipeline are packed, of which 2.x has one.
     """
     model = recipe.model
     given = None if model is None else model.get('data_preprocessor')
@@ -71,7 +74,15 @@ def unpack(recipe: Recipe, notes: Notes) -> Recipe:
         end = _end_of(given)
     train = _mapped(recipe.train, lambda steps: _collected(steps, end, _keys(recipe.train.dataset)))
     val, test = (_mapped(part, lambda steps: _collected_test(steps, end)) for part in (recipe.val, recipe.test))
+    if any(_holds_packing(part.dataset) for part in (train, val, test)):
+        raise UnpackableError('a pipeline packs samples in several branches, and in mmdetection 2.x it has one')
     return replace(_with_phases(recipe, train), train=train, val=val, test=test, model=model)
+
+
+def _holds_packing(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return _kind(value) == 'PackDetInputs' or any(_holds_packing(item) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(_holds_packing(item) for item in value)
 
 
 def _with_phases(recipe: Recipe, train: LoaderRecipe) -> Recipe:

@@ -52,12 +52,19 @@ def to_param_scheduler(schedule: Schedule, quantity: str, length: Length, notes:
             notes.add(f'param_scheduler cannot say what {quantity} does: {kind} has no scheduler and is left out')
             continue
         kind, arguments = parts
+        _note_restarts(segment.curve, 'param_scheduler', notes)
         written.append(ConfigDict(type=f'{kind}{suffix}', **arguments))
-    if not schedule.recursive and len(schedule.segments) > 1 and _ends_above_zero(schedule):
+    if not schedule.recursive and len(schedule.segments) > 1 and _meets_warm_up(schedule):
         notes.add(
             f'param_scheduler: the warm-up of {quantity} meets a curve that ends above zero: not to the last digit'
         )
     return written
+
+
+def _note_restarts(curve: Curve, key: str, notes: Notes) -> None:
+    """A restart of 2.x weighs what is above the end value, one of 3.x the whole value."""
+    if isinstance(curve, curves.CosineRestarts) and set(curve.weights) != {1} and (curve.end or curve.end_ratio):
+        notes.add(f'{key}: restarts with weights meet an end value above zero: not to the last digit')
 
 
 def _is_yolox(schedule: Schedule) -> bool:
@@ -77,9 +84,12 @@ def _yolox_schedulers(schedule: Schedule, length: Length) -> list[ConfigDict]:
     return [*written, cosine, ConfigDict(type='ConstantLR', factor=1.0, **flat)]
 
 
-def _ends_above_zero(schedule: Schedule) -> bool:
-    falling = [segment.curve for segment in schedule.segments if isinstance(segment.curve, Falling)]
-    return any(curve.end or curve.end_ratio for curve in falling)
+def _meets_warm_up(schedule: Schedule) -> bool:
+    """True if a curve falls to more than zero from the beginning on, where a warm-up may be going on."""
+    falling = [
+        segment.curve for segment in schedule.segments if isinstance(segment.curve, Falling) and not segment.begin
+    ]
+    return any((curve.end or curve.end_ratio) and not isinstance(curve, curves.FlatCosine) for curve in falling)
 
 
 def _scheduler(segment: Segment, length: Length) -> tuple[str, dict[str, Any]] | None:
@@ -189,9 +199,10 @@ def to_policy(schedule: Schedule, quantity: str, length: Length, notes: Notes) -
         kinds = ', '.join(type(segment.curve).__name__ for segment in schedule.segments)
         notes.add(f'{quantity}_config cannot say what {quantity} does: {kinds} are no policy and are left out')
         return None
+    _note_restarts(main.curve, f'{quantity}_config', notes)
     if main.unit == 'iteration' and length.by_epoch and policy['policy'] not in ('cyclic', 'OneCycle'):
         policy['by_epoch'] = False
-    if schedule.recursive and warm is not None and _ends_above_zero(schedule):
+    if schedule.recursive and warm is not None and _meets_warm_up(schedule):
         notes.add(f'{quantity}_config: the warm-up meets a curve that ends above zero: not to the last digit')
     return ConfigDict(policy | warm_up)
 
@@ -204,6 +215,8 @@ def _yolox_policy(schedule: Schedule, length: Length, notes: Notes) -> ConfigDic
     assert isinstance(cosine.curve, curves.Cosine)
     last = length.number - (cosine.end or length.number)
     keys = {'policy': 'YOLOX', 'num_last_epochs': last, **_least(cosine.curve, 'min_lr')}
+    if cosine.step_unit == 'iteration':
+        keys['by_epoch'] = False
     return ConfigDict(keys | {'warmup': 'exp', 'warmup_iters': warm.end, 'warmup_ratio': 1, 'warmup_by_epoch': True})
 
 
@@ -238,10 +251,13 @@ def _policy(segment: Segment, length: Length, quantity: str) -> dict[str, Any] |
     match curve:
         case curves.Constant(factor=1.0):
             return {'policy': 'fixed'}
-        case curves.Steps(milestones=milestones) if whole:
-            step = milestones if isinstance(milestones, int) else [begin + each for each in milestones]
-            if begin and isinstance(milestones, int):
-                return None
+        case curves.Steps(milestones=milestones):
+            if isinstance(milestones, int):
+                if begin or not whole:
+                    return None
+                step: int | list[int] = milestones
+            else:  # nothing changes after the end
+                step = [begin + each for each in milestones if segment.end is None or begin + each < segment.end]
             lowest = {} if curve.lowest is None else {least: curve.lowest}
             return {'policy': 'step', 'step': step, 'gamma': curve.gamma, **lowest}
         case curves.Exponential() if whole and not begin:
@@ -290,11 +306,10 @@ def _cosine_policy(
         return {'policy': 'CosineAnnealing', **_least(curve, least)}
     if length is None or (half or length.number - begin) != length.number - begin:
         return None
-    if segment.step_unit != segment.unit:  # iterations of a training that counts epochs
-        return None if begin else {'policy': 'CosineAnnealing', 'by_epoch': False, **_least(curve, least)}
+    unit = {'by_epoch': False} if segment.step_unit != segment.unit else {}  # of a training that counts epochs
     if not begin:
-        return {'policy': 'CosineAnnealing', **_least(curve, least)}
-    return {'policy': 'FlatCosineAnnealing', 'start_percent': begin / length.number, **_least(curve, least)}
+        return {'policy': 'CosineAnnealing', **unit, **_least(curve, least)}
+    return {'policy': 'FlatCosineAnnealing', 'start_percent': begin / length.number, **unit, **_least(curve, least)}
 
 
 def _least(curve: Falling, name: str) -> dict[str, Any]:

@@ -69,15 +69,13 @@ def _loader(loader: LoaderRecipe, split: str) -> dict[str, Any]:
     """What differs from the training's numbers, and from what a loader of 2.x does by itself."""
     usual = vars(LoaderRecipe(None))
     values = {old: vars(loader)[new] for old, new in LOADER_KEYS.items()}
+    sizes = {'samples_per_gpu': values.pop('samples_per_gpu'), 'workers_per_gpu': values.pop('workers_per_gpu')}
+    kept = {old: value for old, value in values.items() if value != usual[LOADER_KEYS[old]]}
     if split == 'train':
-        del values['samples_per_gpu'], values['workers_per_gpu']
-    elif values['samples_per_gpu'] == 1:
-        del values['samples_per_gpu']
-    keys = {old: new for old, new in LOADER_KEYS.items() if old in values}
-    kept = {old: values[old] for old, new in keys.items() if values[old] != usual[new]}
-    if split != 'train':
-        kept['workers_per_gpu'] = loader.num_workers
-    return kept
+        return kept
+    if sizes['samples_per_gpu'] == 1:
+        del sizes['samples_per_gpu']
+    return sizes | kept
 
 
 def _training(training: TrainingRecipe, notes: Notes) -> dict[str, Any]:

@@ -14,7 +14,11 @@ from mmkit.dialects.writing.pipelines import pack
 from mmkit.dialects.writing.schedules import length_of, to_param_scheduler
 from mmkit.schedules import Schedule
 
-_LOADER = LoaderRecipe(None)
+_ORDER = """
+    default_scope model train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg optim_wrapper
+    param_scheduler auto_scale_lr val_evaluator test_evaluator tta_model tta_pipeline default_hooks custom_hooks
+    visualizer log_processor load_from resume
+""".split()
 
 
 def write_v3(recipe: Recipe, notes: Notes) -> ConfigDict:
@@ -35,7 +39,8 @@ def write_v3(recipe: Recipe, notes: Notes) -> ConfigDict:
     if evaluation is not None and cfg['val_dataloader'] is not None:
         is_half = evaluation.schedule.get('fp16')
         is_half = training is not None and training.step.fp16 is not None if is_half is None else is_half
-        cfg['val_cfg'] = {'type': 'ValLoop', **({'fp16': True} if is_half else {})}
+        kind = 'TeacherStudentValLoop' if evaluation.schedule.get('branches') else 'ValLoop'
+        cfg['val_cfg'] = {'type': kind, **({'fp16': True} if is_half else {})}
         cfg['val_evaluator'] = spelled(list(evaluation.metrics), METRICS)
     else:
         cfg['val_dataloader'] = None
@@ -208,7 +213,8 @@ def _environment(recipe: Recipe) -> dict[str, Any]:
 def _without_none(cfg: ConfigDict) -> ConfigDict:
     """The config without keys that are None, down to the arguments of loaders; default hooks are None for a reason."""
     kept = ConfigDict()
-    for key, value in cfg.items():
+    for key in (*_ORDER, *(key for key in cfg if key not in _ORDER)):
+        value = cfg.get(key)
         if value is None:
             continue
         if key.endswith('_dataloader') or key in ('env_cfg', 'optim_wrapper'):
