@@ -135,7 +135,10 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
 
 
 def find_latest(work_dir: str | os.PathLike[str]) -> Path | None:
-    """The furthest intact `epoch_N.pth` or `iter_N.pth` of a work directory, of the kind that was written last."""
+    """The furthest intact `epoch_N.pth` or `iter_N.pth` of a work directory, of the kind that was written last.
+
+    Where there is none, the checkpoint that the file `last_checkpoint` names.
+    """
     numbered: dict[str, list[tuple[int, Path]]] = {'epoch': [], 'iter': []}
     for path in Path(work_dir).glob('*.pth'):
         match = re.fullmatch(r'(epoch|iter)_(\d+)', path.stem)
@@ -147,7 +150,9 @@ def find_latest(work_dir: str | os.PathLike[str]) -> Path | None:
             if is_intact(path):
                 return path
             get_logger('mmkit.engine').warning('%s is broken, looking for an earlier one', path)
-    return None
+    note = Path(work_dir) / 'last_checkpoint'
+    noted = Path(note.read_text().strip()) if note.is_file() else None
+    return noted if noted is not None and is_intact(noted) else None
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ from mmkit.engine.meters import Meters
 from mmkit.engine.state import Best
 from mmkit.errors import InvalidValueError
 from mmkit.schedules import Clock
-from mmkit.structures import Batch
+from mmkit.structures import Batch, ImageMeta, Prediction
 
 PRIORITIES = {
     'HIGHEST': 0,
@@ -213,6 +213,9 @@ class Hook:
 
     def on_record(self, runner: Trainer, record: Record) -> None:
         """Figures were published, see `Trainer.publish`."""
+
+    def on_prediction(self, runner: Trainer, number: int, meta: ImageMeta, prediction: Prediction) -> None:
+        """An image of an evaluation was predicted, in this process the one with this number, counted from 0."""
 
     def every_n_epochs(self, runner: Trainer, n: int) -> bool:
         return n > 0 and runner.epoch % n == 0

@@ -121,12 +121,21 @@ def evaluate_model(
     return run_metrics(model, loader, built)
 
 
-def run_metrics(model: nn.Module, loader: Iterable[Views], metrics: Sequence[Metric]) -> dict[str, float | str]:
-    """`evaluate_model` with metrics that have their ground truth."""
+def run_metrics(
+    model: nn.Module, loader: Iterable[Views], metrics: Sequence[Metric], visit: Visit | None = None
+) -> dict[str, float | str]:
+    """`evaluate_model` with metrics that have their ground truth.
+
+    Args:
+        visit: called with each image's meta and prediction as they come.
+    """
 
     def take(metas: Sequence[ImageMeta], predicted: Sequence[Prediction]) -> None:
         for metric in metrics:
             metric.process(metas, predicted)
+        if visit is not None:
+            for meta, each in zip(metas, predicted, strict=True):
+                visit(meta, each)
 
     for metric in metrics:
         metric.reset()

@@ -16,6 +16,7 @@ from mmkit.engine.hooks import (
     timer,
     updaters,
     vis_logger,
+    visualization,
     yolox,
 )
 from mmkit.engine.hooks.logger import LoggerHook

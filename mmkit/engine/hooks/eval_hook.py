@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmkit.dialects.v2 import EVAL_HOOK_KEYS
 from mmkit.engine.checkpoint import unwrap
 from mmkit.engine.hook import Hook, Record, Trainer
 from mmkit.engine.hooks.checkpoint import output_directory
-from mmkit.engine.predict import check_masks, run_metrics
+from mmkit.engine.predict import Visit, check_masks, run_metrics
 from mmkit.engine.state import Best, read_best
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.metrics import DatasetMetric, compute_metrics
@@ -24,7 +25,7 @@ from mmkit.metrics.base import as_dataset_metric
 from mmkit.models.detectors import SemiBaseDetector
 from mmkit.protocols import Metric
 from mmkit.registry import HOOKS
-from mmkit.structures import Prediction
+from mmkit.structures import ImageMeta, Prediction
 from mmkit.utils.dist import broadcast_object, get_world_size, is_main
 from mmkit.utils.files import check_disk
 from mmkit.utils.names import nearest
@@ -178,27 +179,27 @@ class EvalHook(Hook):
         with runner.evaluation_mode(self.fp16) as model:
             if self.broadcast_bn_buffer and get_world_size() > 1:
                 _broadcast_norm_statistics(model)
-            values = self._figures_of_branches(model)
+            values = self._figures_of_branches(model, _visit_of_hooks(runner))
         epoch = runner.epoch + bool(runner.inner_iter)
         number = len(self.dataloader) if self.by_epoch else runner.iter
         runner.publish(Record('val', epoch, number, values))
         if self.best_by and values:
             self._keep_best(runner, values)
 
-    def _figures_of_branches(self, model: nn.Module) -> dict[str, float | str]:
+    def _figures_of_branches(self, model: nn.Module, visit: Visit) -> dict[str, float | str]:
         if not self.branches:
-            return self._figures(model)
+            return self._figures(model, visit)
         detector = unwrap(model)
         assert isinstance(detector, SemiBaseDetector)
         values: dict[str, float | str] = {}
         for branch in self.branches:
             with detector.predicting_on(branch):
-                values |= {f'{branch}/{name}': value for name, value in self._figures(model).items()}
+                values |= {f'{branch}/{name}': value for name, value in self._figures(model, visit).items()}
         return values
 
-    def _figures(self, model: nn.Module) -> dict[str, float | str]:
+    def _figures(self, model: nn.Module, visit: Visit) -> dict[str, float | str]:
         if self.test_fn is None:
-            return run_metrics(model, self.dataloader, self.metrics)
+            return run_metrics(model, self.dataloader, self.metrics, visit)
         outputs = self.test_fn(model, self.dataloader)
         values = compute_metrics(self.metrics, outputs) if is_main() else {}
         return broadcast_object(values)
@@ -257,6 +258,18 @@ def rule_of(key: str, greater_keys: Sequence[str] = _MORE_IS_BETTER, less_keys: 
         if any(part.lower() in key.lower() for part in parts):
             return rule
     raise ConfigError(f"is more or less {key!r} better? Set evaluation.rule to 'greater' or 'less'", key='rule')
+
+
+def _visit_of_hooks(runner: Trainer) -> Visit:
+    """Shows each prediction to the hooks."""
+    numbers = count()
+
+    def visit(meta: ImageMeta, prediction: Prediction) -> None:
+        number = next(numbers)
+        for hook in runner.hooks:
+            hook.on_prediction(runner, number, meta, prediction)
+
+    return visit
 
 
 def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric]:

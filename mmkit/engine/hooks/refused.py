@@ -17,10 +17,11 @@ _TRACKER = (
     'Use TensorboardLoggerHook, or read the .log.json of TextLoggerHook; '
     'a hook of your own derives from mmkit.engine.hooks.LoggerHook and has a method write(runner, record)'
 )
+_BACKEND = "Write dict(type='LoggerHook', backends=[dict(type='{}VisBackend')]) into log_config.hooks"
 _REFUSED = {
-    'WandbLoggerHook': _TRACKER,
-    'MMDetWandbHook': _TRACKER,
-    'MlflowLoggerHook': _TRACKER,
+    'WandbLoggerHook': _BACKEND.format('Wandb'),
+    'MMDetWandbHook': _BACKEND.format('Wandb'),
+    'MlflowLoggerHook': _BACKEND.format('MLflow'),
     'NeptuneLoggerHook': _TRACKER,
     'DvcliveLoggerHook': _TRACKER,
     'ClearMLLoggerHook': _TRACKER,
@@ -28,7 +29,7 @@ _REFUSED = {
     'PaviLoggerHook': _TRACKER,
     'SyncRandomSizeHook': 'The model draws the sizes of batches: YOLOX(random_size_range, random_size_interval)',
     'RFSearchHook': 'Searching for receptive fields is not part of mmkit',
-    'MemoryProfilerHook': 'The GPU memory is in every log line; ProfilerHook(profile_memory=True) says more',
+    'NPUProfilerHook': "Use ProfilerHook, which profiles the CPU and Nvidia's GPUs",
     'ClosureHook': 'Derive a class from mmkit.engine.hooks.Hook and give it the method',
     'OptimizerHook': 'The step is part of the runner: write its arguments into optimizer_config',
     'Fp16OptimizerHook': 'Write fp16=dict(loss_scale=512.) or another loss_scale at the top level of the config',

@@ -7,7 +7,9 @@ import time
 import torch
 
 from mmkit.engine.hook import Hook, Trainer
+from mmkit.errors import InvalidValueError
 from mmkit.registry import HOOKS
+from mmkit.utils.imports import require_package
 
 
 @HOOKS.register_module()
@@ -51,3 +53,34 @@ class EmptyCacheHook(Hook):
     def after_iter(self, runner: Trainer) -> None:
         if self._after_iter:
             torch.cuda.empty_cache()
+
+
+@HOOKS.register_module()
+class MemoryProfilerHook(Hook):
+    """Logs the memory of the machine and of this process.
+
+    Args:
+        interval: iterations between lines.
+
+    Raises:
+        MissingPackageError: psutil is not installed.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        if not isinstance(interval, int) or interval < 1:
+            raise InvalidValueError(f'interval is {interval!r}, expected a positive whole number', key='interval')
+        self._psutil = require_package('psutil', 'MemoryProfilerHook')
+        self.interval = interval
+
+    def after_train_iter(self, runner: Trainer) -> None:
+        if not self.every_n_iters(runner, self.interval):
+            return
+        machine, swap, process = self._psutil.virtual_memory(), self._psutil.swap_memory(), self._psutil.Process()
+        figures = {
+            'available': machine.available,
+            'used': machine.used,
+            'swap used': swap.used,
+            'this process': process.memory_info().rss,
+        }
+        shown = ', '.join(f'{name} {value // 2**20} MB' for name, value in figures.items())
+        runner.logger.info('memory: %s (%.1f %% used)', shown, machine.percent)

@@ -9,7 +9,9 @@ import torch
 
 from mmkit.apis import train_detector
 from mmkit.engine import base_runner
-from mmkit.engine.hooks.checkpoint import CheckpointHook
+from mmkit.engine.checkpoint import find_latest
+from mmkit.engine.hooks.checkpoint import CheckpointHook, publish
+from mmkit.utils.files import sha256
 from tests.engine.toys import ToyDataset, toy_config, toy_model
 
 
@@ -30,6 +32,11 @@ def train(work_dir, checkpoint, **changes):
         ({'interval': -1}, ['epoch_4.pth', 'latest.pth']),
         ({'interval': 1, 'max_keep_ckpts': 2, 'create_symlink': False}, ['epoch_3.pth', 'epoch_4.pth']),
         ({'interval': 10, 'by_epoch': False, 'max_keep_ckpts': 2}, ['iter_20.pth', 'iter_24.pth', 'latest.pth']),
+        ({'interval': 2, 'save_begin': 1, 'save_last': False}, ['epoch_1.pth', 'epoch_3.pth', 'latest.pth']),
+        (
+            {'interval': 1, 'filename_tmpl': 'e{}-of-4.pth', 'max_keep_ckpts': 2, 'create_symlink': False},
+            ['e3-of-4.pth', 'e4-of-4.pth'],
+        ),
     ],
 )
 def test_which_checkpoints_are_there(tmp_path, checkpoint, expected):
@@ -45,6 +52,29 @@ def test_latest_points_at_the_last_one(tmp_path):
     assert content['meta']['epoch'] == 4 and content['meta']['iter'] == 24 and content['meta']['note'] == 'mine'
     assert content['meta']['CLASSES'] == ('cat', 'dog')
     assert set(content) == {'meta', 'state_dict', 'optimizer', 'runner'}
+
+
+def test_checkpoints_of_any_name_are_found_again(tmp_path):
+    train(tmp_path, {'interval': 3, 'filename_tmpl': 'mine_{}.pth', 'last_checkpoint': True})
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'mine_4.pth')
+    assert find_latest(tmp_path) == tmp_path / 'mine_4.pth'
+    (tmp_path / 'mine_4.pth').write_bytes(b'broken')
+    assert find_latest(tmp_path) is None
+
+
+def test_published_checkpoints_have_the_chosen_keys(tmp_path):
+    train(tmp_path, {'interval': 4, 'published_keys': ['meta', 'state_dict', 'message_hub']})
+    (published,) = tmp_path.glob('epoch_4-*.pth')
+    content = torch.load(published, weights_only=True)
+    assert set(content) == {'meta', 'state_dict'} and content['meta']['epoch'] == 4
+    assert published.stem.removeprefix('epoch_4-') == sha256(published)[:8]
+    assert publish(tmp_path / 'epoch_4.pth', ['state_dict']).stat().st_size < published.stat().st_size
+
+
+@pytest.mark.parametrize('template', ['epoch.pth', '{}_{}.pth', 'a/{}.pth'])
+def test_wrong_names(template):
+    with pytest.raises(ValueError, match='filename_tmpl'):
+        CheckpointHook(filename_tmpl=template)
 
 
 def test_latest_is_a_copy_where_there_are_no_links(tmp_path, monkeypatch):

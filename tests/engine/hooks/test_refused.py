@@ -8,8 +8,9 @@ from mmkit.registry import HOOKS
 @pytest.mark.parametrize(
     ('name', 'advice'),
     [
-        ('WandbLoggerHook', 'TensorboardLoggerHook'),
-        ('MMDetWandbHook', 'LoggerHook'),
+        ('WandbLoggerHook', 'WandbVisBackend'),
+        ('NeptuneLoggerHook', 'TensorboardLoggerHook'),
+        ('NPUProfilerHook', 'ProfilerHook'),
         ('Fp16OptimizerHook', 'fp16=dict'),
         ('SyncRandomSizeHook', 'random_size_range'),
     ],
