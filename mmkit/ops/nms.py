@@ -201,3 +201,26 @@ def _nms_by_group(
     if max_num > 0:
         keep, ordered = keep[:max_num], ordered[:max_num]
     return torch.cat([boxes[keep], ordered[:, None]], 1), keep
+
+
+def set_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, sets: Tensor, iou_threshold: float) -> Tensor:
+    """NMS in which boxes of one set don't suppress each other (arXiv:2003.09163).
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        idxs: (N,) class of each box; boxes of different classes never suppress each other.
+        sets: (N,) such as the proposal that a box comes from.
+        iou_threshold: a box is dropped when its IoU with a better kept one of another set is above this.
+
+    Returns:
+        Ascending indices (K,) of the boxes that are kept.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    rivals = torchvision.ops.box_iou(boxes[order].float(), boxes[order].float()) > iou_threshold
+    rivals &= (idxs[order, None] == idxs[order]) & (sets[order, None] != sets[order])
+    kept = torch.ones(len(boxes), dtype=torch.bool)
+    for number, row in enumerate(rivals.cpu()):  # one transfer: reading row by row would make the GPU wait
+        if kept[number]:
+            kept[number + 1 :] &= ~row[number + 1 :]
+    return order[kept.to(order.device)].sort().values

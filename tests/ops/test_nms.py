@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmkit.ops import batched_nms, check_nms, nms, soft_nms
+from mmkit.ops import batched_nms, check_nms, nms, set_nms, soft_nms
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
 SCORES = torch.tensor([0.8, 0.9, 0.7])
@@ -87,3 +87,18 @@ def test_mistakes_show_without_boxes():
         check_nms(dict(type='nsm'))
     with pytest.raises(TypeError, match="nms has no argument 'min_score', it takes iou_threshold, offset"):
         check_nms(dict(min_score=0.5))
+
+
+def test_set_nms_spares_the_boxes_of_a_set():
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [20, 20, 30, 30.0]])
+    scores, nothing = torch.tensor([0.7, 0.9, 0.8, 0.1]), torch.zeros(0)
+
+    def kept(idxs, sets, threshold=0.5):
+        return set_nms(boxes, scores, torch.tensor(idxs), torch.tensor(sets), threshold).tolist()
+
+    assert kept([0, 0, 0, 0], [0, 1, 1, 2]) == [1, 2, 3]  # the two of set 1, both against the one of set 0
+    assert kept([0, 0, 0, 0], [0, 1, 2, 3]) == [1, 3]
+    assert kept([1, 0, 0, 0], [0, 1, 2, 3]) == [0, 1, 3]
+    assert kept([0, 0, 0, 0], [1, 0, 1, 2]) == [1, 3]  # a set protects from its own members only
+    assert kept([0, 0, 0, 0], [0, 1, 2, 3], 0.95) == [0, 1, 2, 3]
+    assert set_nms(boxes[:0], nothing, nothing, nothing, 0.5).shape == (0,)

@@ -6,6 +6,7 @@ from mmkit.bbox.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
 from mmkit.bbox.assigners.max_iou import MaxIoUAssigner
+from mmkit.bbox.assigners.multi_instance import MultiInstanceAssigner, MultiInstanceAssignment
 from mmkit.bbox.assigners.point import PointAssigner
 from mmkit.bbox.assigners.sim_ota import SimOTAAssigner
 from mmkit.bbox.assigners.task_aligned import AlignedAssignment, TaskAlignedAssigner
@@ -19,6 +20,8 @@ __all__ = [
     'GridAssigner',
     'HungarianAssigner',
     'MaxIoUAssigner',
+    'MultiInstanceAssigner',
+    'MultiInstanceAssignment',
     'PointAssigner',
     'SimOTAAssigner',
     'TaskAlignedAssigner',

@@ -17,3 +17,7 @@ class RandomSampler(BaseSampler):
 
     def choose_neg(self, context: SamplingContext, num: int) -> Tensor:
         return random_choice(context.negative, num)
+
+
+# CrowdDet's RoI head adds the ground truths itself, before it assigns.
+BBOX_SAMPLERS.register_module('MultiInsRandomSampler', module=RandomSampler, defaults=dict(add_gt_as_proposals=False))

@@ -19,7 +19,16 @@ from mmkit.structures import Batch, Instances
 
 
 @DETECTORS.register_module(
-    ['TwoStageDetector', 'FastRCNN', 'FasterRCNN', 'MaskRCNN', 'CascadeRCNN', 'HybridTaskCascade', 'MaskScoringRCNN']
+    [
+        'TwoStageDetector',
+        'FastRCNN',
+        'FasterRCNN',
+        'MaskRCNN',
+        'CascadeRCNN',
+        'HybridTaskCascade',
+        'MaskScoringRCNN',
+        'CrowdDet',
+    ]
 )
 class TwoStageDetector(Detector):
     """Backbone, neck, region proposal network, RoI head.

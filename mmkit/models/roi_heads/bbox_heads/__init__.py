@@ -1,5 +1,9 @@
 """Heads that classify a region and refine its box."""
 
 from mmkit.models.roi_heads.bbox_heads.bbox_head import BBoxHead
+from mmkit.models.roi_heads.bbox_heads.multi_instance_bbox_head import MultiInstanceBBoxHead
 
-__all__ = ['BBoxHead']
+__all__ = [
+    'BBoxHead',
+    'MultiInstanceBBoxHead',
+]
