@@ -85,14 +85,15 @@ class OptimizerRecipe:
         config: `type`, a class of torch.optim or of one's own, and its arguments.
         constructor: class in OPTIMIZER_BUILDERS that groups the parameters.
         paramwise: rules of the constructor for learning rate and weight decay of single parameters.
-        base_batch_size: images in all for which the learning rate was chosen; it is scaled to those there are. None
-            leaves it.
+        base_batch_size: images in all for which the learning rate was chosen; None if the config doesn't say.
+        scale_lr: scale the learning rate to the images there are.
     """
 
     config: ConfigDict
     constructor: str = 'DefaultOptimizerConstructor'
     paramwise: ConfigDict | None = None
     base_batch_size: int | None = None
+    scale_lr: bool = False
 
 
 @dataclass(frozen=True)

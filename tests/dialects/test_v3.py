@@ -48,7 +48,8 @@ def test_the_parts_of_a_run():
 
 def test_a_whole_config(tmp_path):
     recipe = read_recipe(tiny_config_v3(tmp_path))
-    assert recipe.training.checkpoint == {'interval': 1, 'max_keep_ckpts': 1, 'last_checkpoint': True}
+    saved = {'interval': 1, 'by_epoch': True, 'max_keep_ckpts': 1, 'last_checkpoint': True}
+    assert recipe.training.checkpoint == saved
     assert recipe.evaluation.schedule['save_best'] == 'auto'
     assert [logger['type'] for logger in recipe.training.loggers] == ['LoggerHook']
     assert recipe.training.hooks == () and not recipe.unread

@@ -10,6 +10,7 @@ from mmkit.bbox.assigners.multi_instance import MultiInstanceAssigner, MultiInst
 from mmkit.bbox.assigners.point import PointAssigner
 from mmkit.bbox.assigners.sim_ota import SimOTAAssigner
 from mmkit.bbox.assigners.task_aligned import AlignedAssignment, TaskAlignedAssigner
+from mmkit.bbox.assigners.topk_hungarian import TopkHungarianAssigner
 from mmkit.bbox.assigners.uniform import UniformAssigner, UniformAssignment
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     'PointAssigner',
     'SimOTAAssigner',
     'TaskAlignedAssigner',
+    'TopkHungarianAssigner',
     'UniformAssigner',
     'UniformAssignment',
 ]

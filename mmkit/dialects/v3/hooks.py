@@ -86,6 +86,7 @@ def read_checkpoint(cfg: ConfigDict, best_keys: tuple[str, ...]) -> ConfigDict |
     if hook is None:
         return None
     neutral: ConfigDict = read_v3(without_keys(hook, best_keys), HOOKS)
+    neutral.setdefault('by_epoch', True)
     if neutral['type'] == 'CheckpointHook':
         del neutral['type']
     return neutral
