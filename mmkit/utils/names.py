@@ -25,7 +25,7 @@ ELSEWHERE = frozenset(
     PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SABLHead SABLRetinaHead SAC SCNet SCNetBBoxHead
     SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler SingleStageInstanceSegmentor SOLO SOLOHead SOLOv2
     SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d
-    SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d SubMConv4d TOOD TOODHead
+    SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d SubMConv4d
     TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead TwoStagePanopticSegmentor
     WIDERFaceDataset WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     """.split()
