@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mmkit.config import ConfigDict
 from mmkit.dialects.optimizer_config import CLIP_KEYS, read_loss_scale
 from mmkit.dialects.recipe import OptimizerRecipe, StepSettings
-from mmkit.dialects.sections import check_keys, check_numbers, read_section, require_whole, wrong
+from mmkit.dialects.sections import check_keys, check_numbers, read_lr_scaling, read_section, require_whole, wrong
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import unscoped
 
@@ -31,7 +31,7 @@ def read_optimizer(cfg: ConfigDict) -> OptimizerRecipe:
     constructor = unscoped(wrapper.get('constructor') or CONSTRUCTOR)
     if constructor == CONSTRUCTOR:
         constructor = 'DefaultOptimizerConstructor'
-    return OptimizerRecipe(optimizer, constructor, read_section(wrapper, 'paramwise_cfg'), _base_batch_size(cfg))
+    return OptimizerRecipe(optimizer, constructor, read_section(wrapper, 'paramwise_cfg'), *read_lr_scaling(cfg))
 
 
 def read_step(cfg: ConfigDict) -> StepSettings:
@@ -87,11 +87,3 @@ def _clip(cfg: ConfigDict, clip: object) -> Mapping[str, object] | None:
         raise wrong(cfg, 'optim_wrapper.clip_grad.type', message)
     check_keys(cfg, 'optim_wrapper.clip_grad', kept, CLIP_KEYS)
     return kept
-
-
-def _base_batch_size(cfg: ConfigDict) -> int | None:
-    scale = read_section(cfg, 'auto_scale_lr') or ConfigDict()
-    check_keys(cfg, 'auto_scale_lr', scale, ('enable', 'base_batch_size'))
-    if not scale.get('enable', False):
-        return None
-    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size'))
