@@ -143,7 +143,7 @@ class TrainingRecipe:
         workflow: phases that take turns.
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
-        loggers, hooks: in the order of the config.
+        loggers, hooks: in the order of the config; each dialect logs in its own way.
         load_from: weights to start from.
         resume_from: checkpoint of the training to resume.
         auto_resume: resume from the newest intact checkpoint in the work directory, if there is one.
@@ -157,7 +157,7 @@ class TrainingRecipe:
     lr: Schedule | None = None
     momentum: Schedule | None = None
     checkpoint: ConfigDict | None = None
-    loggers: tuple[ConfigDict, ...] = ()
+    loggers: tuple[ConfigDict, ...] = field(default=(), compare=False)
     hooks: tuple[HookRecipe, ...] = ()
     load_from: str | None = None
     resume_from: str | None = None

@@ -51,7 +51,7 @@ def test_a_whole_config(tmp_path):
     saved = {'interval': 1, 'by_epoch': True, 'max_keep_ckpts': 1, 'last_checkpoint': True}
     assert recipe.training.checkpoint == saved
     assert recipe.evaluation.schedule['save_best'] == 'auto'
-    assert [logger['type'] for logger in recipe.training.loggers] == ['TextLoggerHook']
+    assert [logger['type'] for logger in recipe.training.loggers] == ['LoggerHook']
     assert recipe.training.hooks == () and not recipe.unread
 
 
@@ -92,8 +92,9 @@ def test_iterations():
     recipe = read_recipe({**BASE, 'train_cfg': loop})
     assert recipe.training.loop == {'type': 'IterBasedRunner', 'max_iters': 90}
     schedule = recipe.evaluation.schedule
-    assert schedule['interval'] == 30 and not schedule['by_epoch'] and schedule['dynamic_intervals'] == [(60, 5)]
-    assert recipe.training.loggers[0] == {'type': 'TextLoggerHook', 'interval': 10, 'by_epoch': False}
+    assert schedule['interval'] == 30 and not schedule['by_epoch'] and schedule['dynamic_intervals'] == [(59, 5)]
+    logger = {'type': 'LoggerHook', 'by_epoch': False, 'processor': {}, 'backends': []}
+    assert recipe.training.loggers[0] == logger
 
 
 def test_the_usual_samplers_are_the_usual_order_and_others_stay():
@@ -191,7 +192,6 @@ def test_the_environment():
         ({'optim_wrapper': {'optimizer': {'type': 'A'}, 'clip_grad': 3}}, 'clip_grad is 3'),
         ({'optim_wrapper': {'optimizer': {'lr': 1}}}, 'optim_wrapper.optimizer has no type'),
         ({'env_cfg': {'cudnn_bench': True}}, "env_cfg has no 'cudnn_bench'"),
-        ({'log_processor': {'custom_cfg': [{}]}}, 'log_processor.custom_cfg'),
         ({'log_level': 'LOUD'}, "log_level is 'LOUD'"),
         ({'randomness': {'seed': -1}}, 'randomness.seed is -1'),
         ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'MMFullyShardedDataParallel'),

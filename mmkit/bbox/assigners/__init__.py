@@ -5,7 +5,7 @@ from mmkit.bbox.assigners.base import BaseAssigner
 from mmkit.bbox.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
-from mmkit.bbox.assigners.max_iou import MaxIoUAssigner
+from mmkit.bbox.assigners.max_iou import ApproxMaxIoUAssigner, MaxIoUAssigner
 from mmkit.bbox.assigners.multi_instance import MultiInstanceAssigner, MultiInstanceAssignment
 from mmkit.bbox.assigners.point import PointAssigner
 from mmkit.bbox.assigners.sim_ota import SimOTAAssigner
@@ -16,6 +16,7 @@ from mmkit.bbox.assigners.uniform import UniformAssigner, UniformAssignment
 __all__ = [
     'ATSSAssigner',
     'AlignedAssignment',
+    'ApproxMaxIoUAssigner',
     'BaseAssigner',
     'DynamicSoftLabelAssigner',
     'GridAssigner',
