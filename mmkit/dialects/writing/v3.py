@@ -11,7 +11,8 @@ from mmkit.dialects.spellings import write_v3 as spelled
 from mmkit.dialects.writing.metrics import with_metrics, with_prefixes
 from mmkit.dialects.writing.notes import Notes
 from mmkit.dialects.writing.pipelines import pack
-from mmkit.dialects.writing.schedules import length_of, to_param_scheduler
+from mmkit.dialects.writing.schedulers import to_param_scheduler
+from mmkit.dialects.writing.schedules import length_of
 from mmkit.schedules import Schedule
 
 _ORDER = """
