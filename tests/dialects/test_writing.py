@@ -12,7 +12,9 @@ from mmkit.dialects.lr_config import read_lr_config
 from mmkit.dialects.param_scheduler import read_param_scheduler
 from mmkit.dialects.writing import Notes, canonical, write_v2, write_v3
 from mmkit.dialects.writing.pipelines import UnpackableError
-from mmkit.dialects.writing.schedules import Length, to_param_scheduler, to_policy
+from mmkit.dialects.writing.policies import to_policy
+from mmkit.dialects.writing.schedulers import to_param_scheduler
+from mmkit.dialects.writing.schedules import Length
 from mmkit.schedules import Clock, values_along
 from tests.tiny import tiny_config_v3
 
@@ -97,12 +99,14 @@ def rates(schedule):
         dict(policy='fixed', warmup='constant', warmup_iters=7, warmup_ratio=0.5),
         dict(policy='step', step=[3, 8], warmup='linear', warmup_iters=50, warmup_ratio=0.001),
         dict(policy='step', step=2, gamma=0.5),
+        dict(policy='step', step=[30, 100], by_epoch=False),
         dict(policy='exp', gamma=0.9),
         dict(policy='poly', power=0.9, min_lr=0.01),
         dict(policy='LinearAnnealing', min_lr=0.02),
         dict(policy='CosineAnnealing', min_lr=0.0, warmup='linear', warmup_iters=9, warmup_ratio=0.1),
         dict(policy='CosineAnnealing', min_lr_ratio=0.1, by_epoch=False),
         dict(policy='FlatCosineAnnealing', start_percent=0.5, min_lr=0.01),
+        dict(policy='FlatCosineAnnealing', start_percent=0.5, min_lr=0.01, by_epoch=False),
         dict(policy='CosineRestart', periods=[6, 6], restart_weights=[1, 0.5], min_lr=0.0),
     ],
 )

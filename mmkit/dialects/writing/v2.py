@@ -10,7 +10,8 @@ from mmkit.dialects.v2 import LOADER_KEYS
 from mmkit.dialects.writing.metrics import metrics_of_v2
 from mmkit.dialects.writing.notes import Notes
 from mmkit.dialects.writing.pipelines import unpack
-from mmkit.dialects.writing.schedules import length_of, to_policy
+from mmkit.dialects.writing.policies import to_policy
+from mmkit.dialects.writing.schedules import length_of
 
 
 def write_v2(recipe: Recipe, notes: Notes) -> ConfigDict:
