@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from mmkit.cli.errors import errors_in_one_line
 from mmkit.cli.options import make_parser
 from mmkit.config import Config
+from mmkit.dialects import read_recipe
 
 # Keys of mmkit.engine.converters.CONVERTERS.
 ORIGINS = ('megvii-yolox', 'torchvision', 'detectron2', 'repvgg', 'mmdet', 'mmdet2', 'mmdet3')
@@ -36,6 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('source', help='a file, URL or scheme')
     parser.add_argument('destination', help='the .pth to write')
     parser.add_argument('--from', dest='origin', required=True, choices=ORIGINS, help='project that wrote it')
+    parser.add_argument(
+        '--to',
+        choices=('2', '3'),
+        help='dialect of the config that the weights are for; by default the other one than that of mmdet2 or mmdet3',
+    )
     parser.add_argument('--config', help='load the result into the model of this config and report which tensors match')
     return parser
 
@@ -44,19 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.to and args.origin not in ('mmdet2', 'mmdet3'):
+        parser.error(f'--to is for --from mmdet2 and mmdet3: weights of {args.origin} have the names of both dialects')
+    origin = 'mmdet' if args.to and args.origin.endswith(args.to) else args.origin  # the names stay
     with errors_in_one_line(parser):
         cfg = Config.fromfile(args.config) if args.config else None
 
         # They import torch, which wrong arguments need not wait for.
         from mmkit.engine.checkpoint import load_with_report
         from mmkit.engine.converters import convert_file
-        from mmkit.models import build_detector
+        from mmkit.engine.parts import require_model
+        from mmkit.models import build_neutral_model
 
-        conversion = convert_file(args.source, args.destination, args.origin)
+        conversion = convert_file(args.source, args.destination, origin)
         print(conversion)
         print(f'written to {args.destination}: {len(conversion.state_dict)} tensors')
         if cfg is not None:
-            print(load_with_report(build_detector(cfg.model), args.destination)[1])
+            model = build_neutral_model(require_model(read_recipe(cfg, training=False)))
+            print(load_with_report(model, args.destination)[1])
     return 0
 
 

@@ -10,11 +10,14 @@ from mmkit.cli.errors import errors_in_one_line
 from mmkit.cli.options import add_config_options, make_parser, read_config
 from mmkit.config import Config
 from mmkit.config.explain import differences, leaves
+from mmkit.dialects import read_recipe
+from mmkit.dialects.writing import Notes, write_v2, write_v3
 
 EXAMPLES = """examples:
   print_config configs/faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py
   print_config CONFIG --origin                       each value with the file and line that set it
   print_config CONFIG --diff OTHER_CONFIG            what differs between the two, `-` from CONFIG, `+` from OTHER
+  print_config CONFIG --as 3                         what it says, in the dialect of mmdetection 3.x
   print_config CONFIG --cfg-options data.samples_per_gpu=4 model.neck.out_channels=128
 """
 
@@ -24,6 +27,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', help='a .py, .yaml or .json config')
     parser.add_argument('--origin', action='store_true', help='print a line for each value, with its file and line')
     parser.add_argument('--diff', metavar='OTHER', help='print what differs in the merged config OTHER')
+    parser.add_argument(
+        '--as',
+        dest='dialect',
+        type=int,
+        choices=(2, 3),
+        help='print what the config says in the dialect of mmdetection 2.x or 3.x; what that has no words for, and '
+        'what it says only nearly, is listed in comments',
+    )
     add_config_options(parser)
     return parser
 
@@ -32,8 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.dialect and (args.origin or args.diff):
+        parser.error('--as goes neither with --origin nor with --diff: no file has what it prints')
     with errors_in_one_line(parser):
         cfg = read_config(args)
+        if args.dialect:
+            sys.stdout.write(translated(cfg, args.dialect))
+            return 0
         other = Config.fromfile(args.diff, trust=args.trust_config) if args.diff else None
     if other is not None:
         text = compared(cfg, other, args.origin)
@@ -43,6 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = cfg.pretty_text
     sys.stdout.write(text)
     return 0
+
+
+def translated(cfg: Config, dialect: int) -> str:
+    """What a config says in the dialect of mmdetection 2.x or 3.x, as Python source.
+
+    Raises:
+        UserError: the config makes no sense, or its pipelines do what the other dialect cannot.
+    """
+    recipe = read_recipe(cfg)
+    if recipe.dialect == dialect:
+        return cfg.pretty_text
+    notes = Notes()
+    written = write_v3(recipe, notes) if dialect == 3 else write_v2(recipe, notes)
+    return notes.comments + Config(written).pretty_text
 
 
 def compared(cfg: Config, other: Config, origin: bool) -> str:

@@ -33,10 +33,10 @@ _DATA: Mapping[Dialect, Collection[str]] = {
     2: ('data',),
     3: ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline'),
 }
-# Transforms that only one dialect has, among those that nearly every pipeline has one of.
+# Transforms that the other dialect spells differently, among those that nearly every pipeline has one of.
 _TRANSFORMS: Mapping[Dialect, Collection[str]] = {
     2: ('Collect', 'DefaultFormatBundle', 'ImageToTensor', 'MultiScaleFlipAug'),
-    3: ('PackDetInputs', 'TestTimeAug', 'RandomResize', 'RandomChoiceResize', 'RandomChoice', 'MultiBranch'),
+    3: ('PackDetInputs', 'TestTimeAug', 'RandomResize', 'RandomChoiceResize'),
 }
 
 

@@ -85,14 +85,15 @@ class OptimizerRecipe:
         config: `type`, a class of torch.optim or of one's own, and its arguments.
         constructor: class in OPTIMIZER_BUILDERS that groups the parameters.
         paramwise: rules of the constructor for learning rate and weight decay of single parameters.
-        base_batch_size: images in all for which the learning rate was chosen; it is scaled to those there are. None
-            leaves it.
+        base_batch_size: images in all for which the learning rate was chosen; None if the config doesn't say.
+        scale_lr: scale the learning rate to the images there are.
     """
 
     config: ConfigDict
     constructor: str = 'DefaultOptimizerConstructor'
     paramwise: ConfigDict | None = None
     base_batch_size: int | None = None
+    scale_lr: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class TrainingRecipe:
         workflow: phases that take turns.
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
-        loggers, hooks: in the order of the config.
+        loggers, hooks: in the order of the config; each dialect logs in its own way.
         load_from: weights to start from.
         resume_from: checkpoint of the training to resume.
         auto_resume: resume from the newest intact checkpoint in the work directory, if there is one.
@@ -156,7 +157,7 @@ class TrainingRecipe:
     lr: Schedule | None = None
     momentum: Schedule | None = None
     checkpoint: ConfigDict | None = None
-    loggers: tuple[ConfigDict, ...] = ()
+    loggers: tuple[ConfigDict, ...] = field(default=(), compare=False)
     hooks: tuple[HookRecipe, ...] = ()
     load_from: str | None = None
     resume_from: str | None = None
@@ -233,6 +234,7 @@ class Recipe:
         training: None if the config says nothing about one, or it was not asked for.
         evaluation: during a training; None if the config has none.
         test_metrics: metrics of a test that is not told any.
+        test_fp16: predict in mixed precision in a test.
         tta: None if the config has none.
         environment: processes, random numbers, places of files.
         device_normalize: let the model normalise images where its pipelines would do the same.
@@ -250,6 +252,7 @@ class Recipe:
     training: TrainingRecipe | None = None
     evaluation: EvaluationRecipe | None = None
     test_metrics: tuple[ConfigDict, ...] = ()
+    test_fp16: bool = False
     tta: TTARecipe | None = None
     environment: Environment = Environment()
     device_normalize: bool = True

@@ -80,6 +80,20 @@ def read_log_level(cfg: ConfigDict) -> str:
     return str(level)
 
 
+def read_lr_scaling(cfg: ConfigDict) -> tuple[int | None, bool]:
+    """`auto_scale_lr`: images for which the learning rate was chosen, and whether to scale it.
+
+    Raises:
+        UserError: for an unknown key, or a number that makes no sense or is missing.
+    """
+    scale = read_section(cfg, 'auto_scale_lr') or ConfigDict()
+    check_keys(cfg, 'auto_scale_lr', scale, ('enable', 'base_batch_size'))
+    is_enabled = bool(scale.get('enable', False))
+    if not is_enabled and scale.get('base_batch_size') is None:
+        return None, False
+    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size')), is_enabled
+
+
 def without_keys(section: ConfigDict, keys: Collection[str]) -> ConfigDict:
     """A copy of the section that lacks these keys."""
     kept = section.copy()

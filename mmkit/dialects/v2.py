@@ -29,6 +29,7 @@ from mmkit.dialects.sections import (
     file_of,
     find_origin,
     read_log_level,
+    read_lr_scaling,
     read_section,
     read_seed,
     require_whole,
@@ -168,10 +169,11 @@ def _evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
     for key in ('tmpdir', 'gpu_collect'):
         if evaluation.pop(key, None):
             warn_once(f'evaluation.{key} has no effect: detections travel between processes in memory')
-    return EvaluationRecipe(
-        schedule=without_keys(evaluation, evaluation.keys() - EVAL_HOOK_KEYS),
-        arguments=without_keys(evaluation, EVAL_HOOK_KEYS),
-    )
+    schedule = without_keys(evaluation, evaluation.keys() - EVAL_HOOK_KEYS)
+    arguments = without_keys(evaluation, EVAL_HOOK_KEYS)
+    if set(arguments) == {'metrics'} and all(isinstance(metric, ConfigDict) for metric in arguments['metrics']):
+        return EvaluationRecipe(schedule, metrics=tuple(arguments['metrics']))
+    return EvaluationRecipe(schedule, arguments)
 
 
 # ------------------------------------------------------------------ training
@@ -225,14 +227,7 @@ def _optimizer(cfg: ConfigDict) -> OptimizerRecipe:
         message = f'has parts {parts}: one optimizer for the whole model is expected'
         raise wrong(cfg, 'optimizer', f'optimizer {message}' if parts else "optimizer has no 'type', such as 'SGD'")
     constructor = optimizer.pop('constructor', 'DefaultOptimizerConstructor')
-    return OptimizerRecipe(optimizer, constructor, optimizer.pop('paramwise_cfg', None), _base_batch_size(cfg))
-
-
-def _base_batch_size(cfg: ConfigDict) -> int | None:
-    scale = read_section(cfg, 'auto_scale_lr')
-    if scale is None or not scale.get('enable', False):
-        return None
-    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size'))
+    return OptimizerRecipe(optimizer, constructor, optimizer.pop('paramwise_cfg', None), *read_lr_scaling(cfg))
 
 
 def _loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:

@@ -40,10 +40,11 @@ class ModelEma:
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
         """Exchange the weights in the model with those kept here."""
-        for name, value in self._tracked(model).items():
-            kept = self._other[name].clone()
-            self._other[name].copy_(value)
-            value.copy_(kept)
+        tracked = self._tracked(model)
+        trained = {name: value.clone() for name, value in tracked.items()}  # before any changes: some share a tensor
+        for name, value in tracked.items():
+            value.copy_(self._other[name])
+            self._other[name] = trained[name]
         self.applied = not self.applied
 
     @contextmanager

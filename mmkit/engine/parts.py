@@ -139,14 +139,14 @@ def wrap_distributed(model: nn.Module, device: torch.device, training: TrainingR
 
 
 def make_optimizer(model: nn.Module, recipe: OptimizerRecipe, batch_size: int) -> Optimizer:
-    """The optimizer over the trainable parameters; with a base batch size its rate grows in proportion to the batch.
+    """The optimizer over the trainable parameters; where the recipe says so its rate grows in proportion to the batch.
 
     Args:
         batch_size: images in a batch of one process; see arXiv:1706.02677 for the scaling.
     """
     config = recipe.config | {'constructor': recipe.constructor, 'paramwise_cfg': recipe.paramwise}
     base = recipe.base_batch_size
-    if base is not None:
+    if base is not None and recipe.scale_lr:
         batch, lr = get_world_size() * batch_size, config['lr']
         config['lr'] = scaled = lr * batch / base
         logger.info('auto_scale_lr: %d images in a batch instead of %d, lr %g -> %g', batch, base, lr, scaled)

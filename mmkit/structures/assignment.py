@@ -29,6 +29,7 @@ class PriorInfo:
         cls_scores: (N, C or C + 1) predicted logits.
         bbox_preds: (N, 4) predicted boxes xyxy, in pixels.
         img_shape: (height, width) of the image, without padding.
+        approxs: (N, A, 4) anchors of several shapes that stand for each prior.
     """
 
     num_level_bboxes: Sequence[int] | None = None
@@ -38,6 +39,7 @@ class PriorInfo:
     cls_scores: Tensor | None = None
     bbox_preds: Tensor | None = None
     img_shape: Sequence[int] | None = None
+    approxs: Tensor | None = None
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmkit.apis import inference_detector, init_detector
 from mmkit.cli import test as test_command
 from mmkit.cli import train as train_command
 from mmkit.utils.logging import get_logger
@@ -251,6 +252,20 @@ def test_augmented_tests_are_the_same(runs, tmp_path):
         assert len(scores) == 5 and not torch.equal(
             sample['pred_instances']['scores'], plain['pred_instances']['scores']
         )
+
+
+def test_detections_in_single_images_are_the_same(runs):
+    image = str(runs['v2'].parent / 'data' / 'images' / '1.png')
+    found = []
+    for name in ('v2', 'v3'):
+        model = init_detector(runs[name] / 'cfg.py', runs[name] / 'work' / 'epoch_2.pth', device='cpu')
+        assert model.CLASSES == CLASSES
+        found += [inference_detector(model, image), inference_detector(model, [image, image], batch_size=2)[1]]
+        data = model.cfg.data.test if name == 'v2' else model.cfg.test_dataloader.dataset
+        found.append(inference_detector(model, image, test_pipeline=data.pipeline))
+    assert len(found[0]) == 5
+    for each in found[1:]:
+        torch.testing.assert_close((each.bboxes, each.scores), (found[0].bboxes, found[0].scores))
 
 
 def test_options_of_the_other_dialect(runs, capsys):

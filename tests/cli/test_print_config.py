@@ -81,3 +81,18 @@ def test_command_dispatches_by_name(files, capsys, monkeypatch):
     assert 'did you mean print-config?' in capsys.readouterr().err
     assert command.main(['--help']) == 0 and command.main([]) == 2
     assert 'print-config  show a config' in capsys.readouterr().out
+
+
+def test_a_config_in_the_other_dialect(capsys, tmp_path):
+    path = str(Path(__file__).parents[2] / 'configs' / 'retinanet' / 'retinanet_r50_fpn_1x_coco.py')
+    assert main([path, '--as', '3']) == 0
+    text = capsys.readouterr().out
+    assert 'optim_wrapper = dict(' in text and "type='PackDetInputs'" in text
+    (tmp_path / 'in_3x.py').write_text(text)
+    assert main([str(tmp_path / 'in_3x.py'), '--as', '2']) == 0
+    text = capsys.readouterr().out
+    assert "policy='step'" in text and 'step=[8, 11]' in text and "type='Collect'" in text
+    assert main([path, '--as', '2']) == 0
+    assert 'optimizer = dict(' in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([path, '--as', '3', '--origin'])

@@ -231,11 +231,12 @@ def test_mixed_precision_from_the_command_line():
 
 
 def test_auto_scale_needs_to_be_enabled():
-    def base(enable):
+    def scaling(enable):
         scale = {'enable': enable, 'base_batch_size': 16}
-        return training({**BASE, 'auto_scale_lr': scale}).optimizer.base_batch_size
+        optimizer = training({**BASE, 'auto_scale_lr': scale}).optimizer
+        return optimizer.base_batch_size, optimizer.scale_lr
 
-    assert base(False) is None and base(True) == 16
+    assert scaling(False) == (16, False) and scaling(True) == (16, True)
 
 
 def test_keys_that_nothing_reads(tmp_path):

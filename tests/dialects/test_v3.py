@@ -48,9 +48,10 @@ def test_the_parts_of_a_run():
 
 def test_a_whole_config(tmp_path):
     recipe = read_recipe(tiny_config_v3(tmp_path))
-    assert recipe.training.checkpoint == {'interval': 1, 'max_keep_ckpts': 1, 'last_checkpoint': True}
+    saved = {'interval': 1, 'by_epoch': True, 'max_keep_ckpts': 1, 'last_checkpoint': True}
+    assert recipe.training.checkpoint == saved
     assert recipe.evaluation.schedule['save_best'] == 'auto'
-    assert [logger['type'] for logger in recipe.training.loggers] == ['TextLoggerHook']
+    assert [logger['type'] for logger in recipe.training.loggers] == ['LoggerHook']
     assert recipe.training.hooks == () and not recipe.unread
 
 
@@ -91,8 +92,9 @@ def test_iterations():
     recipe = read_recipe({**BASE, 'train_cfg': loop})
     assert recipe.training.loop == {'type': 'IterBasedRunner', 'max_iters': 90}
     schedule = recipe.evaluation.schedule
-    assert schedule['interval'] == 30 and not schedule['by_epoch'] and schedule['dynamic_intervals'] == [(60, 5)]
-    assert recipe.training.loggers[0] == {'type': 'TextLoggerHook', 'interval': 10, 'by_epoch': False}
+    assert schedule['interval'] == 30 and not schedule['by_epoch'] and schedule['dynamic_intervals'] == [(59, 5)]
+    logger = {'type': 'LoggerHook', 'by_epoch': False, 'processor': {}, 'backends': []}
+    assert recipe.training.loggers[0] == logger
 
 
 def test_the_usual_samplers_are_the_usual_order_and_others_stay():
@@ -190,7 +192,6 @@ def test_the_environment():
         ({'optim_wrapper': {'optimizer': {'type': 'A'}, 'clip_grad': 3}}, 'clip_grad is 3'),
         ({'optim_wrapper': {'optimizer': {'lr': 1}}}, 'optim_wrapper.optimizer has no type'),
         ({'env_cfg': {'cudnn_bench': True}}, "env_cfg has no 'cudnn_bench'"),
-        ({'log_processor': {'custom_cfg': [{}]}}, 'log_processor.custom_cfg'),
         ({'log_level': 'LOUD'}, "log_level is 'LOUD'"),
         ({'randomness': {'seed': -1}}, 'randomness.seed is -1'),
         ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'MMFullyShardedDataParallel'),
@@ -204,3 +205,10 @@ def test_mistakes(keys, match):
 
 def test_a_misspelt_key_is_reported():
     assert "'param_scheduler'" in read_recipe({**BASE, 'param_schedulers': []}).unread[0]
+
+
+def test_precision_of_a_test():
+    assert not read_recipe(BASE).test_fp16
+    loop = {'test_cfg': {'type': 'TestLoop', 'fp16': True}, 'test_evaluator': {'type': 'CocoMetric'}}
+    assert read_recipe({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop}).test_fp16
+    refused({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop, 'test_cfg': {'type': 'X'}}, 'test_cfg.type')

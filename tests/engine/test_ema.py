@@ -43,3 +43,20 @@ def test_swapping_and_back():
     with pytest.raises(RuntimeError), ema.in_use(model):
         raise RuntimeError
     assert model.weight.item() == 1
+
+
+def test_swapping_a_tensor_with_two_names():
+    shared = nn.Linear(1, 1, bias=False)
+    model = nn.Sequential(shared, nn.ModuleDict(dict(again=shared)))
+    nn.init.constant_(shared.weight, 1.0)
+    ema = ModelEma(model)
+    nn.init.constant_(shared.weight, 3.0)
+    ema.update(model, 0.25)
+    with ema.in_use(model):
+        assert shared.weight.item() == 1.5
+        assert {value.item() for value in ema.trained(model).values()} == {3.0}
+    assert shared.weight.item() == 3
+    assert {name: value.item() for name, value in ema.averaged(model).items()} == {
+        '0.weight': 1.5,
+        '1.again.weight': 1.5,
+    }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner
+from mmkit.bbox.assigners.base import NO_INFO, BaseAssigner, required
 from mmkit.bbox.iou import build_iou_calculator
 from mmkit.errors import InvalidValueError
 from mmkit.protocols import IoUCalculator
@@ -67,10 +67,14 @@ class MaxIoUAssigner(BaseAssigner):
             ignored = None if ignored is None else ignored.cpu()
         if not len(gts) or not len(bboxes):
             return Assignment.all_background(bboxes, gts).to(device)
-        overlaps = self.iou_calculator(gts.bboxes, bboxes)  # (K, N)
+        overlaps = self.overlaps(bboxes, gts.bboxes, info)  # (K, N)
         overlaps[:, self._in_ignored(bboxes, ignored)] = -1
         max_overlaps, gt_inds = self.match(overlaps)
         return Assignment.from_gt_inds(gt_inds, max_overlaps, gts).to(device)
+
+    def overlaps(self, bboxes: Tensor, gt_bboxes: Tensor, info: PriorInfo) -> Tensor:
+        """(K, N) of ground truths (K, 4) and priors (N, 4)."""
+        return self.iou_calculator(gt_bboxes, bboxes)
 
     def match(self, overlaps: Tensor) -> tuple[Tensor, Tensor]:
         """Greatest overlap (N,) and index of the ground truth (N,) from overlaps (K, N); -1 means ignored."""
@@ -102,6 +106,22 @@ class MaxIoUAssigner(BaseAssigner):
         else:
             iof = self.iou_calculator(ignored, bboxes, mode='iof').amax(dim=0)
         return iof > self.ignore_iof_thr
+
+
+@BBOX_ASSIGNERS.register_module()
+class ApproxMaxIoUAssigner(MaxIoUAssigner):
+    """Assignment by the best overlap of several anchors that stand for a prior (arXiv:1901.03278).
+
+    Arguments are those of `MaxIoUAssigner`. A prior whose shape is predicted has no overlap of its own before that;
+    ignored regions are compared with the prior itself.
+    """
+
+    needs = frozenset({'approxs'})
+
+    def overlaps(self, bboxes: Tensor, gt_bboxes: Tensor, info: PriorInfo) -> Tensor:
+        approxs = required(info.approxs, 'approxs').to(bboxes)  # (N, A, 4)
+        of_each = self.iou_calculator(gt_bboxes, approxs.flatten(0, 1))  # (K, N * A)
+        return of_each.view(len(gt_bboxes), *approxs.shape[:2]).amax(dim=2)
 
 
 def take_latest(gt_inds: Tensor, priors: Tensor, gts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.spellings.spelling import Spelling
+from mmkit.dialects.spellings.transforms import without
 
 # Hooks of 3.x whose work the runner does itself.
 ABSORBED = ('DistSamplerSeedHook', 'IterTimerHook', 'ParamSchedulerHook', 'RuntimeInfoHook')
@@ -30,6 +31,7 @@ HOOKS: Mapping[str, Spelling] = {
     'CheckpointHook': Spelling(
         defaults={'last_checkpoint': (True, False)},
         unused={**_STORAGE, 'save_param_scheduler': (True, False)},
+        restore=without('last_checkpoint'),  # 3.x always writes one
     ),
     'EMAHook': Spelling(name='AveragedModelHook', unused={'strict_load': (True, False), 'device': (None,)}),
     'ParameterEMAHook': Spelling(name='EMAHook'),  # that of 2.x, whose name is taken

@@ -215,6 +215,8 @@ def _read_chains(chains: Any) -> Any:
 
 
 def _write_flip(cfg: ConfigDict) -> ConfigDict:
+    if 'flip_prob' in cfg:
+        cfg.pop('flip_ratio', None)
     return rename(cfg, {'flip_prob': 'flip_ratio'})
 
 

@@ -43,7 +43,8 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
         if unscoped(str(cfg.val_cfg.get('type'))) == TWO_BRANCHES:
             schedule['branches'] = ('teacher', 'student')
         if loop.get('dynamic_intervals'):
-            schedule['dynamic_intervals'] = loop['dynamic_intervals']
+            # in 3.x they decide about the evaluation before
+            schedule['dynamic_intervals'] = [(begin - 1, interval) for begin, interval in loop['dynamic_intervals']]
     checkpoint = read_default_hook(cfg, 'checkpoint') or ConfigDict()
     for key in BEST_KEYS:
         if key in checkpoint:

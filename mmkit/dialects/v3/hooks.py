@@ -8,7 +8,7 @@ from typing import Any
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import HookRecipe
 from mmkit.dialects.sections import check_keys, check_numbers, read_section, without_keys, wrong
-from mmkit.dialects.spellings import HOOKS, read_v3
+from mmkit.dialects.spellings import HOOKS, TRANSFORMS, read_v3
 from mmkit.dialects.spellings.hooks import ABSORBED
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import unscoped
@@ -51,7 +51,9 @@ def read_hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
         raise wrong(cfg, 'custom_hooks', f'custom_hooks is {custom!r}, expected a list of dicts', InvalidTypeError)
     chosen = [hook.copy() for hook in (*hooks, *custom) if hook is not None and not _is_idle(hook)]
     priorities = [hook.pop('priority', None) for hook in chosen]
-    return tuple(HookRecipe(read_v3(hook, HOOKS), priority) for hook, priority in zip(chosen, priorities))
+    return tuple(
+        HookRecipe(read_v3(hook, {**TRANSFORMS, **HOOKS}), priority) for hook, priority in zip(chosen, priorities)
+    )
 
 
 def _others(cfg: ConfigDict) -> list[str]:
@@ -84,13 +86,14 @@ def read_checkpoint(cfg: ConfigDict, best_keys: tuple[str, ...]) -> ConfigDict |
     if hook is None:
         return None
     neutral: ConfigDict = read_v3(without_keys(hook, best_keys), HOOKS)
+    neutral.setdefault('by_epoch', True)
     if neutral['type'] == 'CheckpointHook':
         del neutral['type']
     return neutral
 
 
 def read_loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
-    """Loggers of a training: that of the text log, and one for each backend of the visualizer.
+    """The logger of a training, with its `log_processor` and the backends of the visualizer.
 
     Raises:
         UserError: for an unknown key, or a value that makes no sense.
@@ -99,16 +102,13 @@ def read_loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
     if hook is None:
         return ()
     processor = check_numbers(read_section(cfg, 'log_processor')) or ConfigDict()
-    check_keys(cfg, 'log_processor', processor, ('type', 'window_size', 'by_epoch', 'custom_cfg'))
-    if processor.get('custom_cfg'):
-        message = 'log_processor.custom_cfg is not available: a log has the averages of the window'
-        raise wrong(cfg, 'log_processor.custom_cfg', message)
-    interval = hook.get('interval', 10)
-    shared = {'interval': interval, 'by_epoch': bool(processor.get('by_epoch', by_epoch))}
-    text = hook | {'type': 'TextLoggerHook', **shared}
-    text.pop('log_metric_by_epoch', None)
-    backends = [backend | shared for backend in _backends(cfg)]
-    return tuple(read_v3(logger, HOOKS) for logger in (text, *backends))
+    kind = unscoped(str(processor.pop('type', 'LogProcessor')))
+    if kind != 'LogProcessor':
+        raise wrong(cfg, 'log_processor.type', f"log_processor.type is {kind!r}, expected 'LogProcessor'")
+    hook._put('by_epoch', processor.pop('by_epoch', by_epoch), processor._origins.get('by_epoch'))
+    hook._put('processor', processor, cfg._origins.get('log_processor'))
+    hook._put('backends', _backends(cfg), cfg._origins.get('visualizer'))
+    return (read_v3(hook, HOOKS),)
 
 
 def _backends(cfg: ConfigDict) -> list[ConfigDict]:
@@ -118,4 +118,4 @@ def _backends(cfg: ConfigDict) -> list[ConfigDict]:
     backends = [backends] if isinstance(backends, ConfigDict) else list(backends)
     if not all(isinstance(backend, ConfigDict) and 'type' in backend for backend in backends):
         raise wrong(cfg, key, f'{key} is {backends!r}, expected a list of dicts with type', InvalidTypeError)
-    return [backend for backend in backends if unscoped(backend['type']) != 'LocalVisBackend']
+    return [backend.copy() for backend in backends]

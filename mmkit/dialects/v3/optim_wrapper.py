@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from mmkit.config import ConfigDict
 from mmkit.dialects.optimizer_config import CLIP_KEYS, read_loss_scale
 from mmkit.dialects.recipe import OptimizerRecipe, StepSettings
-from mmkit.dialects.sections import check_keys, check_numbers, read_section, require_whole, wrong
+from mmkit.dialects.sections import check_keys, check_numbers, read_lr_scaling, read_section, require_whole, wrong
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import unscoped
 
 WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper')
 CONSTRUCTOR = 'DefaultOptimWrapperConstructor'
+CONSTRUCTOR_OF_2X = 'DefaultOptimizerConstructor'
+# Of paramwise_cfg: without these the constructors of both dialects do the same.
+RULES_OF_DECAY = {'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult'}
 _KEYS = ('type', 'optimizer', 'constructor', 'paramwise_cfg', 'clip_grad', 'accumulative_counts')
 _AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 
@@ -28,10 +31,10 @@ def read_optimizer(cfg: ConfigDict) -> OptimizerRecipe:
     if optimizer is None or 'type' not in optimizer:
         message = "optim_wrapper.optimizer has no type: expected one such as dict(type='SGD', lr=0.01)"
         raise wrong(cfg, 'optim_wrapper.optimizer', message, InvalidTypeError)
-    constructor = unscoped(wrapper.get('constructor') or CONSTRUCTOR)
-    if constructor == CONSTRUCTOR:
-        constructor = 'DefaultOptimizerConstructor'
-    return OptimizerRecipe(optimizer, constructor, read_section(wrapper, 'paramwise_cfg'), _base_batch_size(cfg))
+    constructor, paramwise = unscoped(wrapper.get('constructor') or CONSTRUCTOR), read_section(wrapper, 'paramwise_cfg')
+    if constructor == CONSTRUCTOR and not RULES_OF_DECAY & set(paramwise or ()):
+        constructor = CONSTRUCTOR_OF_2X
+    return OptimizerRecipe(optimizer, constructor, paramwise, *read_lr_scaling(cfg))
 
 
 def read_step(cfg: ConfigDict) -> StepSettings:
@@ -87,11 +90,3 @@ def _clip(cfg: ConfigDict, clip: object) -> Mapping[str, object] | None:
         raise wrong(cfg, 'optim_wrapper.clip_grad.type', message)
     check_keys(cfg, 'optim_wrapper.clip_grad', kept, CLIP_KEYS)
     return kept
-
-
-def _base_batch_size(cfg: ConfigDict) -> int | None:
-    scale = read_section(cfg, 'auto_scale_lr') or ConfigDict()
-    check_keys(cfg, 'auto_scale_lr', scale, ('enable', 'base_batch_size'))
-    if not scale.get('enable', False):
-        return None
-    return require_whole(cfg, 'auto_scale_lr.base_batch_size', scale.get('base_batch_size'))

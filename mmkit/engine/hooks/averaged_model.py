@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.engine.hook import Hook, Trainer
 from mmkit.engine.hooks.ema import EmaHook
@@ -133,11 +133,14 @@ class MeanTeacherHook(Hook):
 
     @torch.no_grad()
     def _follow(self, model: HasTeacher, momentum: float) -> None:
-        taught = dict(model.student.named_parameters() if self.skip_buffer else model.student.state_dict())
-        teaching = dict(model.teacher.named_parameters() if self.skip_buffer else model.teacher.state_dict())
+        taught, teaching = self._tracked(model.student), self._tracked(model.teacher)
         for name, value in taught.items():
             if value.is_floating_point():
                 teaching[name].lerp_(value, momentum)
+
+    def _tracked(self, model: nn.Module) -> dict[str, Tensor]:
+        """Every tensor once, also those that state_dict has by several names."""
+        return {**dict(model.named_parameters()), **dict(() if self.skip_buffer else model.named_buffers())}
 
 
 def _require_teacher(runner: Trainer) -> HasTeacher:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 from typing_extensions import Self
 
@@ -26,6 +27,7 @@ class PostProcessing:
         nms_pre: candidates kept per level before NMS; -1 keeps all.
         score_thr: candidates must score above it.
         nms: arguments of `batched_nms`.
+        nms_post: proposals kept per level after NMS; -1 keeps all.
         max_per_img: detections kept per image; -1 keeps all.
         min_bbox_size: both sides of a detection must be at least this long (pixels), but 0 keeps even boxes that were
             clipped to a line; of a proposal, longer.
@@ -35,6 +37,7 @@ class PostProcessing:
     nms_pre: int = -1
     score_thr: float = 0.0
     nms: Cfg = field(default_factory=lambda: dict(type='nms', iou_threshold=0.5))
+    nms_post: int = -1
     max_per_img: int = -1
     min_bbox_size: float = -1
     strict_min_size: bool = False
@@ -57,7 +60,7 @@ class PostProcessing:
 def _current_spelling(cfg: Cfg) -> dict[str, Any]:
     """A `test_cfg` in which keys of mmdetection before 2.7 are replaced by those of today."""
     current = cfg.copy() if isinstance(cfg, ConfigDict) else dict(cfg)
-    outdated = ('nms_thr', 'max_num', 'nms_post', 'nms_across_levels')
+    outdated = ('nms_thr', 'max_num', 'nms_across_levels')
     old = {key: current.pop(key) for key in outdated if key in current}
     if old:
         warnings.warn(f'test_cfg keys {sorted(old)} are outdated: use nms and max_per_img', stacklevel=4)
@@ -111,6 +114,18 @@ def select_candidates(scores: Tensor, score_thr: float, nms_pre: int) -> Candida
     values, order = values.sort(descending=True)
     inds, labels = pairs[order[:count]].unbind(1)
     return Candidates(values[:count], labels, inds)
+
+
+def best_priors(level: LevelPredictions, nms_pre: int) -> LevelPredictions:
+    """The level with scores of -1 for all but the `nms_pre` priors of each image whose best class scores highest.
+
+    All stay if there are no more, or if `nms_pre` is not above 0.
+    """
+    if not 0 < nms_pre < level.scores.shape[1]:
+        return level
+    best = level.scores.amax(dim=2).topk(nms_pre, dim=1).indices  # (B, nms_pre)
+    others = torch.ones(level.scores.shape[:2], dtype=torch.bool, device=best.device).scatter(1, best, False)
+    return level._replace(scores=level.scores.masked_fill(others[..., None], -1))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from mmkit.models.detectors.base import Detector
 from mmkit.models.detectors.condinst import BoxInst, CondInst
+from mmkit.models.detectors.ddq_detr import DDQDETR
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
 from mmkit.models.detectors.dino import DINO
@@ -15,6 +16,7 @@ from mmkit.models.detectors.yolox import YOLOX
 
 __all__ = [
     'DABDETR',
+    'DDQDETR',
     'DETR',
     'DINO',
     'RPN',

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from mmkit.layers import MultiScaleDeformableAttention, xavier_init
-from mmkit.models.dense_heads.query.cells import best_boxes, flatten_levels, propose
+from mmkit.models.dense_heads.query.cells import best_cells, encode_boxes, flatten_levels, pick, propose
 from mmkit.models.dense_heads.query.decoders import DeformableDecoder
 from mmkit.models.dense_heads.query.deformable_detr_head import DeformableDETRHead
 from mmkit.models.dense_heads.query.layers import Encoder
@@ -90,8 +90,9 @@ class DeformableDETR(QueryDetector):
         cls_branches, reg_branches = self.bbox_head.cls_branches, self.bbox_head.reg_branches
         proposals = None
         if self.as_two_stage:
-            _, proposals = propose(memory, self._project_memory, cls_branches[-1], reg_branches[-1])
-            references, encoded = best_boxes(proposals, self.num_queries, self.encoder.embed_dims)
+            (proposals,) = propose(memory, self._project_memory, cls_branches[-1:], reg_branches[-1:])
+            references = pick(proposals.bboxes, best_cells(proposals.cls_scores[..., 0], self.num_queries)).detach()
+            encoded = encode_boxes(references, self.encoder.embed_dims)
             query_pos, query = self.pos_trans_norm(self.pos_trans_fc(encoded)).chunk(2, dim=-1)
         else:
             query_pos, query = self.query_embedding.weight.expand(len(mask), -1, -1).chunk(2, dim=-1)  # (B, Q, C)

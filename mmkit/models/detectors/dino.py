@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import MultiScaleDeformableAttention, xavier_init
-from mmkit.models.dense_heads.query.cells import flatten_levels, propose
+from mmkit.models.dense_heads.query.cells import best_cells, flatten_levels, pick, propose
 from mmkit.models.dense_heads.query.decoders import RefiningDecoder
 from mmkit.models.dense_heads.query.deformable_detr_head import DeformableDETRHead
 from mmkit.models.dense_heads.query.denoising import CdnQueryGenerator
@@ -79,8 +79,9 @@ class DINO(QueryDetector):
         assert self.encoder is not None and isinstance(self.bbox_head, DeformableDETRHead)
         memory = self.encoder(flatten_levels(feats, mask, self.positional_encoding, self.level_embed))
         cls_branches, reg_branches = self.bbox_head.cls_branches, self.bbox_head.reg_branches
-        _, proposals = propose(memory, self._project_memory, cls_branches[-1], reg_branches[-1])
-        proposals = best_proposals(proposals, len(self.query_embedding.weight))
+        (proposals,) = propose(memory, self._project_memory, cls_branches[-1:], reg_branches[-1:])
+        best = best_cells(proposals.cls_scores.amax(-1), len(self.query_embedding.weight))
+        proposals = Proposals(*(pick(each, best) for each in proposals))
         references = proposals.bboxes.detach()  # (B, Q, 4)
         query = self.query_embedding.weight[: references.shape[1]].expand(len(mask), -1, -1)
         denoising = attn_mask = None
@@ -89,15 +90,9 @@ class DINO(QueryDetector):
             attn_mask = noisy.attn_mask(query.shape[1])
             query, references = torch.cat([noisy.query, query], dim=1), torch.cat([noisy.references, references], dim=1)
             denoising = noisy.targets
-        decoded: Decoded = self.decoder(query, memory, references, refine_with(reg_branches), attn_mask)
+        decoded: Decoded = self.decoder(query, memory, references, refine_with(reg_branches), lambda *_: attn_mask)
         return decoded._replace(proposals=proposals, denoising=denoising)
 
     def _project_memory(self, memory: Tensor) -> Tensor:
         projected: Tensor = self.memory_trans_norm(self.memory_trans_fc(memory))
         return projected
-
-
-def best_proposals(proposals: Proposals, count: int) -> Proposals:
-    """At most `count` proposals with the greatest logit of any class."""
-    best = proposals.cls_scores.amax(-1).topk(min(count, proposals.cls_scores.shape[1]), dim=1).indices
-    return Proposals(*(each.gather(1, best[..., None].expand(-1, -1, each.shape[-1])) for each in proposals))

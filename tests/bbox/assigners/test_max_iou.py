@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmkit.bbox.assigners import MaxIoUAssigner
-from mmkit.structures import Instances
+from mmkit.bbox.assigners import ApproxMaxIoUAssigner, MaxIoUAssigner
+from mmkit.structures import Instances, PriorInfo
 
 PRIORS = torch.tensor([[0.0, 0, 10, 10], [10, 10, 20, 20], [5, 5, 15, 15], [32, 32, 38, 42]])
 GTS = Instances(torch.tensor([[0.0, 0, 10, 9], [0, 10, 10, 19]]), torch.tensor([2, 3]))
@@ -71,3 +71,19 @@ def test_many_gts_on_the_cpu_give_the_same() -> None:
     moved = MaxIoUAssigner(0.5, 0.5, gpu_assign_thr=1, iou_calculator=dict(type='BboxOverlaps2D'))
     usual = MaxIoUAssigner(0.5, 0.5)
     assert moved.assign(PRIORS, GTS).gt_inds.tolist() == usual.assign(PRIORS, GTS).gt_inds.tolist()
+
+
+def test_approxs_stand_for_their_prior() -> None:
+    squares = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+    wide, tall = torch.tensor([[0.0, 0, 20, 5], [0, 0, 5, 20]]).unbind()
+    approxs = torch.stack([torch.stack([wide, tall]), torch.stack([wide + 20, tall + 20])])  # (N, A, 4)
+    gts = Instances(torch.tensor([[0.0, 0, 20, 4], [20, 20, 25, 38]]), torch.tensor([2, 3]))
+    assigner = ApproxMaxIoUAssigner(pos_iou_thr=0.5, neg_iou_thr=0.4, ignore_iof_thr=0.5)
+    assignment = assigner.assign(squares, gts, info=PriorInfo(approxs=approxs))
+    assert assignment.gt_inds.tolist() == [0, 1]
+    torch.testing.assert_close(assignment.max_overlaps, torch.tensor([0.8, 0.9]))
+    ignored = torch.tensor([[18.0, 18, 32, 32]])  # covers the second square
+    assert assigner.assign(squares, gts, ignored, PriorInfo(approxs=approxs)).gt_inds.tolist()[1] == -2
+    assert assigner.assign(squares, gts[:0], info=PriorInfo(approxs=approxs)).gt_inds.tolist() == [-1, -1]
+    with pytest.raises(ValueError, match='approxs'):
+        assigner.assign(squares, gts)

@@ -26,6 +26,13 @@ SAMPLER = dict(type='RandomSampler', num=16, pos_fraction=0.5, neg_pos_ub=-1, ad
 TEST = dict(nms_pre=20, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.6), max_per_img=10)
 NARROW = dict(in_channels=8, feat_channels=8, test_cfg=TEST)
 DENSE = dict(NARROW, num_classes=3, stacked_convs=1)
+GUIDED = dict(
+    approx_anchor_generator=dict(ANCHORS, ratios=[0.5, 1.0, 2.0]),
+    square_anchor_generator=SQUARES,
+    deform_groups=2,
+    loc_filter_thr=0.001,
+)
+BY_SHAPE = dict(BY_IOU, ga_assigner=dict(MAX_IOU, type='ApproxMaxIoUAssigner'), center_ratio=0.2, ignore_ratio=0.5)
 BASE_SIZES = [[[16, 16], [8, 24]], [[32, 32], [20, 40]]]
 
 HEADS = {
@@ -142,6 +149,11 @@ HEADS = {
         loss_cls=FOCAL,
         loss_bbox=GIOU,
         train_cfg=dict(BY_IOU, assigner=dict(MAX_IOU, pos_iou_thr=0.1, neg_iou_thr=0.1)),
+    ),
+    'guided': dict(NARROW, type='GuidedAnchorHead', num_classes=3, **GUIDED, train_cfg=BY_SHAPE),
+    'guided, rpn': dict(NARROW, type='GARPNHead', **GUIDED, train_cfg=dict(BY_SHAPE, sampler=SAMPLER)),
+    'guided, retina': dict(
+        DENSE, type='GARetinaHead', **GUIDED, loss_cls=FOCAL, train_cfg=dict(BY_SHAPE, ga_sampler=SAMPLER)
     ),
     'ssd': dict(
         type='SSDHead',

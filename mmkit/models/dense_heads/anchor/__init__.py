@@ -2,7 +2,10 @@
 
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.anchor.atss_head import ATSSHead
+from mmkit.models.dense_heads.anchor.ga_retina_head import GARetinaHead
+from mmkit.models.dense_heads.anchor.ga_rpn_head import GARPNHead
 from mmkit.models.dense_heads.anchor.gfl_head import GFLHead
+from mmkit.models.dense_heads.anchor.guided_anchor_head import GuidedAnchorHead
 from mmkit.models.dense_heads.anchor.paa_head import PAAHead
 from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
@@ -14,7 +17,10 @@ from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'GARPNHead',
+    'GARetinaHead',
     'GFLHead',
+    'GuidedAnchorHead',
     'PAAHead',
     'RPNHead',
     'RetinaHead',

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmkit.models.dense_heads.anchor.base_anchor_head import BaseAnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, BaseAnchorHead
+from mmkit.models.dense_heads.base_dense_head import OutsT
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.models.losses import loss_by_level
@@ -48,29 +49,47 @@ class AnchorHead(BaseAnchorHead[AnchorOuts]):
 
     def loss(self, outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
         cls_scores, bbox_preds = outs
-        levels = self.anchors(cls_scores)
-        anchors = torch.cat(levels)  # (N, 4)
+        anchors = torch.cat(self.anchors(cls_scores))  # (N, 4)
         targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
-        scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
-        deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
-        sampled = self.train_cfg is not None and not self.train_cfg.sampler.takes_all
-        avg_factor = targets.num_pos + targets.num_neg if sampled else targets.num_pos
-
-        positive = targets.labels < self.num_classes  # (B, N) with P positives
-        boxes = self.positive_boxes(deltas, anchors, positive)  # (P, 4)
-        level = torch.cat([each.new_full((len(each),), i) for i, each in enumerate(levels)]).expand_as(positive)
-        loss_cls = loss_by_level(
-            self.loss_cls,
-            level.flatten(),
-            scores.flatten(0, 1),
-            targets.labels.flatten(),
-            weight=targets.label_weights.flatten(),
-            avg_factor=avg_factor,
-        )
-        loss_bbox = loss_by_level(
-            self.loss_bbox, level[positive], boxes, targets.bbox_targets[positive], avg_factor=avg_factor
-        )
-        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+        return anchor_losses(self, cls_scores, bbox_preds, anchors, targets)
 
     def level_predictions(self, outs: AnchorOuts) -> list[LevelPredictions]:
         return self.anchor_predictions(*outs)
+
+
+def anchor_losses(
+    head: BaseAnchorHead[OutsT],
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    anchors: Tensor,
+    targets: AnchorTargets,
+) -> dict[str, Tensor]:
+    """Losses of classes and boxes.
+
+    Args:
+        head: its losses, its coder and the way it samples.
+        cls_scores, bbox_preds: of each level, (B, A*C, H, W) and (B, A*4, H, W).
+        anchors: (N, 4) of all levels, or (B, N, 4) where each image has its own.
+        targets: of the anchors.
+    """
+    scores = flatten_levels(cls_scores, head.cls_out_channels).float()  # (B, N, C)
+    deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
+    sampled = head.train_cfg is not None and not head.train_cfg.sampler.takes_all
+    avg_factor = targets.num_pos + targets.num_neg if sampled else targets.num_pos
+
+    positive = targets.labels < head.num_classes  # (B, N) with P positives
+    boxes = head.positive_boxes(deltas, anchors, positive)  # (P, 4)
+    level = torch.cat([each.new_full((each[0].numel() // 4,), i) for i, each in enumerate(bbox_preds)])
+    level = level.expand_as(positive)  # (B, N)
+    loss_cls = loss_by_level(
+        head.loss_cls,
+        level.flatten(),
+        scores.flatten(0, 1),
+        targets.labels.flatten(),
+        weight=targets.label_weights.flatten(),
+        avg_factor=avg_factor,
+    )
+    loss_bbox = loss_by_level(
+        head.loss_bbox, level[positive], boxes, targets.bbox_targets[positive], avg_factor=avg_factor
+    )
+    return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)

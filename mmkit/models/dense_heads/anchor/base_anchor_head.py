@@ -63,6 +63,14 @@ class AnchorTargets(NamedTuple):
     num_pos: int  # at least 1 per image
     num_neg: int  # at least 1 per image
 
+    @classmethod
+    def stack(cls, images: Sequence[AnchorTargets]) -> AnchorTargets:
+        """Of a batch, from those of its images, which have no dimension B."""
+        labels, label_weights, bbox_targets, num_pos, num_neg = zip(*images, strict=True)
+        return cls(
+            torch.stack(labels), torch.stack(label_weights), torch.stack(bbox_targets), sum(num_pos), sum(num_neg)
+        )
+
 
 def inside_image(anchors: Tensor, valid: Tensor, img_shape: tuple[int, int], allowed_border: float) -> Tensor:
     """(N,) bool: `valid` anchors that stick out of the image by less than `allowed_border` pixels (-1: by any)."""
@@ -158,11 +166,8 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         assert batch.gts is not None
         ignored_regions: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
         images = zip(batch.gts, ignored_regions, batch.metas, strict=True)
-        labels, label_weights, bbox_targets, num_pos, num_neg = zip(
-            *(self._image_targets(anchors, sizes, gts, ignored, meta) for gts, ignored, meta in images), strict=True
-        )
-        return AnchorTargets(
-            torch.stack(labels), torch.stack(label_weights), torch.stack(bbox_targets), sum(num_pos), sum(num_neg)
+        return AnchorTargets.stack(
+            [self._image_targets(anchors, sizes, gts, ignored, meta) for gts, ignored, meta in images]
         )
 
     def _image_targets(
@@ -177,12 +182,19 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         settings = required(self.train_cfg, 'train_cfg', self)
         valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
         inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)
-        inside_inds = inside.nonzero().squeeze(1)
+        levels = torch.split(inside, [len(level) for level in valid])
+        return self._assigned_targets(anchors, levels, gts, ignored)
+
+    def _assigned_targets(
+        self, anchors: Tensor, inside: Sequence[Tensor], gts: Instances, ignored: Tensor | None
+    ) -> AnchorTargets:
+        """Targets of one image, whose objects are assigned to the `anchors` (N, 4) that are `inside`, (N_l,) bool."""
+        settings = required(self.train_cfg, 'train_cfg', self)
+        inside_inds = torch.cat(list(inside)).nonzero().squeeze(1)
         candidates = anchors[inside_inds]
         info = PriorInfo()
         if 'num_level_bboxes' in settings.assigner.needs:
-            levels = torch.split(inside, [len(level) for level in valid])
-            info = PriorInfo(num_level_bboxes=[int(level.sum()) for level in levels])
+            info = PriorInfo(num_level_bboxes=[int(level.sum()) for level in inside])
         if self.num_classes == 1 and gts.labels is not None:  # class-agnostic
             gts = Instances(bboxes=gts.bboxes, labels=torch.zeros_like(gts.labels))
         assignment = settings.assigner.assign(candidates, gts, ignored, info)

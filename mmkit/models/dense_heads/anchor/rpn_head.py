@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -12,8 +11,8 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
-from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
-from mmkit.ops import batched_nms
+from mmkit.models.dense_heads.detections import PostProcessing
+from mmkit.models.dense_heads.proposals import propose, propose_static
 from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
 
@@ -72,59 +71,11 @@ class RPNHead(AnchorHead):
         cfg: Cfg | PostProcessing | None = None,
         rescale: bool = True,
     ) -> list[Instances]:
-        """Proposals of each image: the best of each level, NMS within each level, the best of all levels."""
+        """Proposals of each image; see `propose`."""
         settings = PostProcessing.from_cfg(cfg if cfg is not None else self.test_cfg)
-        levels = self.level_predictions(outs)
-        return [
-            finish_proposals(*self._candidates(levels, image, meta, settings), meta, settings, rescale)
-            for image, meta in enumerate(metas)
-        ]
+        return propose(self.level_predictions(outs), self.decode_boxes, metas, settings, rescale=rescale)
 
     def decode_proposals(self, outs: AnchorOuts, metas: Sequence[ImageMeta]) -> Tensor:
-        """Proposals (B, P, 4) in pixels of the network's input, where P doesn't depend on the image, for export.
-
-        They are those of `predict`, but where NMS leaves fewer than `max_per_img`, the best of the others fill up.
-        """
+        """See `propose_static`."""
         settings = PostProcessing.from_cfg(self.test_cfg)
-        levels = self.level_predictions(outs)
-        proposals = []
-        for image, meta in enumerate(metas):
-            bboxes, scores, level_inds = self._candidates(levels, image, meta, settings)
-            large = ((bboxes[:, 2:] - bboxes[:, :2]) > settings.min_bbox_size).all(dim=1)
-            scores = torch.where(large, scores, scores - 1)  # below all others, whom they cannot suppress
-            _, keep = batched_nms(bboxes, scores, level_inds, settings.nms)
-            survives = torch.zeros_like(large).index_fill(0, keep, True)
-            limit = settings.max_per_img if settings.max_per_img > 0 else len(bboxes)
-            best = torch.where(survives, scores, scores - 2).topk(min(limit, len(bboxes))).indices
-            proposals.append(bboxes[best])
-        return torch.stack(proposals)
-
-    def _candidates(
-        self, levels: Sequence[LevelPredictions], image: int, meta: ImageMeta, cfg: PostProcessing
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best boxes (K, 4) of each level, their scores (K,) and levels (K,)."""
-        bboxes, scores, level_inds = [], [], []
-        for number, level in enumerate(levels):
-            best, inds = level.scores[image, :, 0], torch.arange(len(level.priors), device=level.scores.device)
-            if 0 < cfg.nms_pre < len(best):  # topk would order equal scores differently, and NMS sees it
-                best, inds = (each[: cfg.nms_pre] for each in best.sort(descending=True))
-            bboxes.append(self.decode_boxes(level.priors[inds], level.box_preds[image, inds], meta.img_shape))
-            scores.append(best)
-            level_inds.append(torch.full_like(inds, number))
-        return torch.cat(bboxes), torch.cat(scores), torch.cat(level_inds)
-
-
-def finish_proposals(
-    bboxes: Tensor, scores: Tensor, levels: Tensor, meta: ImageMeta, cfg: PostProcessing, rescale: bool
-) -> Instances:
-    """Proposals of one image from the candidates (K, 4), (K,), (K,) of all levels, best first."""
-    if cfg.min_bbox_size >= 0:
-        keep = ((bboxes[:, 2:] - bboxes[:, :2]) > cfg.min_bbox_size).all(dim=1)
-        bboxes, scores, levels = bboxes[keep], scores[keep], levels[keep]
-    if len(bboxes):
-        dets, _ = batched_nms(bboxes, scores, levels, cfg.nms)
-        dets = dets[: cfg.max_per_img] if cfg.max_per_img > 0 else dets
-        bboxes, scores = dets[:, :4], dets[:, 4]
-    if rescale:
-        bboxes = bboxes / bboxes.new_tensor(meta.scale_factor)
-    return Instances(bboxes=bboxes, scores=scores, labels=torch.zeros_like(scores, dtype=torch.long))
+        return propose_static(self.level_predictions(outs), self.decode_boxes, metas, settings)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,14 @@ from mmkit.layers.conv_module import RELU
 from mmkit.layers.csp_layer import BN, SILU
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
-from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
+from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, shared_factor
-from mmkit.models.dense_heads.point.rtmdet_training import RTMDetTargets, RTMDetTraining, rtmdet_targets
+from mmkit.models.dense_heads.point.rtmdet_settings import (
+    RTMDetArgs,
+    RTMDetPostProcessing,
+    RTMDetTraining,
+)
+from mmkit.models.dense_heads.point.rtmdet_targets import RTMDetTargets, rtmdet_targets
 from mmkit.models.dense_heads.towers import apply_convs, conv_tower, level_towers
 from mmkit.models.losses import QualityFocalLoss
 from mmkit.models.settings import required
@@ -39,37 +43,6 @@ class RTMDetOuts(NamedTuple):
     distances: list[Tensor]
     kernels: list[Tensor] | None = None
     mask_feats: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class RTMDetPostProcessing(PostProcessing):
-    """`test_cfg` of RTMDet's heads: predicted sides may be of negative length, unless distances are exponentials."""
-
-    strict_min_size: bool = True
-
-
-class RTMDetArgs(TypedDict, total=False):
-    """Arguments that all heads of RTMDet share; see `RTMDetHead`."""
-
-    stacked_convs: int
-    conv_cfg: Cfg | None
-    feat_channels: int
-    anchor_generator: Cfg
-    bbox_coder: Cfg
-    loss_cls: Cfg
-    loss_bbox: Cfg
-    train_cfg: Cfg | None
-    test_cfg: Cfg | None
-    init_cfg: InitCfg
-
-
-class RTMDetHeadArgs(RTMDetArgs, total=False):
-    """Arguments for which the heads with norm layers for each level have defaults of their own."""
-
-    with_objectness: bool
-    norm_cfg: Cfg | None
-    act_cfg: Cfg | None
-    pred_kernel_size: int
 
 
 @HEADS.register_module()

@@ -15,14 +15,9 @@ from mmkit.layers import BaseModule, ConvModule
 from mmkit.layers.csp_layer import SILU
 from mmkit.models.dense_heads.detections import PostProcessing, detect_with_priors
 from mmkit.models.dense_heads.levels import flatten_levels, shared_factor
-from mmkit.models.dense_heads.point.rtmdet_head import (
-    RTMDetArgs,
-    RTMDetHead,
-    RTMDetHeadArgs,
-    RTMDetOuts,
-    RTMDetPostProcessing,
-)
-from mmkit.models.dense_heads.point.rtmdet_training import RTMDetTargets
+from mmkit.models.dense_heads.point.rtmdet_head import RTMDetHead, RTMDetOuts
+from mmkit.models.dense_heads.point.rtmdet_settings import RTMDetArgs, RTMDetHeadArgs, RTMDetPostProcessing
+from mmkit.models.dense_heads.point.rtmdet_targets import RTMDetTargets
 from mmkit.models.dense_heads.towers import apply_convs
 from mmkit.models.mask_heads.dynamic_conv import dynamic_convs, num_dynamic_params
 from mmkit.models.mask_heads.paste import resize_masks

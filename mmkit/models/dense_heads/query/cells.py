@@ -121,25 +121,32 @@ def cell_anchors(cells: Cells) -> tuple[Tensor, Tensor]:
 
 
 def propose(
-    cells: Cells, project: Callable[[Tensor], Tensor], cls_branch: nn.Module, reg_branch: nn.Module
-) -> tuple[Tensor, Proposals]:
-    """Detections of the encoder.
+    cells: Cells, project: Callable[[Tensor], Tensor], cls_branches: nn.ModuleList, reg_branches: nn.ModuleList
+) -> list[Proposals]:
+    """Detections of the encoder, one for each cell, by each pair of branches.
 
     Args:
         cells: what the encoder made of them.
         project: of tokens (B, S, C), before the branches.
-
-    Returns:
-        (B, S, C) projected tokens, and a detection of each.
     """
     anchors, usable = cell_anchors(cells)
     tokens = project(cells.tokens.masked_fill(~usable, 0.0))
-    return tokens, Proposals(cls_branch(tokens), (reg_branch(tokens) + anchors).sigmoid())
+    return [
+        Proposals(cls(tokens), (reg(tokens) + anchors).sigmoid())
+        for cls, reg in zip(cls_branches, reg_branches, strict=True)
+    ]
 
 
-def best_boxes(proposals: Proposals, count: int, embed_dims: int) -> tuple[Tensor, Tensor]:
-    """Boxes (B, Q, 4) of at most `count` cells that are most likely objects, and their codes (B, Q, 2 * embed_dims)."""
-    scores, bboxes = proposals
-    best = scores[..., 0].topk(min(count, scores.shape[1]), dim=1).indices
-    boxes = bboxes.gather(1, best[..., None].expand(-1, -1, 4)).detach()
-    return boxes, sine_embedding(boxes * 2 * math.pi, embed_dims // 2, 10000).flatten(2)
+def pick(x: Tensor, inds: Tensor) -> Tensor:
+    """Rows `inds` (B, K) of x (B, S, C): (B, K, C)."""
+    return x.gather(1, inds[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def best_cells(scores: Tensor, count: int) -> Tensor:
+    """Indices (B, K) of the greatest of scores (B, S), greatest first, at most `count`."""
+    return scores.topk(min(count, scores.shape[1]), dim=1).indices
+
+
+def encode_boxes(boxes: Tensor, embed_dims: int) -> Tensor:
+    """(B, Q, 4) boxes in 0..1 -> (B, Q, 2 * embed_dims)."""
+    return sine_embedding(boxes * 2 * math.pi, embed_dims // 2, 10000).flatten(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ from mmkit.models.dense_heads.query.layers import LAYER_NORM, MLP, ConditionalDe
 from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.references import Refine, decode_around, encode_references
 from mmkit.registry import Cfg
+
+Look = Callable[[int, Tensor, Tensor], Tensor | None]
 
 
 class Decoder(BaseModule):
@@ -211,20 +215,18 @@ class RefiningDecoder(BaseModule):
         self.ref_point_head = MLP(2 * dims, dims, dims, 2)
         self.norm = nn.LayerNorm(dims)
 
-    def forward(
-        self, query: Tensor, memory: Cells, references: Tensor, refine: Refine, attn_mask: Tensor | None = None
-    ) -> Decoded:
+    def forward(self, query: Tensor, memory: Cells, references: Tensor, refine: Refine, look: Look) -> Decoded:
         """Decode (B, Q, C) queries around `references` (B, Q, 4).
 
         Args:
             refine: as in `AnchorDecoder`.
-            attn_mask: as in `DecoderLayer`.
+            look: from the index of a layer, the queries and their references to its `attn_mask`, as in `DecoderLayer`.
         """
 
         def attend(index: int, query: Tensor, references: Tensor) -> Tensor:
             on_level = memory.around(references).reference_points[:, :, 0]  # (B, Q, 4), in shares of the first level
             query_pos = self.ref_point_head(encode_references(on_level, self.embed_dims // 2))
-            out: Tensor = self.layers[index](query, query_pos, memory, references, attn_mask)
+            out: Tensor = self.layers[index](query, query_pos, memory, references, look(index, query, references))
             return out
 
         decoded = decode_around(len(self.layers), query, references, attend, refine, look_twice=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from mmkit.layers import bias_init_with_prob, constant_init
 from mmkit.models.dense_heads.query.deformable_detr_transformer import DeformableDetrTransformer
-from mmkit.models.dense_heads.query.outputs import Decoded, Denoised, QueryOuts
+from mmkit.models.dense_heads.query.outputs import Decoded, Denoised, QueryOuts, QueryTargets
 from mmkit.models.dense_heads.query.query_head import QueryHead, QueryHeadArgs, build_encoding, by_layer
 from mmkit.models.dense_heads.query.references import refine_references
 from mmkit.registry import HEADS, TRANSFORMER, Cfg, build_from_cfg
@@ -29,6 +29,22 @@ def build_branches(
         nn.ModuleList([branch] * count if shared else (copy.deepcopy(branch) for _ in range(count))) for branch in kinds
     )
     return cls, reg
+
+
+def reset_branches(sigmoid_branches: Iterable[nn.Module], reg_branches: Iterable[nn.Module]) -> None:
+    """Initial weights: rare classes, and boxes that are where their references are."""
+    for branch in sigmoid_branches:
+        assert isinstance(branch, nn.Linear)
+        nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
+    for branch in reg_branches:
+        constant_init(list(branch.children())[-1], 0, bias=0)
+
+
+def predict_layers(decoded: Decoded, cls_branches: nn.ModuleList, reg_branches: nn.ModuleList) -> tuple[Tensor, Tensor]:
+    """Logits (L, B, Q, C) and boxes (L, B, Q, 4) by a branch for each layer; further branches are not used."""
+    layers = list(zip(decoded.states, decoded.references, cls_branches, reg_branches, strict=False))
+    cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
+    return cls_scores, torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
 
 
 def split_outs(cls_scores: Tensor, bbox_preds: Tensor, decoded: Decoded) -> QueryOuts:
@@ -99,16 +115,11 @@ class DeformableDETRHead(QueryHead):
 
     def init_weights(self) -> None:
         super().init_weights()
-        last_layers = [list(branch.children())[-1] for branch in self.reg_branches]
-        if self.use_sigmoid_cls:
-            for branch in self.cls_branches:
-                assert isinstance(branch, nn.Linear)
-                nn.init.constant_(branch.bias, bias_init_with_prob(0.01))
-        for layer in last_layers:
-            constant_init(layer, 0, bias=0)
-        # Boxes start small; with two stages their size comes from the encoder.
-        assert isinstance(last_layers[0], nn.Linear)
-        nn.init.constant_(last_layers[0].bias[2:], 0.0 if self.as_two_stage else -2.0)
+        reset_branches(self.cls_branches if self.use_sigmoid_cls else (), self.reg_branches)
+        if not self.as_two_stage:  # boxes start small; with two stages their size comes from the encoder
+            last = list(self.reg_branches[0].children())[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.constant_(last.bias[2:], -2.0)
 
     def decoded(self, feats: Sequence[Tensor], mask: Tensor | None) -> Decoded:
         assert isinstance(self.transformer, DeformableDetrTransformer)
@@ -124,11 +135,7 @@ class DeformableDETRHead(QueryHead):
         return states
 
     def branches(self, decoded: Decoded) -> QueryOuts:
-        # With two stages there are more branches, which belong to the encoder: zip stops before them.
-        layers = list(zip(decoded.states, decoded.references, self.cls_branches, self.reg_branches, strict=False))
-        cls_scores = torch.stack([cls(state) for state, _, cls, _ in layers])
-        bbox_preds = torch.stack([refine_references(ref, reg(state)) for state, ref, _, reg in layers])
-        return split_outs(cls_scores, bbox_preds, decoded)
+        return split_outs(*predict_layers(decoded, self.cls_branches, self.reg_branches), decoded)
 
     def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """As `QueryHead.loss`, with those of the encoder under `enc_` and those of denoising under `dn_`."""
@@ -148,7 +155,9 @@ class DeformableDETRHead(QueryHead):
     def denoising_losses(self, outs: Denoised, metas: Sequence[ImageMeta]) -> dict[str, Tensor]:
         """Losses of queries made of noisy ground truth."""
         cls_scores, bbox_preds = outs.cls_scores.float(), outs.bbox_preds.float()
-        layers = self.layer_losses(cls_scores, bbox_preds, outs.targets.repeat(len(cls_scores)), metas)
+        labels, positive, bboxes, _ = outs.targets
+        targets = QueryTargets(*(each.expand(len(cls_scores), *each.shape[1:]) for each in (labels, positive, bboxes)))
+        layers = self.layer_losses(cls_scores, bbox_preds, targets, metas)
         return by_layer([{f'dn_{name}': loss for name, loss in layer.items()} for layer in layers])
 
 

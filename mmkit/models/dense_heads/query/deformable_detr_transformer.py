@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from mmkit.layers import BaseModule, MultiScaleDeformableAttention, xavier_init
 from mmkit.layers.transformer import TransformerLayerSequence
-from mmkit.models.dense_heads.query.cells import Cells, best_boxes, cell_references, flatten_levels, propose
+from mmkit.models.dense_heads.query.cells import (
+    Cells,
+    best_cells,
+    cell_references,
+    encode_boxes,
+    flatten_levels,
+    pick,
+    propose,
+)
 from mmkit.models.dense_heads.query.detr_transformer import build_sequence
 from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.references import Refine, decode_around, refine_with
@@ -134,9 +142,12 @@ class DeformableDetrTransformer(BaseModule):
         memory = cells._replace(tokens=encoded.transpose(0, 1))
         proposals = None
         if query_embed is None:
-            _, proposals = propose(memory, self._project_memory, cls_branches[-1], reg_branches[-1])
-            references, encoded = best_boxes(proposals, self.two_stage_num_proposals, self.embed_dims)
-            query_pos, query = self.pos_trans_norm(self.pos_trans(encoded)).chunk(2, dim=-1)
+            (proposals,) = propose(memory, self._project_memory, cls_branches[-1:], reg_branches[-1:])
+            best = best_cells(proposals.cls_scores[..., 0], self.two_stage_num_proposals)
+            references = pick(proposals.bboxes, best).detach()  # (B, Q, 4)
+            query_pos, query = self.pos_trans_norm(self.pos_trans(encode_boxes(references, self.embed_dims))).chunk(
+                2, -1
+            )
         else:
             query_pos, query = query_embed.expand(len(encoded[0]), -1, -1).chunk(2, dim=-1)  # (B, Q, C)
             references = self.reference_points(query_pos).sigmoid()

@@ -14,15 +14,13 @@ class QueryTargets(NamedTuple):
         labels: (L, B, Q), background is num_classes.
         positive: (L, B, Q) bool.
         bboxes: (L, P, 4) normalised cx cy w h, in the order of `positive`.
+        counted: (L, B, Q) bool, the queries of whose classes there is a loss; None: all.
     """
 
     labels: Tensor
     positive: Tensor
     bboxes: Tensor
-
-    def repeat(self, num_layers: int) -> QueryTargets:
-        """The targets of one layer, for several."""
-        return QueryTargets(*(each.expand(num_layers, *each.shape[1:]) for each in self))
+    counted: Tensor | None = None
 
 
 class Proposals(NamedTuple):
@@ -41,12 +39,20 @@ class Decoded(NamedTuple):
             Points become boxes when they are refined.
         proposals: of the encoder, with two stages.
         denoising: targets of one layer of the T queries in front, if those were made of noisy ground truth.
+        dense: the encoder's proposals from which the last D queries started, if those have branches of their own.
+        counted: (L, B, Q) bool, the queries between these that are distinct; None: all.
     """
 
     states: Tensor
     references: list[Tensor]
     proposals: Proposals | None = None
     denoising: QueryTargets | None = None
+    dense: Proposals | None = None
+    counted: Tensor | None = None
+
+    def part(self, queries: slice) -> Decoded:
+        """With the states of these queries only."""
+        return self._replace(states=self.states[:, :, queries], references=[x[:, queries] for x in self.references])
 
     def last_of(self, only_last: bool) -> Decoded:
         """Those of the last layer, if only it is asked for."""
@@ -70,6 +76,8 @@ class QueryOuts(NamedTuple):
         enc_cls_scores: (B, P, C) logits of the encoder, in a head of two stages.
         enc_bbox_preds: (B, P, 4) its boxes.
         denoised: of further queries, in training.
+        dense: logits (L+1, B, D, C) and boxes (L+1, B, D, 4) of still others; the last are the encoder's.
+        counted: (L, B, Q) bool, the queries that are distinct; None: all.
     """
 
     cls_scores: Tensor
@@ -77,3 +85,5 @@ class QueryOuts(NamedTuple):
     enc_cls_scores: Tensor | None = None
     enc_bbox_preds: Tensor | None = None
     denoised: Denoised | None = None
+    dense: tuple[Tensor, Tensor] | None = None
+    counted: Tensor | None = None

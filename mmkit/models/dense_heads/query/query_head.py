@@ -163,15 +163,21 @@ class QueryHead(BaseModule):
     def loss(self, outs: QueryOuts, batch: Batch) -> dict[str, Tensor]:
         """Losses of the last layer under their names, those of layer i under `d{i}.`."""
         assert batch.gts is not None
+        return by_layer(self.matched_losses(outs, batch.gts, batch.metas))
+
+    def matched_losses(
+        self, outs: QueryOuts, gts: Sequence[Instances], metas: Sequence[ImageMeta]
+    ) -> list[dict[str, Tensor]]:
+        """Losses of each layer."""
         cls_scores, bbox_preds = outs.cls_scores.float(), outs.bbox_preds.float()
-        targets = self.targets(cls_scores, bbox_preds, batch.gts, batch.metas)
-        return by_layer(self.layer_losses(cls_scores, bbox_preds, targets, batch.metas))
+        targets = self.targets(cls_scores, bbox_preds, gts, metas)
+        return self.layer_losses(cls_scores, bbox_preds, targets, metas)
 
     def layer_losses(
         self, cls_scores: Tensor, bbox_preds: Tensor, targets: QueryTargets, metas: Sequence[ImageMeta]
     ) -> list[dict[str, Tensor]]:
         """Losses of each layer, from logits (L, B, Q, C) and boxes (L, B, Q, 4)."""
-        labels, positive, box_targets = targets
+        labels, positive, box_targets, counted = targets
         boxes = bbox_preds[positive].view_as(box_targets)  # (L, P, 4)
         sizes = image_sizes(metas, boxes)[:, None].expand_as(bbox_preds)[positive].view_as(boxes)
         num_pos = boxes.new_tensor(float(boxes.shape[1]))
@@ -179,12 +185,12 @@ class QueryHead(BaseModule):
         if self.sync_cls_avg_factor:
             cls_factor = reduce_mean(cls_factor)
         cls_factor, num_pos = cls_factor.clamp(min=1), reduce_mean(num_pos).clamp(min=1)
-        weights = torch.ones_like(labels[0], dtype=torch.float).flatten()  # (B*Q,)
+        weights = torch.ones_like(labels, dtype=torch.float) if counted is None else counted.float()
         pixels, pixel_targets = cxcywh_to_xyxy(boxes) * sizes, cxcywh_to_xyxy(box_targets) * sizes
         return [
             dict(
                 loss_cls=self.loss_cls(
-                    cls_scores[i].flatten(0, 1), labels[i].flatten(), weights, avg_factor=cls_factor
+                    cls_scores[i].flatten(0, 1), labels[i].flatten(), weights[i].flatten(), avg_factor=cls_factor
                 ),
                 loss_bbox=self.loss_bbox(boxes[i], box_targets[i], avg_factor=num_pos),
                 loss_iou=self.loss_iou(pixels[i], pixel_targets[i], avg_factor=num_pos),
@@ -197,13 +203,20 @@ class QueryHead(BaseModule):
         self, cls_scores: Tensor, bbox_preds: Tensor, gts: Sequence[Instances], metas: Sequence[ImageMeta]
     ) -> QueryTargets:
         """Targets of logits (L, B, Q, C) and boxes (L, B, Q, 4), matched once for all images and layers."""
-        settings = required(self.train_cfg, 'train_cfg', self)
-        matched = settings.assigner.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
+        matcher = required(self.train_cfg, 'train_cfg', self).assigner
+        matched = matcher.match_batch(cls_scores, bbox_preds, gts, [meta.img_shape for meta in metas])
+        return self.matched_targets(matched, gts, image_sizes(metas, bbox_preds))
+
+    def matched_targets(self, matched: Tensor, gts: Sequence[Instances], sizes: Tensor) -> QueryTargets:
+        """Targets of queries that are matched (L, B, Q) with an object of their image, by index, or -1, with none.
+
+        Args:
+            sizes: (B, 4), see `image_sizes`.
+        """
         positive = matched >= 0  # (L, B, Q)
         counts = [len(each) for each in gts]
         starts = matched.new_tensor([sum(counts[:i]) for i in range(len(counts))])  # (B,) first object of each image
         objects = (matched + starts[:, None])[positive]  # (L*P,) into the objects of all images
-        sizes = image_sizes(metas, bbox_preds)
         gt_boxes = torch.cat([xyxy_to_cxcywh(each.bboxes / size) for each, size in zip(gts, sizes, strict=True)])
         labels = torch.full_like(matched, self.num_classes)
         labels[positive] = torch.cat([each.labels for each in gts if each.labels is not None])[objects]
@@ -215,9 +228,12 @@ class QueryHead(BaseModule):
         """Boxes and scores of all queries of the last layer.
 
         Returns:
-            (B, Q, 4) boxes xyxy in pixels of the network's input, clipped to the images, and (B, Q, C) scores.
+            (B, Q, 4) boxes xyxy in pixels of the network's input, clipped to the images, and (B, Q, C) scores, which
+            are 0 for queries that are not distinct.
         """
         scores = probabilities(outs.cls_scores[-1].float(), self.use_sigmoid_cls)
+        if outs.counted is not None:
+            scores = scores * outs.counted[-1][..., None]
         bboxes = outs.bbox_preds[-1].float()
         sizes = image_sizes(metas, bboxes)[:, None]
         return torch.minimum((cxcywh_to_xyxy(bboxes) * sizes).clamp(min=0), sizes), scores

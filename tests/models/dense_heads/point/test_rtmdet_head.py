@@ -7,7 +7,8 @@ import torch
 
 from mmkit.models.dense_heads import RTMDetHead, RTMDetSepBNHead
 from mmkit.models.dense_heads.point.rtmdet_head import RTMDetOuts
-from mmkit.models.dense_heads.point.rtmdet_training import RTMDetTraining, rtmdet_targets
+from mmkit.models.dense_heads.point.rtmdet_settings import RTMDetTraining
+from mmkit.models.dense_heads.point.rtmdet_targets import rtmdet_targets
 from tests.models.scenes import batch_of, meta, truth
 
 LN2 = math.log(2)

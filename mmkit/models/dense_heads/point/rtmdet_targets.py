@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
-from mmkit.errors import InvalidValueError
-from mmkit.models.settings import build_assigner, known_settings
-from mmkit.protocols import Assigner
-from mmkit.registry import Cfg, located
+from mmkit.models.dense_heads.point.rtmdet_settings import RTMDetTraining
 from mmkit.structures import Instances, PriorInfo
-
-
-@dataclass(frozen=True)
-class RTMDetTraining:
-    """`train_cfg` of RTMDet's heads.
-
-    Attributes:
-        assigner: matches predictions with objects, such as a `DynamicSoftLabelAssigner`.
-        allowed_border: must be negative, as points do not stick out of an image.
-        pos_weight: weight of positive points in the classification loss; up to 0: 1.
-    """
-
-    assigner: Assigner
-    allowed_border: float = -1
-    pos_weight: float = -1
-
-    @classmethod
-    def from_cfg(cls, cfg: Cfg, head: str) -> Self:
-        """Read a config for the head of this name; see `build_assigner`.
-
-        Raises:
-            InvalidValueError: if `allowed_border` is not negative.
-        """
-        with located(cfg):
-            given = known_settings(cfg, cls, 'train_cfg')
-            given['assigner'] = build_assigner(given['assigner'], head, ['points', 'cls_scores', 'scores'])
-            settings = cls(**given)
-            if settings.allowed_border >= 0:
-                raise InvalidValueError(
-                    f'{head} has points, which do not stick out: allowed_border is -1, got {settings.allowed_border}',
-                    key='allowed_border',
-                )
-            return settings
 
 
 class RTMDetTargets(NamedTuple):

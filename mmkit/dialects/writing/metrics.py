@@ -1,0 +1,69 @@
+"""Metrics in either dialect: arguments of a dataset's own metric in 2.x, a config of a metric in 3.x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mmkit.config import ConfigDict
+from mmkit.dialects.recipe import EvaluationRecipe, LoaderRecipe, Recipe
+from mmkit.dialects.spellings import METRICS
+from mmkit.dialects.writing.notes import Notes
+from mmkit.utils.names import unscoped
+
+_VOC = ('VOCDataset', 'XMLDataset', 'CustomDataset', 'WIDERFaceDataset')
+
+
+def with_metrics(recipe: Recipe) -> Recipe:
+    """The recipe with configs of metrics, for its evaluation and, if it says nothing about one, for its test."""
+    evaluation = recipe.evaluation
+    if evaluation is None:
+        return recipe
+    metrics = evaluation.metrics or (own_metric(recipe.val, evaluation.arguments),)
+    evaluation = EvaluationRecipe(evaluation.schedule, metrics=metrics)
+    return replace(recipe, evaluation=evaluation, test_metrics=recipe.test_metrics or metrics)
+
+
+def own_metric(loader: LoaderRecipe, arguments: Mapping[str, Any]) -> ConfigDict:
+    """The metric that the dataset of a loader has of its own, with the arguments of an evaluation."""
+    dataset: Any = loader.dataset
+    while isinstance(dataset, (list, tuple)) or (isinstance(dataset, Mapping) and ('dataset' in dataset)):
+        dataset = dataset[0] if isinstance(dataset, (list, tuple)) else dataset['dataset']
+    kind = unscoped(str(dataset.get('type'))) if isinstance(dataset, Mapping) else ''
+    if kind not in _VOC:
+        return ConfigDict(type='CocoMetric') | arguments
+    own = ConfigDict(type='VOCMetric')
+    if kind == 'VOCDataset':
+        own['eval_mode'] = '11points' if 'VOC2007' in str(dataset.get('img_prefix')) else 'area'
+        own['use_legacy_coordinate'] = True
+    return own | arguments
+
+
+def with_prefixes(recipe: Recipe) -> Recipe:
+    """The recipe with the names that figures have in 3.x: `coco/bbox_mAP`."""
+    evaluation = recipe.evaluation
+    if evaluation is None:
+        return recipe
+    metrics = tuple(_prefixed(metric) for metric in evaluation.metrics)
+    test_metrics = tuple(_prefixed(metric) for metric in recipe.test_metrics)
+    schedule = evaluation.schedule.copy()
+    best, prefix = schedule.get('save_best'), metrics[0].get('prefix') if metrics else None
+    if isinstance(best, str) and best != 'auto' and '/' not in best.partition('mAP')[0] and prefix:
+        schedule['save_best'] = f'{prefix}/{best}'
+    return replace(recipe, evaluation=EvaluationRecipe(schedule, metrics=metrics), test_metrics=test_metrics)
+
+
+def _prefixed(metric: ConfigDict) -> ConfigDict:
+    spelling = METRICS.get(unscoped(metric['type']))
+    usual = spelling.defaults.get('prefix') if spelling is not None else None
+    if usual is None or metric.get('prefix') is not None:
+        return metric
+    return metric | {'prefix': usual[0]}
+
+
+def metrics_of_v2(evaluation: EvaluationRecipe, recipe: Recipe, notes: Notes) -> ConfigDict:
+    """Arguments of `evaluation` in 2.x."""
+    if recipe.test_metrics not in ((), evaluation.metrics):
+        notes.add('test_evaluator has no place in mmdetection 2.x: name the metrics of a test with --eval')
+    return evaluation.arguments if not evaluation.metrics else ConfigDict(metrics=list(evaluation.metrics))
