@@ -46,8 +46,8 @@ _NEEDED = {'images': ('id', 'file_name'), 'categories': ('id', 'name'), 'annotat
 def read_coco_json(path: str | Path) -> dict[str, Any]:
     """The content of the file, the same for training and for evaluation.
 
-    Ids may be of any kind; `iscrowd` and `ignore` become bools, names of categories texts; `area` and `id` are filled
-    in where annotations lack them.
+    Ids may be of any kind; images without a `file_name` have the last two parts of their `coco_url`; `iscrowd` and
+    `ignore` become bools, names of categories texts; `area` and `id` are filled in where annotations lack them.
 
     Raises:
         InvalidValueError: if it is not COCO's format, an entry lacks something, or ids occur twice.
@@ -61,6 +61,9 @@ def read_coco_json(path: str | Path) -> dict[str, Any]:
         message = f'{path} is not a COCO annotation file: it has no {" and no ".join(map(repr, missing))}'
         raise InvalidValueError(message, key='ann_file')
     annotations = content.setdefault('annotations', [])
+    for image in content['images']:
+        if 'coco_url' in image:  # LVIS has nothing else
+            image.setdefault('file_name', '/'.join(image['coco_url'].split('/')[-2:]))
     for what, needed in _NEEDED.items():
         for number, entry in enumerate(content[what]):
             for key in needed:

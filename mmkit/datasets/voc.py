@@ -80,16 +80,20 @@ class XMLDataset(CustomDataset):
 
     def _read(self, name: str) -> dict[str, Any]:
         path = Path(self.img_prefix) / self.ann_subdir / f'{name}.xml'
-        filename = f'{self.img_subdir}/{name}.jpg'
         if not path.is_file():
             raise MissingFileError(f'no annotations {path} of image {name!r} in {self.ann_file}', key='ann_file')
         try:
             root = ElementTree.parse(path).getroot()
+            filename = self._filename(name, root)
             width, height = self._image_size(root, filename)
             objects = [_Object(element) for element in root.findall('object')]
         except (ElementTree.ParseError, TypeError, ValueError, AttributeError) as error:
             raise InvalidValueError(f'cannot read {path}: {error}', key='ann_file') from error
         return dict(id=name, filename=filename, width=width, height=height, ann=self._middle_format(objects))
+
+    def _filename(self, name: str, root: ElementTree.Element) -> str:
+        """Path of an image under `img_prefix`."""
+        return f'{self.img_subdir}/{name}.jpg'
 
     def _image_size(self, root: ElementTree.Element, filename: str) -> tuple[int, int]:
         size = root.find('size')
@@ -140,3 +144,14 @@ class VOCDataset(XMLDataset):
     def metric_config(self) -> dict[str, Any]:
         mode = '11points' if 'VOC2007' in self.img_prefix else 'area'
         return {'type': 'VOCMetric', 'eval_mode': mode, 'use_legacy_coordinate': True}
+
+
+@DATASETS.register_module()
+class WIDERFaceDataset(XMLDataset):
+    """WIDER FACE (arXiv:1511.06523) in Pascal VOC's format; an xml file names the folder of its image."""
+
+    CLASSES = ('face',)
+    PALETTE = ((0, 255, 0),)
+
+    def _filename(self, name: str, root: ElementTree.Element) -> str:
+        return f'{root.findtext("folder", "").strip()}/{name}.jpg'

@@ -37,6 +37,8 @@ SMALL = dict(
     num_layers=2,
     num_heads=2,
     num_query=12,
+    num_queries=12,
+    num_dn_queries=4,
     num=32,
     nms_pre=50,
 )
@@ -60,6 +62,13 @@ C4 = {
     'roi_head.bbox_roi_extractor.out_channels': 256,
     'roi_head.bbox_head.in_channels': 512,
     'roi_head.mask_head.in_channels': 512,
+}
+# The convolutions of a mask have 8 features besides the two of positions.
+CONDITIONAL = {
+    'bbox_head.num_params': 169,
+    'mask_head.num_layers': 3,
+    'mask_head.feat_channels': 8,
+    'mask_head.mask_feature_head.out_channels': 8,
 }
 SEPARATE_NORMS = {'bbox_head.type': 'RetinaSepBNHead', 'bbox_head.num_ins': 5, 'bbox_head.norm_cfg': {'type': 'BN'}}
 HARMONISED = {
@@ -100,6 +109,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'gfl/gfl_r50_fpn_1x_coco': GROUPS,
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
     'fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
+    'centernet/centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco': GROUPS,
+    'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance': GROUPS | CONDITIONAL,
+    'boxinst/boxinst_r50_fpn_ms-90k_coco': GROUPS | CONDITIONAL,
     # The last two levels of SSD300 need images of that size.
     'ssd/ssd300_coco': {
         'divisor': 1,
@@ -121,8 +133,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'deformable_detr/deformable_detr_twostage_refine_r50_16x2_50e_coco': {
         'bbox_head.transformer.two_stage_num_proposals': 12,
     },
+    'detr/detr_r50_8xb2-150e_coco': {},
+    'conditional_detr/conditional-detr_r50_8xb2-50e_coco': {},
+    'dab_detr/dab-detr_r50_8xb2-50e_coco': {},
+    'dab_detr/dab-detr_r50_8xb2-50e_coco#patterns': {'num_patterns': 2, 'with_random_refpoints': True},
+    'dino/dino-4scale_r50_8xb2-12e_coco': {},
+    'ddq/ddq-detr-4scale_r50_8xb2-12e_coco': {},
 }
 
+WITHOUT_THRESHOLD = [name for name in FAMILIES if any(word in name for word in ('detr', 'dino', 'rpn'))]
 TWO_STAGES = [name for name in FAMILIES if 'rcnn' in Path(name).name or 'htc' in name]
 # Nothing reads MobileNetV2's last convolution in this one, whose config says so with find_unused_parameters.
 UNUSED = {
@@ -269,7 +288,7 @@ def test_predictions_are_well_formed(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', [name for name in FAMILIES if 'detr' not in name and 'rpn' not in name])
+@pytest.mark.parametrize('name', [name for name in FAMILIES if name not in WITHOUT_THRESHOLD])
 def test_nothing_above_the_threshold(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(name).eval()
     head = getattr(model, 'roi_head', getattr(model, 'bbox_head', None))

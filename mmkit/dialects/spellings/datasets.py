@@ -10,7 +10,13 @@ from mmkit.dialects.spellings.transforms import BACKEND, without
 from mmkit.errors import InvalidTypeError, InvalidValueError
 
 # By the key in 3.x: neutral arguments; the first of several keys with the same argument is the one that is written.
-_PREFIXES = {'img': 'img_prefix', 'img_path': 'img_prefix', 'seg': 'seg_prefix', 'seg_map_path': 'seg_prefix'}
+_PREFIXES = {
+    'img': 'img_prefix',
+    'img_path': 'img_prefix',
+    'seg': 'seg_prefix',
+    'seg_map_path': 'seg_prefix',
+    'sub_data_root': '',  # of Pascal VOC's format, left over where a config changes its dataset to COCO's
+}
 _METAINFO = {'classes': 'classes', 'palette': 'palette'}
 _FILTERS = {'filter_empty_gt': 'filter_empty_gt', 'min_size': 'min_size'}
 # Those of Pascal VOC's format, in which `min_size` is about objects.
@@ -32,7 +38,8 @@ def _read_groups(groups: _Groups) -> Rewrite:
                 if key not in names:
                     message = f'{cfg["type"]}: {group} has no {key!r}, expected some of {", ".join(names)}'
                     raise InvalidValueError(message, cfg._path_of(f'{group}.{key}'), values._origins.get(key))
-                cfg._put(names[key], value, values._origins.get(key))
+                if names[key]:
+                    cfg._put(names[key], value, values._origins.get(key))
         return cfg
 
     return read
@@ -85,7 +92,14 @@ DATASETS: Mapping[str, Spelling] = {
     **dict.fromkeys(
         (
             *('CocoDataset', 'BaseDetDataset', 'CityscapesDataset', 'CrowdHumanDataset', 'DeepFashionDataset'),
-            *('LVISV05Dataset', 'LVISV1Dataset', 'Objects365V1Dataset', 'Objects365V2Dataset', 'V3DetDataset'),
+            *(
+                'LVISDataset',
+                'LVISV05Dataset',
+                'LVISV1Dataset',
+                'Objects365V1Dataset',
+                'Objects365V2Dataset',
+                'V3DetDataset',
+            ),
         ),
         _COCO,
     ),

@@ -13,6 +13,9 @@ from mmkit.utils.names import unscoped
 
 WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper')
 CONSTRUCTOR = 'DefaultOptimWrapperConstructor'
+CONSTRUCTOR_OF_2X = 'DefaultOptimizerConstructor'
+# Of paramwise_cfg: without these the constructors of both dialects do the same.
+RULES_OF_DECAY = {'bias_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult'}
 _KEYS = ('type', 'optimizer', 'constructor', 'paramwise_cfg', 'clip_grad', 'accumulative_counts')
 _AMP_KEYS = ('loss_scale', 'dtype', 'use_fsdp')
 
@@ -28,10 +31,10 @@ def read_optimizer(cfg: ConfigDict) -> OptimizerRecipe:
     if optimizer is None or 'type' not in optimizer:
         message = "optim_wrapper.optimizer has no type: expected one such as dict(type='SGD', lr=0.01)"
         raise wrong(cfg, 'optim_wrapper.optimizer', message, InvalidTypeError)
-    constructor = unscoped(wrapper.get('constructor') or CONSTRUCTOR)
-    if constructor == CONSTRUCTOR:
-        constructor = 'DefaultOptimizerConstructor'
-    return OptimizerRecipe(optimizer, constructor, read_section(wrapper, 'paramwise_cfg'), *read_lr_scaling(cfg))
+    constructor, paramwise = unscoped(wrapper.get('constructor') or CONSTRUCTOR), read_section(wrapper, 'paramwise_cfg')
+    if constructor == CONSTRUCTOR and not RULES_OF_DECAY & set(paramwise or ()):
+        constructor = CONSTRUCTOR_OF_2X
+    return OptimizerRecipe(optimizer, constructor, paramwise, *read_lr_scaling(cfg))
 
 
 def read_step(cfg: ConfigDict) -> StepSettings:

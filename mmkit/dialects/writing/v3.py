@@ -8,6 +8,8 @@ from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import EvaluationRecipe, LoaderRecipe, OptimizerRecipe, Recipe, StepSettings, TrainingRecipe
 from mmkit.dialects.spellings import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 from mmkit.dialects.spellings import write_v3 as spelled
+from mmkit.dialects.v3.optim_wrapper import CONSTRUCTOR, CONSTRUCTOR_OF_2X, RULES_OF_DECAY
+from mmkit.dialects.writing.loggers import write_loggers
 from mmkit.dialects.writing.metrics import with_metrics, with_prefixes
 from mmkit.dialects.writing.notes import Notes
 from mmkit.dialects.writing.pipelines import pack
@@ -102,10 +104,10 @@ def _training(training: TrainingRecipe, evaluation: EvaluationRecipe | None, not
     }
     return {
         'train_cfg': _loop(training, schedule, notes),
-        'optim_wrapper': _optim_wrapper(training.optimizer, training.step),
+        'optim_wrapper': _optim_wrapper(training.optimizer, training.step, notes),
         'param_scheduler': _schedulers(training, notes),
         'auto_scale_lr': _auto_scale(training.optimizer),
-        **_hooks(training, schedule),
+        **_hooks(training, schedule, notes),
         'load_from': training.resume_from or training.load_from,
         'resume': bool(training.resume_from or training.auto_resume),
         'model_wrapper_cfg': {'type': 'MMDistributedDataParallel', **wrapper} if any(wrapper.values()) else None,
@@ -122,11 +124,11 @@ def _loop(training: TrainingRecipe, schedule: ConfigDict, notes: Notes) -> dict[
     if schedule.get('begin', 1) != 1:
         loop['val_begin'] = schedule['begin']
     if schedule.get('dynamic_intervals'):
-        loop['dynamic_intervals'] = schedule['dynamic_intervals']
+        loop['dynamic_intervals'] = [(begin + 1, interval) for begin, interval in schedule['dynamic_intervals']]
     return loop
 
 
-def _optim_wrapper(optimizer: OptimizerRecipe, step: StepSettings) -> dict[str, Any]:
+def _optim_wrapper(optimizer: OptimizerRecipe, step: StepSettings, notes: Notes) -> dict[str, Any]:
     wrapper: dict[str, Any] = {'type': 'OptimWrapper', 'optimizer': optimizer.config}
     if step.fp16 is not None:
         scale = step.fp16
@@ -135,8 +137,10 @@ def _optim_wrapper(optimizer: OptimizerRecipe, step: StepSettings) -> dict[str, 
             numbers = {key: value for key, value in vars(scale).items() if key != 'dynamic'}
             wrapper['loss_scale'] = 'dynamic' if scale == type(scale)() else numbers
         wrapper |= {'dtype': step.amp_dtype} if step.amp_dtype != 'float16' else {}
-    if optimizer.constructor != 'DefaultOptimizerConstructor':
+    if optimizer.constructor not in (CONSTRUCTOR, CONSTRUCTOR_OF_2X):
         wrapper['constructor'] = optimizer.constructor
+    elif optimizer.constructor == CONSTRUCTOR_OF_2X and RULES_OF_DECAY & set(optimizer.paramwise or ()):
+        notes.add('optim_wrapper.paramwise_cfg: decay of biases of norms and of depthwise convolutions differs in 3.x')
     wrapper |= {'paramwise_cfg': optimizer.paramwise, 'clip_grad': step.grad_clip}
     return wrapper | ({'accumulative_counts': step.cumulative_iters} if step.cumulative_iters > 1 else {})
 
@@ -155,32 +159,18 @@ def _auto_scale(optimizer: OptimizerRecipe) -> dict[str, Any] | None:
     return {'enable': optimizer.scale_lr, 'base_batch_size': optimizer.base_batch_size}
 
 
-def _hooks(training: TrainingRecipe, schedule: ConfigDict) -> dict[str, Any]:
-    """`default_hooks`, `custom_hooks`, and the loggers as the logger hook and the visualizer's backends."""
+def _hooks(training: TrainingRecipe, schedule: ConfigDict, notes: Notes) -> dict[str, Any]:
+    """`default_hooks`, `custom_hooks`, `log_processor`, `visualizer`."""
     best = {key: schedule[key] for key in ('save_best', 'rule', 'greater_keys', 'less_keys') if schedule.get(key)}
     checkpoint = None if training.checkpoint is None else ConfigDict(type='CheckpointHook') | training.checkpoint
     checkpoint = checkpoint if checkpoint is None else spelled(checkpoint, HOOKS) | best
-    texts = [logger for logger in training.loggers if logger['type'] == 'TextLoggerHook']
-    backends = [logger.copy() for logger in training.loggers if logger['type'] != 'TextLoggerHook']
-    logger = None
-    if training.loggers:
-        logger = {**(texts or backends)[0], 'type': 'LoggerHook'}
-        logger.pop('by_epoch', None)
-    for backend in backends:
-        for key in ('interval', 'by_epoch'):
-            backend.pop(key, None)
     custom = [
         spelled(hook.config, HOOKS) | ({} if hook.priority is None else {'priority': hook.priority})
         for hook in training.hooks
     ]
-    vis_backends = [ConfigDict(type='LocalVisBackend'), *spelled(backends, HOOKS)]
-    by_epoch = training.loggers[0].get('by_epoch', True) if training.loggers else True
-    return {
-        'default_hooks': ConfigDict(logger=logger, checkpoint=checkpoint),
-        'custom_hooks': custom or None,
-        'visualizer': {'type': 'DetLocalVisualizer', 'vis_backends': vis_backends, 'name': 'visualizer'},
-        'log_processor': {'type': 'LogProcessor', 'by_epoch': by_epoch},
-    }
+    logs = write_loggers(training.loggers, notes)
+    hooks = ConfigDict(logger=logs.pop('logger'), checkpoint=checkpoint)
+    return {'default_hooks': hooks, 'custom_hooks': custom or None, **logs}
 
 
 # ------------------------------------------------------------------ surroundings
