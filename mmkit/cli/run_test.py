@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.parts import build_eval_dataset, build_loader, report_reading, require_model, set_classes
 from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures
+from mmkit.engine.step import mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_neutral_model
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     loader = build_loader(dataset, recipe.test, distributed)
     metas: dict[int, ImageMeta] = {}
     visit = _visit(_drawer(args, model), metrics, metas)
-    outputs = predict_dataset(model, loader, distributed, visit, merging)
+    with mixed_precision(next(model.parameters()).device) if recipe.test_fp16 else nullcontext():
+        outputs = predict_dataset(model, loader, distributed, visit, merging)
     figures = collect_figures(metrics)
     in_order = _in_order(metas) if recipe.dialect == 3 else None
     if dist.is_main():

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from mmkit.config import Config, ConfigDict
 from mmkit.dialects.recipe import Overrides, Recipe, Source
-from mmkit.dialects.sections import file_of, find_origin, read_section
+from mmkit.dialects.sections import file_of, find_origin, read_section, wrong
 from mmkit.dialects.spellings.models import neutral_model
 from mmkit.dialects.unread import describe_unread
 from mmkit.dialects.v3.environment import read_environment
-from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_tta
+from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_precision, read_tta
 from mmkit.dialects.v3.loaders import read_loader
 from mmkit.dialects.v3.training import read_training
 from mmkit.errors import ConfigError
@@ -49,6 +49,8 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
     Raises:
         UserError: for values that make no sense, with the key, its file and its line.
     """
+    if cfg.get('runner_type', 'Runner') != 'Runner':
+        raise wrong(cfg, 'runner_type', f"runner_type is {cfg['runner_type']!r}, expected 'Runner'")
     for triple in TRIPLES:
         _check_complete(cfg, triple)
     train, val, test = (read_loader(cfg, split) for split in ('train', 'val', 'test'))
@@ -62,11 +64,13 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         training=read_training(cfg, train) if training and cfg.get('train_cfg') is not None else None,
         evaluation=read_evaluation(cfg),
         test_metrics=read_metrics(cfg, 'test_evaluator'),
+        test_fp16=read_precision(cfg, 'test_cfg', ('TestLoop',)),
         tta=read_tta(cfg),
         environment=read_environment(cfg),
         device_normalize=bool(cfg.get('device_normalize', True)),
         dialect=3,
         name=Path(cfg.filename).name if isinstance(cfg, Config) and cfg.filename else '',
+        experiment=cfg.get('experiment_name') or '',
         text=cfg.pretty_text if training and isinstance(cfg, Config) else '',
         unread=tuple(describe_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS)),
         sources={name: Source(key, find_origin(cfg, key)) for name, key in keys.items()},
