@@ -82,14 +82,15 @@ class TrainingStep:
         return taken
 
     def precision(self, half: bool | None = None) -> AbstractContextManager[object]:
-        """Mixed precision if the settings, or `half`, say so.
+        """Mixed precision if the settings, or `half`, say so; float16 on a GPU only, elsewhere it is bfloat16.
 
         Args:
             half: None: as in the training.
         """
         if not (self.settings.fp16 is not None if half is None else half):
             return nullcontext()
-        return mixed_precision(self.device, self.settings.amp_dtype)
+        is_float16 = self.settings.amp_dtype == 'float16' and self.device.type == 'cuda'
+        return torch.autocast(self.device.type, torch.float16 if is_float16 else torch.bfloat16)
 
     def _batches_in_step(self, progress: Progress) -> int:
         """Batches that share the coming step of the optimizer; in the last one there may be fewer."""
@@ -105,12 +106,6 @@ class TrainingStep:
         for name, param in unwrap(self.model).named_parameters():
             if param.requires_grad and param.grad is None:
                 logger.error('%s %s gets no gradient: no loss depends on it', name, tuple(param.shape))
-
-
-def mixed_precision(device: torch.device, dtype: str = 'float16') -> AbstractContextManager[object]:
-    """Mixed precision in 'float16' or 'bfloat16'; float16 on a GPU only, elsewhere it is bfloat16."""
-    is_float16 = dtype == 'float16' and device.type == 'cuda'
-    return torch.autocast(device.type, torch.float16 if is_float16 else torch.bfloat16)
 
 
 def _make_scaler(settings: StepSettings, device: torch.device) -> torch.amp.GradScaler:

@@ -37,6 +37,8 @@ SMALL = dict(
     num_layers=2,
     num_heads=2,
     num_query=12,
+    num_queries=12,
+    num_dn_queries=4,
     num=32,
     nms_pre=50,
 )
@@ -118,8 +120,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'deformable_detr/deformable_detr_twostage_refine_r50_16x2_50e_coco': {
         'bbox_head.transformer.two_stage_num_proposals': 12,
     },
+    'detr/detr_r50_8xb2-150e_coco': {},
+    'conditional_detr/conditional-detr_r50_8xb2-50e_coco': {},
+    'dab_detr/dab-detr_r50_8xb2-50e_coco': {},
+    'dab_detr/dab-detr_r50_8xb2-50e_coco#patterns': {'num_patterns': 2, 'with_random_refpoints': True},
+    'dino/dino-4scale_r50_8xb2-12e_coco': {},
+    'ddq/ddq-detr-4scale_r50_8xb2-12e_coco': {},
 }
 
+WITHOUT_THRESHOLD = [name for name in FAMILIES if any(word in name for word in ('detr', 'dino', 'rpn'))]
 TWO_STAGES = [name for name in FAMILIES if 'rcnn' in Path(name).name or 'htc' in name]
 # Nothing reads MobileNetV2's last convolution in this one, whose config says so with find_unused_parameters.
 UNUSED = {
@@ -266,7 +275,7 @@ def test_predictions_are_well_formed(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', [name for name in FAMILIES if 'detr' not in name and 'rpn' not in name])
+@pytest.mark.parametrize('name', [name for name in FAMILIES if name not in WITHOUT_THRESHOLD])
 def test_nothing_above_the_threshold(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(name).eval()
     head = getattr(model, 'roi_head', getattr(model, 'bbox_head', None))

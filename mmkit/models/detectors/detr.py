@@ -48,7 +48,7 @@ class DETR(QueryDetector):
         **kwargs: Unpack[QueryDetectorArgs],
     ) -> None:
         built: Encoder | None = build_part(encoder, Encoder)
-        super().__init__(backbone, bbox_head, encoder=built, head_arguments={}, **kwargs)
+        super().__init__(backbone, bbox_head, encoder=built, **kwargs)
         self.decoder: Decoder | ConditionalDecoder | None = build_part(
             decoder, ConditionalDecoder if conditional else Decoder
         )
@@ -98,7 +98,7 @@ class DABDETR(QueryDetector):
         **kwargs: Unpack[QueryDetectorArgs],
     ) -> None:
         built: Encoder = build_part(encoder, Encoder, scales_positions=True)
-        super().__init__(backbone, bbox_head, encoder=built, head_arguments={}, **kwargs)
+        super().__init__(backbone, bbox_head, encoder=built, **kwargs)
         if not isinstance(self.bbox_head, DABDETRHead):
             raise InvalidTypeError(f'the head must be a DABDETRHead, got {bbox_head}', key='bbox_head')
         self.decoder: AnchorDecoder = build_part(decoder, AnchorDecoder)

@@ -33,7 +33,7 @@ class QueryDetector(Detector):
         bbox_head: config of a head with queries.
         train_cfg, test_cfg: the settings of the head.
         encoder: of the cells of features; None if the head holds the transformer, as in mmdetection 2.x.
-        head_arguments: of the head, where its config has no others.
+        head_arguments: of the head, where its config has no others, besides its width.
 
     Others as in `Detector`.
     """
@@ -43,14 +43,15 @@ class QueryDetector(Detector):
         backbone: Cfg,
         bbox_head: Cfg,
         encoder: Encoder | None,
-        head_arguments: Cfg,
+        head_arguments: Cfg = dict(),
         train_cfg: Cfg | None = None,
         test_cfg: Cfg | None = None,
         **kwargs: Unpack[DetectorArgs],
     ) -> None:
         super().__init__(backbone, **kwargs)
         self.encoder = encoder
-        head = HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg, **head_arguments)
+        widths = {} if encoder is None else dict(embed_dims=encoder.embed_dims)
+        head = HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg, **widths, **head_arguments)
         if not isinstance(head, QueryHead):
             raise InvalidTypeError(f'{type(head).__name__} is no head with queries', key='bbox_head')
         if encoder is None and head.transformer is None:
