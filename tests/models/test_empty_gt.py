@@ -60,6 +60,13 @@ C4 = {
     'roi_head.bbox_head.in_channels': 512,
     'roi_head.mask_head.in_channels': 512,
 }
+# The convolutions of a mask have 8 features besides the two of positions.
+CONDITIONAL = {
+    'bbox_head.num_params': 169,
+    'mask_head.num_layers': 3,
+    'mask_head.feat_channels': 8,
+    'mask_head.mask_feature_head.out_channels': 8,
+}
 SEPARATE_NORMS = {'bbox_head.type': 'RetinaSepBNHead', 'bbox_head.num_ins': 5, 'bbox_head.norm_cfg': {'type': 'BN'}}
 HARMONISED = {
     'bbox_head.loss_cls': {'_delete_': True, 'type': 'GHMC', 'momentum': 0.75, 'use_sigmoid': True},
@@ -99,6 +106,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'gfl/gfl_r50_fpn_1x_coco': GROUPS,
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
     'fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
+    'centernet/centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco': GROUPS,
+    'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance': GROUPS | CONDITIONAL,
+    'boxinst/boxinst_r50_fpn_ms-90k_coco': GROUPS | CONDITIONAL,
     # The last two levels of SSD300 need images of that size.
     'ssd/ssd300_coco': {
         'divisor': 1,
