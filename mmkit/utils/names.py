@@ -24,7 +24,7 @@ ELSEWHERE = frozenset(
     SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler SingleStageInstanceSegmentor SOLO
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
-    SubMConv4d TOOD TOODHead TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
+    SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
     TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     """.split()
 )
