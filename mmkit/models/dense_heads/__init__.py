@@ -18,6 +18,7 @@ from mmkit.models.dense_heads.anchor import (
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import (
+    CenterNetHead,
     CenterNetUpdateHead,
     CondInstBboxHead,
     FCOSHead,
@@ -34,6 +35,7 @@ from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTra
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetHead',
     'CenterNetUpdateHead',
     'CondInstBboxHead',
     'DETRHead',
