@@ -20,7 +20,7 @@ from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
 from mmkit.engine.parts import build_eval_dataset, build_loader, report_reading, require_model, set_classes
-from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures
+from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures, mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_neutral_model
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     if metrics:
         check_masks(model, metrics)
         check_num_classes(model, dataset)
-    model.to(resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}'))
+    device = resolve_device(args.device if args.gpu_id is None else f'cuda:{args.gpu_id}')
+    model.to(device)
     merging = OF_MODEL if recipe.tta is None else Merging(recipe.tta.nms, recipe.tta.max_per_img)
     dry_run_prediction(model, dataset, recipe.test.dataset, recipe.model, merging)
     if args.fuse_conv_bn:
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     loader = build_loader(dataset, recipe.test, distributed)
     metas: dict[int, ImageMeta] = {}
     visit = _visit(_drawer(args, model), metrics, metas)
-    outputs = predict_dataset(model, loader, distributed, visit, merging)
+    with mixed_precision(device, recipe.test_fp16):
+        outputs = predict_dataset(model, loader, distributed, visit, merging)
     figures = collect_figures(metrics)
     in_order = _in_order(metas) if recipe.dialect == 3 else None
     if dist.is_main():

@@ -234,6 +234,7 @@ class Recipe:
         training: None if the config says nothing about one, or it was not asked for.
         evaluation: during a training; None if the config has none.
         test_metrics: metrics of a test that is not told any.
+        test_fp16: predict in mixed precision in a test.
         tta: None if the config has none.
         environment: processes, random numbers, places of files.
         device_normalize: let the model normalise images where its pipelines would do the same.
@@ -251,6 +252,7 @@ class Recipe:
     training: TrainingRecipe | None = None
     evaluation: EvaluationRecipe | None = None
     test_metrics: tuple[ConfigDict, ...] = ()
+    test_fp16: bool = False
     tta: TTARecipe | None = None
     environment: Environment = Environment()
     device_normalize: bool = True

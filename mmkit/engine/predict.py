@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,6 +201,13 @@ def predict_views(model: nn.Module, views: Views, merging: Merging = OF_MODEL) -
         predictions = [prediction.to('cpu') for prediction in model(view.to(device))]
         per_view.append([flip_back(each, meta) for each, meta in zip(predictions, view.metas, strict=True)])
     return [_merged(model, predictions, merging) for predictions in zip(*per_view, strict=True)]
+
+
+def mixed_precision(device: torch.device, wanted: bool = True) -> AbstractContextManager[object]:
+    """Mixed precision if it is wanted: float16 on a GPU, bfloat16 elsewhere."""
+    if not wanted:
+        return nullcontext()
+    return torch.autocast(device.type, torch.float16 if device.type == 'cuda' else torch.bfloat16)
 
 
 @contextmanager

@@ -205,3 +205,10 @@ def test_mistakes(keys, match):
 
 def test_a_misspelt_key_is_reported():
     assert "'param_scheduler'" in read_recipe({**BASE, 'param_schedulers': []}).unread[0]
+
+
+def test_precision_of_a_test():
+    assert not read_recipe(BASE).test_fp16
+    loop = {'test_cfg': {'type': 'TestLoop', 'fp16': True}, 'test_evaluator': {'type': 'CocoMetric'}}
+    assert read_recipe({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop}).test_fp16
+    refused({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop, 'test_cfg': {'type': 'X'}}, 'test_cfg.type')

@@ -213,3 +213,10 @@ def test_two_processes(spawn_context):
     for process in processes:
         process.join()
     assert collected == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_mixed_precision_is_bfloat16_on_the_cpu():
+    layer, cpu = nn.Linear(2, 2), torch.device('cpu')
+    for wanted, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with predict.mixed_precision(cpu, wanted):
+            assert layer(torch.ones(1, 2)).dtype == dtype

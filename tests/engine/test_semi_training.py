@@ -68,7 +68,7 @@ def make_config(root, work_dir):
         ),
         train_dataloader=dict(
             batch_size=3,
-            sampler=dict(type='DefaultSampler', shuffle=True),
+            sampler=dict(type='GroupMultiSourceSampler', batch_size=3, source_ratio=[1, 2]),
             dataset=dict(type='ConcatDataset', datasets=parts),
             **loader,
         ),

@@ -43,7 +43,10 @@ SMALL = dict(
     nms_pre=50,
 )
 MOBILE = {'divisor': 1}
-NARROW = {'divisor': 8, 'backbone.widen_factor': 0.375 / 8}  # RTMDet-tiny has 0.375
+# RTMDet-tiny's factor is 0.375; SyncBN in several processes needs GPUs.
+NARROW = {'divisor': 8, 'backbone.widen_factor': 0.375 / 8} | {
+    f'{part}.norm_cfg.type': 'BN' for part in ('backbone', 'neck', 'bbox_head')
+}
 GROUPS = {'bbox_head.norm_cfg': {'type': 'GN', 'num_groups': 4}}  # the default of the head has 32
 POOL = {
     'roi_head.bbox_roi_extractor.roi_layer.output_channels': 16,
@@ -59,6 +62,13 @@ C4 = {
     'roi_head.bbox_roi_extractor.out_channels': 256,
     'roi_head.bbox_head.in_channels': 512,
     'roi_head.mask_head.in_channels': 512,
+}
+# The convolutions of a mask have 8 features besides the two of positions.
+CONDITIONAL = {
+    'bbox_head.num_params': 169,
+    'mask_head.num_layers': 3,
+    'mask_head.feat_channels': 8,
+    'mask_head.mask_feature_head.out_channels': 8,
 }
 SEPARATE_NORMS = {'bbox_head.type': 'RetinaSepBNHead', 'bbox_head.num_ins': 5, 'bbox_head.norm_cfg': {'type': 'BN'}}
 HARMONISED = {
@@ -99,6 +109,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'gfl/gfl_r50_fpn_1x_coco': GROUPS,
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
     'fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
+    'centernet/centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco': GROUPS,
+    'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance': GROUPS | CONDITIONAL,
+    'boxinst/boxinst_r50_fpn_ms-90k_coco': GROUPS | CONDITIONAL,
     # The last two levels of SSD300 need images of that size.
     'ssd/ssd300_coco': {
         'divisor': 1,

@@ -10,7 +10,7 @@ from mmkit.dialects.sections import file_of, find_origin, read_section
 from mmkit.dialects.spellings.models import neutral_model
 from mmkit.dialects.unread import describe_unread
 from mmkit.dialects.v3.environment import read_environment
-from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_tta
+from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_precision, read_tta
 from mmkit.dialects.v3.loaders import read_loader
 from mmkit.dialects.v3.training import read_training
 from mmkit.errors import ConfigError
@@ -62,6 +62,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         training=read_training(cfg, train) if training and cfg.get('train_cfg') is not None else None,
         evaluation=read_evaluation(cfg),
         test_metrics=read_metrics(cfg, 'test_evaluator'),
+        test_fp16=read_precision(cfg, 'test_cfg', ('TestLoop',)),
         tta=read_tta(cfg),
         environment=read_environment(cfg),
         device_normalize=bool(cfg.get('device_normalize', True)),

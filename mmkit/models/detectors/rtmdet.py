@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -18,7 +19,7 @@ class RTMDet(SingleStageDetector):
     """A one-stage detector of real-time speed, which may segment, too (arXiv:2212.07784).
 
     Args:
-        use_syncbn: with several processes, batch norms work over all of them.
+        use_syncbn: with several processes on GPUs, batch norms work over all of them.
 
     Others as in `SingleStageDetector`.
     """
@@ -29,7 +30,7 @@ class RTMDet(SingleStageDetector):
         super().__init__(backbone, bbox_head, **kwargs)
         if isinstance(self.bbox_head, RTMDetInsHead):
             self.needs = (*self.needs, 'gt_masks')
-        if use_syncbn and get_world_size() > 1:
+        if use_syncbn and get_world_size() > 1 and torch.cuda.is_available():
             synchronise_batch_norm(self)
 
     def decode(self, batch: Batch) -> tuple[Tensor, ...]:

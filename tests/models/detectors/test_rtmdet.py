@@ -22,8 +22,11 @@ TINY = dict(
 
 
 def test_batch_norms_work_over_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     names = build_detector(TINY).state_dict().keys()
     monkeypatch.setattr(rtmdet, 'get_world_size', lambda: 2)
+    assert not any(isinstance(module, SyncBN) for module in build_detector(TINY).modules())  # no GPUs
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     together, alone = build_detector(TINY), build_detector(dict(TINY, use_syncbn=False))
     assert not any(type(module) is nn.BatchNorm2d for module in together.modules())
     assert any(isinstance(module, SyncBN) for module in together.modules())
