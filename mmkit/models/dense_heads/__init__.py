@@ -12,6 +12,7 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    TOODHead,
     VFNetHead,
     YOLOV3Head,
 )
@@ -53,6 +54,7 @@ __all__ = [
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
+    'TOODHead',
     'Transformer',
     'VFNetHead',
     'YOLOV3Head',
