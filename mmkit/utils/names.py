@@ -10,7 +10,7 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 # Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
 ELSEWHERE = frozenset(
     """
-    Albu AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder CascadeRPNHead
+    AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder CascadeRPNHead
     CenterNetHead CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet Corrupt
     CrissCrossAttention CTResNetNeck DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
