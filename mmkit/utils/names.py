@@ -11,8 +11,8 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 # is registered.
 ELSEWHERE = frozenset(
     """
-    AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder CascadeRPNHead
-    CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
+    AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
+    CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet Corrupt
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
     DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead
@@ -21,7 +21,7 @@ ELSEWHERE = frozenset(
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead
     MaskPseudoSampler MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN OccludedSeparatedCocoDataset
     OpenImagesChallengeDataset OpenImagesDataset PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead
-    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SABLHead SABLRetinaHead SAC
+    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SAC
     SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler SingleStageInstanceSegmentor SOLO
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
