@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with errors_in_one_line(parser):
         recipe = read_recipe(read_config(args), training=False)
+        if args.launcher == 'none':
+            args.launcher = recipe.environment.launcher
         _check_dialect(parser, args, recipe)
         if args.tta:
             recipe = augmented(recipe)

@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with errors_in_one_line(parser):
         recipe = read_recipe(overridden_config(args))
+        if args.launcher == 'none':
+            args.launcher = recipe.environment.launcher
         if args.no_validate:
             recipe = replace(recipe, evaluation=None)
         from mmkit.cli.run_train import run  # imports torch, which wrong arguments need not wait for

@@ -184,6 +184,7 @@ class Environment:
         mp_start_method: way in which workers start: 'fork', 'spawn' or 'forkserver'; None leaves it.
         resource_limit: files that a process may have open at a time; None leaves it.
         backend: of torch.distributed; None chooses by the device.
+        launcher: program that starts the processes: 'none', 'pytorch', 'slurm' or 'mpi'.
         device: None is a GPU if there is one.
         log_level: of the log, such as 'INFO'.
     """
@@ -197,6 +198,7 @@ class Environment:
     mp_start_method: str | None = None
     resource_limit: int | None = None
     backend: str | None = None
+    launcher: str = 'none'
     device: str | None = None
     log_level: str = 'INFO'
 
@@ -240,6 +242,7 @@ class Recipe:
         device_normalize: let the model normalise images where its pipelines would do the same.
         dialect: that the config is written in; nothing but names in logs depends on it.
         name: of the config file, without its folder; '' if it comes from no file.
+        experiment: name of the run in logs and checkpoints; '' for that of the config.
         text: the config as Python source, for logs and checkpoints; '' without a training.
         unread: messages about keys of the config that nothing reads.
         sources: places in the config of `train`, `val`, `test`, `load_from` and `resume_from`.
@@ -258,6 +261,7 @@ class Recipe:
     device_normalize: bool = True
     dialect: Literal[2, 3] = field(default=2, compare=False)
     name: str = field(default='', compare=False)
+    experiment: str = field(default='', compare=False)
     text: str = field(default='', compare=False)
     unread: tuple[str, ...] = field(default=(), compare=False)
     sources: Mapping[str, Source] = field(default_factory=dict, compare=False)

@@ -215,6 +215,6 @@ def _meta(recipe: Recipe, dataset: SeededDataset, seed: int, given: Mapping[str,
         own['config'] = recipe.text
     if recipe.dialect == 3:  # where mmdetection 3.x looks for them
         own |= {'dataset_meta': {'classes': dataset.CLASSES, 'palette': dataset.PALETTE}, 'cfg': recipe.text}
-    if recipe.name:
-        own['exp_name'] = recipe.name
+    if recipe.experiment or recipe.name:
+        own['exp_name'] = recipe.experiment or recipe.name
     return {**own, **(given or {})}

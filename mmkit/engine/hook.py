@@ -80,6 +80,7 @@ class Trainer(Protocol):
         batch: the current one.
         meters: averages of times, and of losses as far as `read_losses` has read them.
         hooks: all of them, in the order in which they are called.
+        is_stopped: a hook has called `stop`.
         best: the best evaluations so far, by the figure that is compared; empty before the first one.
         hook_states: numbers that hooks must not lose when the training is resumed, by the name of the hook.
         ema: averaged weights, if a hook keeps them.
@@ -102,6 +103,7 @@ class Trainer(Protocol):
     mode: str
     batch: Batch | None
     meters: Meters
+    is_stopped: bool
     best: dict[str, Best]
     hook_states: dict[str, dict[str, float]]
     ema: ModelEma | None

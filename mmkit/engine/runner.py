@@ -68,6 +68,8 @@ class IterBasedRunner(Runner):
 
     def _set_length(self) -> None:
         self.max_epochs = math.ceil(self.max_iters / self.iters_per_epoch)
+        if not self.inner_iter and self.iter != self.epoch * self.iters_per_epoch:  # mmdetection counts no epochs here
+            self.epoch, self.inner_iter = divmod(self.iter, self.iters_per_epoch)
 
     def _loop(self, loaders: Sequence[Loader], workflow: Workflow) -> None:
         done = _done_in_round(self.iter, workflow)

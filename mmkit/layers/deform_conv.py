@@ -19,6 +19,7 @@ class DeformConv(nn.Module):
 
     Args: those of nn.Conv2d, and
         deform_groups: groups of input channels, each with its own offsets.
+        deformable_groups: older spelling of it.
     """
 
     is_deform_conv = True  # parameters of the offsets have a learning rate of their own, see paramwise_cfg
@@ -36,18 +37,20 @@ class DeformConv(nn.Module):
         groups: int = 1,
         deform_groups: int = 1,
         bias: bool = True,
+        deformable_groups: int | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride = pair(kernel_size), pair(stride)
         self.padding, self.dilation = pair(padding), pair(dilation)
-        self.groups, self.deform_groups = groups, deform_groups
+        self.groups = groups
+        self.deform_groups = deform_groups if deformable_groups is None else deformable_groups
         self.transposed, self.output_padding = False, (0, 0)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.register_parameter('bias', nn.Parameter(torch.empty(out_channels)) if bias else None)
         self.conv_offset = nn.Conv2d(
             in_channels,
-            self.maps * deform_groups * math.prod(self.kernel_size),
+            self.maps * self.deform_groups * math.prod(self.kernel_size),
             self.kernel_size,
             stride=self.stride,
             padding=self.padding,
@@ -105,6 +108,7 @@ class DeformConv2dPack(DeformConv):
         deform_groups: int = 1,
         bias: bool = False,
         im2col_step: int = 32,
+        deformable_groups: int | None = None,
     ) -> None:
         if bias:
             raise InvalidValueError("DCN has no bias: use 'DCNv2', or a norm layer after it", key='bias')
@@ -118,6 +122,7 @@ class DeformConv2dPack(DeformConv):
             groups=groups,
             deform_groups=deform_groups,
             bias=False,
+            deformable_groups=deformable_groups,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from mmkit.transforms.enhancing import (
 )
 from mmkit.transforms.erasing import CutOut, RandomErasing
 from mmkit.transforms.expanding import Expand, Pad
+from mmkit.transforms.external import Albu, Corrupt
 from mmkit.transforms.flipping import RandomFlip
 from mmkit.transforms.formatting import (
     Collect,
@@ -49,6 +50,7 @@ from mmkit.transforms.test_time import MultiScaleFlipAug, TestTimeAug
 from mmkit.transforms.warping import Rotate, Shear, Translate
 
 __all__ = [
+    'Albu',
     'AutoAugment',
     'AutoContrast',
     'BrightnessTransform',
@@ -59,6 +61,7 @@ __all__ = [
     'Compose',
     'ContrastTransform',
     'CopyPaste',
+    'Corrupt',
     'CutOut',
     'DefaultFormatBundle',
     'EqualizeTransform',

@@ -12,6 +12,8 @@ import torch
 from mmkit.apis import inference_detector, init_detector
 from mmkit.cli import test as test_command
 from mmkit.cli import train as train_command
+from mmkit.engine.hooks.logger import LoggerHook
+from mmkit.registry import HOOKS
 from mmkit.utils.logging import get_logger
 from tests.tiny import CLASSES, make_dataset
 
@@ -79,6 +81,7 @@ checkpoint_config = dict(interval=1)
 evaluation = dict(interval=2, metric='bbox')
 log_config = dict(interval=1, hooks=[dict(type='TextLoggerHook')])
 seed = 3
+custom_hooks = [dict(type='KeepLosses', interval=1)]
 """
 V3 = f"""
 default_scope = 'mmdet'
@@ -151,6 +154,7 @@ default_hooks = dict(
 )
 log_processor = dict(type='LogProcessor', window_size=1, by_epoch=True)
 randomness = dict(seed=3)
+custom_hooks = [dict(type='KeepLosses', interval=1)]
 tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=5))
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
@@ -172,6 +176,21 @@ tta_pipeline = [
 """
 
 
+@HOOKS.register_module(force=True)
+class KeepLosses(LoggerHook):
+    """Keeps the losses of each iteration, and the norm of their gradient, in a list for each training."""
+
+    runs = []
+
+    def before_run(self, runner):
+        super().before_run(runner)
+        self.runs.append([])
+
+    def write(self, runner, record):
+        if record.mode == 'train':
+            self.runs[-1].append({key: value for key, value in record.values.items() if 'loss' in key or 'norm' in key})
+
+
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     """Folders with the config and the work directory of each dialect, after the training."""
@@ -190,17 +209,8 @@ def runs(tmp_path_factory):
             handler.close()
 
 
-def logged(folder: Path) -> list[dict[str, float]]:
-    """The losses of each iteration."""
-    (log,) = [path for path in (folder / 'work').rglob('*.json') if 'loss_cls' in path.read_text()]
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [
-        {key: value for key, value in line.items() if 'loss' in key or key == 'lr'} for line in lines if 'loss' in line
-    ]
-
-
 def test_losses_and_weights_are_the_same_to_the_last_bit(runs):
-    first, second = logged(runs['v2']), logged(runs['v3'])
+    first, second = KeepLosses.runs
     assert len(first) == 4 and len({each['loss'] for each in first}) == 4
     assert first == second
     checkpoints = [torch.load(runs[name] / 'work' / 'epoch_2.pth', weights_only=True) for name in ('v2', 'v3')]

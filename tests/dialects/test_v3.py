@@ -192,6 +192,8 @@ def test_the_environment():
         ({'optim_wrapper': {'optimizer': {'type': 'A'}, 'clip_grad': 3}}, 'clip_grad is 3'),
         ({'optim_wrapper': {'optimizer': {'lr': 1}}}, 'optim_wrapper.optimizer has no type'),
         ({'env_cfg': {'cudnn_bench': True}}, "env_cfg has no 'cudnn_bench'"),
+        ({'launcher': 'ssh'}, "launcher is 'ssh', expected one of none, pytorch"),
+        ({'runner_type': 'MyRunner'}, "runner_type is 'MyRunner'"),
         ({'log_level': 'LOUD'}, "log_level is 'LOUD'"),
         ({'randomness': {'seed': -1}}, 'randomness.seed is -1'),
         ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'MMFullyShardedDataParallel'),
@@ -201,6 +203,13 @@ def test_the_environment():
 )
 def test_mistakes(keys, match):
     refused({**BASE, **keys}, match)
+
+
+def test_the_rest_of_the_surroundings():
+    recipe = read_recipe({**BASE, 'experiment_name': 'mine', 'launcher': 'slurm', 'runner_type': 'Runner'})
+    assert recipe.experiment == 'mine' and recipe.environment.launcher == 'slurm'
+    test = {'test_dataloader': {'dataset': DATASET}, 'test_cfg': {'type': 'TestLoop', 'fp16': True}}
+    assert read_recipe({**test, 'test_evaluator': {'type': 'CocoMetric'}}).test_fp16
 
 
 def test_a_misspelt_key_is_reported():

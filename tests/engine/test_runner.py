@@ -107,6 +107,27 @@ def test_hooks_end_whatever_happens():
     assert diary.calls[-1] == 'after_run'
 
 
+@pytest.mark.parametrize(('kind', 'length', 'done'), [('iter', {'max_iters': 9}, 3), ('epoch', {'max_epochs': 9}, 4)])
+def test_hooks_end_a_training(kind, length, done):
+    class Stop(Hook):
+        def after_train_iter(self, runner):
+            if runner.iter == 3:
+                runner.stop()
+
+    runner = runner_of(IterBasedRunner if kind == 'iter' else EpochBasedRunner, **length)
+    runner.register_hook(Stop())
+    runner.run(loaders_of(4))  # 2 iterations in an epoch
+    assert runner.iter == done and runner.is_stopped
+
+
+def test_iterations_of_a_checkpoint_that_counts_no_epochs():
+    runner, diary = runner_of(IterBasedRunner, max_iters=8), Diary()
+    runner.iter = 7
+    runner.register_hook(diary)
+    runner.run(loaders_of(6))
+    assert (runner.epoch, runner.inner_iter, runner.iter) == (2, 2, 8)
+
+
 def test_priorities():
     runner = runner_of(max_epochs=1)
     hooks = [Diary() for _ in range(4)]

@@ -84,6 +84,7 @@ def make_config(root, work_dir):
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1, save_best='teacher/coco/bbox_mAP'),
         ),
         log_processor=dict(type='LogProcessor', by_epoch=False, window_size=1),
+        visualizer=dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
         custom_hooks=[dict(type='MeanTeacherHook', momentum=0.25)],
         randomness=dict(seed=0),
     )

@@ -47,3 +47,10 @@ def test_a_subclass_is_a_deformable_convolution_too():
 
     layer = Own(1, 2, 3, padding=1)
     assert layer.is_deform_conv and layer(torch.rand(1, 1, 4, 4)).shape == (1, 2, 4, 4)
+
+
+@pytest.mark.parametrize('kind', ['DCN', 'DCNv2'])
+def test_groups_in_the_older_spelling(kind):
+    layer = build_conv_layer(dict(type=kind, deformable_groups=2), 4, 6, 3, padding=1, bias=False)
+    assert layer.deform_groups == 2
+    assert layer(torch.rand(1, 4, 5, 5)).shape == (1, 6, 5, 5)

@@ -1,4 +1,8 @@
-"""Spellings of metrics. In 3.x they read files of other kinds of storage and exchange predictions on a disk."""
+"""Spellings of metrics.
+
+Processes exchange predictions in memory, evaluate in one of them, and find categories by their names, whatever is asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ METRICS: Mapping[str, Spelling] = {
     'CocoMetric': Spelling(
         renamed={'outfile_prefix': 'jsonfile_prefix'},
         defaults={'prefix': ('coco', None)},
-        unused={**_UNUSED, 'use_mp_eval': (False, True)},
+        unused={**_UNUSED, 'use_mp_eval': (False, True), 'sort_categories': (False, True)},
     ),
     'VOCMetric': Spelling(
         renamed={'iou_thrs': 'iou_thr'},
@@ -22,6 +26,6 @@ METRICS: Mapping[str, Spelling] = {
             'eval_mode': ('11points', 'area'),
             'use_legacy_coordinate': (True, False),
         },
-        unused=_UNUSED,
+        unused={**_UNUSED, 'ioa_thrs': (None,)},
     ),
 }

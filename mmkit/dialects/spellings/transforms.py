@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmkit.config import ConfigDict
@@ -214,6 +214,21 @@ def _read_chains(chains: Any) -> Any:
     return [chain if isinstance(chain, (list, tuple)) else [chain] for chain in chains]
 
 
+def _read_labels(params: Any) -> Any:
+    """`label_fields` of Albu: the names of fields that go with boxes."""
+    return _with_labels(params, {'gt_bboxes_labels': ['gt_labels'], 'gt_ignore_flags': []})
+
+
+def _write_labels(params: Any) -> Any:
+    return _with_labels(params, {'gt_labels': ['gt_bboxes_labels', 'gt_ignore_flags']})
+
+
+def _with_labels(params: Any, names: Mapping[str, Sequence[str]]) -> Any:
+    if not isinstance(params, Mapping) or 'label_fields' not in params:
+        return params
+    return {**params, 'label_fields': [new for name in params['label_fields'] for new in names.get(name, [name])]}
+
+
 def _write_flip(cfg: ConfigDict) -> ConfigDict:
     if 'flip_prob' in cfg:
         cfg.pop('flip_ratio', None)
@@ -253,6 +268,7 @@ TRANSFORMS: Mapping[str, Spelling] = {
     'RandomChoice': Spelling(
         name='AutoAugment', renamed={'transforms': 'policies'}, converted={'policies': (_read_chains, list)}
     ),
+    'Albu': Spelling(converted={'bbox_params': (_read_labels, _write_labels)}),
     'RandomAffine': Spelling(converted={'border': SWAPPED}),
     **dict.fromkeys(('Mosaic', 'MixUp'), Spelling(converted={'img_scale': SWAPPED})),
     **dict.fromkeys(

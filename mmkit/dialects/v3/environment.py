@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import Environment
-from mmkit.dialects.sections import check_keys, check_numbers, read_log_level, read_section, read_seed
+from mmkit.dialects.sections import check_keys, check_numbers, read_log_level, read_section, read_seed, wrong
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
 def read_environment(cfg: ConfigDict) -> Environment:
@@ -30,6 +32,14 @@ def read_environment(cfg: ConfigDict) -> Environment:
         mp_start_method=processes.get('mp_start_method'),
         resource_limit=env.get('resource_limit'),
         backend=network.get('backend'),
+        launcher=_launcher(cfg),
         device=cfg.get('device'),
         log_level=read_log_level(cfg),
     )
+
+
+def _launcher(cfg: ConfigDict) -> str:
+    launcher = cfg.get('launcher') or 'none'
+    if launcher not in LAUNCHERS:
+        raise wrong(cfg, 'launcher', f'launcher is {launcher!r}, expected one of {", ".join(LAUNCHERS)}')
+    return str(launcher)

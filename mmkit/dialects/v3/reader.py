@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmkit.config import Config, ConfigDict
 from mmkit.dialects.recipe import Overrides, Recipe, Source
-from mmkit.dialects.sections import file_of, find_origin, read_section
+from mmkit.dialects.sections import file_of, find_origin, read_section, wrong
 from mmkit.dialects.spellings.models import neutral_model
 from mmkit.dialects.unread import describe_unread
 from mmkit.dialects.v3.environment import read_environment
@@ -49,6 +49,8 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
     Raises:
         UserError: for values that make no sense, with the key, its file and its line.
     """
+    if cfg.get('runner_type', 'Runner') != 'Runner':
+        raise wrong(cfg, 'runner_type', f"runner_type is {cfg['runner_type']!r}, expected 'Runner'")
     for triple in TRIPLES:
         _check_complete(cfg, triple)
     train, val, test = (read_loader(cfg, split) for split in ('train', 'val', 'test'))
@@ -68,6 +70,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         device_normalize=bool(cfg.get('device_normalize', True)),
         dialect=3,
         name=Path(cfg.filename).name if isinstance(cfg, Config) and cfg.filename else '',
+        experiment=cfg.get('experiment_name') or '',
         text=cfg.pretty_text if training and isinstance(cfg, Config) else '',
         unread=tuple(describe_unread(cfg, KNOWN_KEYS, CUSTOMARY_KEYS)),
         sources={name: Source(key, find_origin(cfg, key)) for name, key in keys.items()},

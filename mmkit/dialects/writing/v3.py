@@ -48,7 +48,8 @@ def write_v3(recipe: Recipe, notes: Notes) -> ConfigDict:
     else:
         cfg['val_dataloader'] = None
     if recipe.test_metrics and cfg['test_dataloader'] is not None:
-        cfg |= {'test_cfg': {'type': 'TestLoop'}, 'test_evaluator': spelled(list(recipe.test_metrics), METRICS)}
+        test_cfg = {'type': 'TestLoop', **({'fp16': True} if recipe.test_fp16 else {})}
+        cfg |= {'test_cfg': test_cfg, 'test_evaluator': spelled(list(recipe.test_metrics), METRICS)}
     else:
         cfg['test_dataloader'] = None
     if recipe.tta is not None:
@@ -196,6 +197,8 @@ def _environment(recipe: Recipe) -> dict[str, Any]:
         'randomness': random or None,
         'log_level': env.log_level,
         'work_dir': env.work_dir if env.work_dir != 'work_dirs' else None,
+        'launcher': env.launcher if env.launcher != 'none' else None,
+        'experiment_name': recipe.experiment or None,
         'device': env.device,
         'device_normalize': None if recipe.device_normalize else False,
     }

@@ -95,7 +95,7 @@ class CheckpointHook(Hook):
 
     def after_run(self, runner: Trainer) -> None:
         is_over = self.is_last_epoch(runner) if self.by_epoch else self.is_last_iter(runner)
-        if not self.published_keys or not is_over or not is_main():
+        if not self.published_keys or not (is_over or runner.is_stopped) or not is_main():
             return
         number = runner.epoch if self.by_epoch else runner.iter
         last = output_directory(runner, self.out_dir) / self.template.format(number)

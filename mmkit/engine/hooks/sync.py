@@ -6,6 +6,7 @@ from mmkit.engine.hook import Hook, Trainer
 from mmkit.engine.loading import HasEpoch, set_epoch
 from mmkit.engine.optim import NORMS
 from mmkit.errors import InvalidTypeError
+from mmkit.protocols import TracksProgress
 from mmkit.registry import HOOKS
 from mmkit.utils.dist import average_in_place
 
@@ -36,13 +37,17 @@ class SyncBuffersHook(Hook):
 
 @HOOKS.register_module()
 class SetEpochInfoHook(Hook):
-    """Calls `model.set_epoch(epoch)` before each training epoch, for losses that depend on it."""
+    """Calls `model.set_epoch(epoch)` before each training epoch, for losses that depend on it.
+
+    Parts of a model that are `TracksProgress` hear the epoch from the runner also without this hook.
+    """
 
     def before_train_epoch(self, runner: Trainer) -> None:
         model = runner.module
-        if not isinstance(model, HasEpoch):
+        if isinstance(model, HasEpoch):
+            model.set_epoch(runner.epoch)
+        elif not any(isinstance(part, TracksProgress) for part in model.modules()):
             raise InvalidTypeError(f'SetEpochInfoHook needs a model with set_epoch, a {type(model).__name__} has none')
-        model.set_epoch(runner.epoch)
 
 
 @HOOKS.register_module()

@@ -12,10 +12,12 @@ from mmkit.models.dense_heads.anchor import (
     RetinaSepBNHead,
     RPNHead,
     SSDHead,
+    TOODHead,
     VFNetHead,
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import (
+    CenterNetHead,
     CenterNetUpdateHead,
     CondInstBboxHead,
     FCOSHead,
@@ -32,6 +34,7 @@ from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTra
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetHead',
     'CenterNetUpdateHead',
     'CondInstBboxHead',
     'DETRHead',
@@ -53,6 +56,7 @@ __all__ = [
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
+    'TOODHead',
     'Transformer',
     'VFNetHead',
     'YOLOV3Head',

@@ -31,6 +31,7 @@ class SingleStageArgs(DetectorArgs, total=False):
         'PAA',
         'RepPointsDetector',
         'RetinaNet',
+        'TOOD',
         'VFNet',
         'YOLOV3',
     ]

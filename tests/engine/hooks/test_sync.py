@@ -29,3 +29,12 @@ def test_epoch_is_told_to_the_model():
     model.set_epoch = told.append
     run_with(HOOKS.build({'type': 'SetEpochInfoHook'}), epochs=2, model=model)
     assert told == [0, 1]
+
+
+def test_what_tracks_progress_hears_the_epoch_without_it():
+    model, told = toy_model(), []
+    with pytest.raises(TypeError, match='set_epoch'):
+        run_with(HOOKS.build({'type': 'SetEpochInfoHook'}), epochs=1, model=model)
+    model.set_progress = lambda progress: told.append(progress.epoch)
+    run_with(HOOKS.build({'type': 'SetEpochInfoHook'}), epochs=2, model=model)
+    assert sorted(set(told)) == [0, 1]

@@ -33,6 +33,22 @@ GUIDED = dict(
     loc_filter_thr=0.001,
 )
 BY_SHAPE = dict(BY_IOU, ga_assigner=dict(MAX_IOU, type='ApproxMaxIoUAssigner'), center_ratio=0.2, ignore_ratio=0.5)
+TOOD = dict(
+    DENSE,
+    type='TOODHead',
+    norm_cfg=GN,
+    anchor_generator=SQUARES,
+    loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, activated=True, beta=2.0),
+    loss_bbox=GIOU,
+)
+ALIGNED = dict(
+    ATSS,
+    initial_epoch=0,
+    initial_assigner=ATSS['assigner'],
+    assigner=dict(type='TaskAlignedAssigner', topk=13),
+    alpha=1,
+    beta=6,
+)
 BASE_SIZES = [[[16, 16], [8, 24]], [[32, 32], [20, 40]]]
 
 HEADS = {
@@ -155,6 +171,8 @@ HEADS = {
     'guided, retina': dict(
         DENSE, type='GARetinaHead', **GUIDED, loss_cls=FOCAL, train_cfg=dict(BY_SHAPE, ga_sampler=SAMPLER)
     ),
+    'tood': dict(TOOD, num_dcn=1, train_cfg=ALIGNED),
+    'tood, anchors': dict(TOOD, anchor_type='anchor_based', train_cfg=dict(ALIGNED, initial_epoch=1)),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,

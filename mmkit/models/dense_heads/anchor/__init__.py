@@ -11,6 +11,7 @@ from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
 from mmkit.models.dense_heads.anchor.ssd_head import SSDHead
+from mmkit.models.dense_heads.anchor.tood_head import TOODHead
 from mmkit.models.dense_heads.anchor.vfnet_head import VFNetHead
 from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
 
@@ -26,6 +27,7 @@ __all__ = [
     'RetinaHead',
     'RetinaSepBNHead',
     'SSDHead',
+    'TOODHead',
     'VFNetHead',
     'YOLOV3Head',
 ]

@@ -161,13 +161,20 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
     # ------------------------------------------------------------------ training
 
     @torch.no_grad()
-    def targets(self, anchors: Tensor, sizes: Sequence[tuple[int, int]], batch: Batch) -> AnchorTargets:
-        """Targets of the (N, 4) `anchors` on levels of `sizes` for every image of the batch."""
+    def targets(
+        self,
+        anchors: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        batch: Batch,
+        settings: AnchorTraining | None = None,
+    ) -> AnchorTargets:
+        """Targets of the (N, 4) `anchors` on levels of `sizes` for every image; by default with `train_cfg`."""
         assert batch.gts is not None
+        settings = required(settings or self.train_cfg, 'train_cfg', self)
         ignored_regions: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
         images = zip(batch.gts, ignored_regions, batch.metas, strict=True)
         return AnchorTargets.stack(
-            [self._image_targets(anchors, sizes, gts, ignored, meta) for gts, ignored, meta in images]
+            [self._image_targets(anchors, sizes, gts, ignored, meta, settings) for gts, ignored, meta in images]
         )
 
     def _image_targets(
@@ -177,19 +184,23 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         gts: Instances,
         ignored: Tensor | None,
         meta: ImageMeta,
+        settings: AnchorTraining,
     ) -> AnchorTargets:
         """Targets of one image, without the dimension B."""
-        settings = required(self.train_cfg, 'train_cfg', self)
         valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
         inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)
         levels = torch.split(inside, [len(level) for level in valid])
-        return self._assigned_targets(anchors, levels, gts, ignored)
+        return self._assigned_targets(anchors, levels, gts, ignored, settings)
 
     def _assigned_targets(
-        self, anchors: Tensor, inside: Sequence[Tensor], gts: Instances, ignored: Tensor | None
+        self,
+        anchors: Tensor,
+        inside: Sequence[Tensor],
+        gts: Instances,
+        ignored: Tensor | None,
+        settings: AnchorTraining,
     ) -> AnchorTargets:
         """Targets of one image, whose objects are assigned to the `anchors` (N, 4) that are `inside`, (N_l,) bool."""
-        settings = required(self.train_cfg, 'train_cfg', self)
         inside_inds = torch.cat(list(inside)).nonzero().squeeze(1)
         candidates = anchors[inside_inds]
         info = PriorInfo()

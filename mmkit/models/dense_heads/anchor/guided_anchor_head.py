@@ -226,7 +226,7 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
             known = torch.cat(list(inside[image]))
             near = inside_image(anchors[image], known, meta.img_shape, settings.allowed_border)
             levels = torch.split(near, sizes)
-            targets.append(self._assigned_targets(anchors[image], levels, batch.gts[image], ignored[image]))
+            targets.append(self._assigned_targets(anchors[image], levels, batch.gts[image], ignored[image], settings))
         return AnchorTargets.stack(targets)
 
     @torch.no_grad()
