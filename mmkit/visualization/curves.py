@@ -1,8 +1,9 @@
-"""Curves of a training run, from its `.log.json`."""
+"""Curves of a training run, from its `.log.json` or `scalars.json`."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ Points = tuple[list[float], list[float]]
 
 
 def read_log(path: str | Path) -> list[Record]:
-    """The records of a `.log.json`, one JSON object per line, without those that have no mode (the environment).
+    """The records of a log, one JSON object per line.
+
+    Args:
+        path: a `.log.json`, or the `scalars.json` of mmdetection 3.x, whose records get the mode, epoch and iteration
+            that those of the other have. Records of neither kind, such as the environment, are left out.
 
     Raises:
         InvalidValueError: a line is not JSON.
@@ -27,9 +32,28 @@ def read_log(path: str | Path) -> list[Record]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise InvalidValueError(f'{path}:{number}: not a line of JSON: {line[:80]!r}') from error
-        if 'mode' in record:
+        if 'mode' in record or 'step' in record:
             records.append(record)
-    return records
+    return _with_modes(records)
+
+
+def _with_modes(records: Sequence[Record]) -> list[Record]:
+    """Records of `scalars.json` with mode, epoch and the iteration in that epoch; others as they are."""
+    counted = [record for record in records if 'mode' not in record and 'epoch' in record]
+    per_epoch = max((math.ceil(record['iter'] / record['epoch']) for record in counted), default=0)
+    complete = []
+    for record in records:
+        if 'mode' in record:
+            complete.append(record)
+        elif 'iter' in record:
+            epoch = record.get('epoch', 1)
+            complete.append(
+                {**record, 'mode': 'train', 'epoch': epoch, 'iter': record['iter'] - (epoch - 1) * per_epoch}
+            )
+        else:
+            epoch = record['step'] if per_epoch else 1
+            complete.append({**record, 'mode': 'val', 'epoch': epoch, 'iter': record['step']})
+    return complete
 
 
 def curve(records: Sequence[Record], key: str) -> Points:
@@ -57,7 +81,7 @@ def default_keys(records: Sequence[Record]) -> list[str]:
         if isinstance(value, (int, float))
         and value >= 0
         and ('loss' in key or 'mAP' in key or 'AR@' in key)
-        and '/' not in key
+        and not any(name in key.rpartition('/')[0] for name in ('loss', 'mAP', 'AR@'))  # of single classes
     ]
     return list(dict.fromkeys(keys))
 
@@ -66,7 +90,7 @@ def plot_curves(log_json: str | Path, out_png: str | Path, keys: Sequence[str] |
     """Plot losses on the left and metrics on the right.
 
     Args:
-        log_json: the log of `TextLoggerHook`.
+        log_json: see `read_log`.
         out_png: the file to write; its folder is made.
         keys: values to plot, by default every loss, AP and AR.
 

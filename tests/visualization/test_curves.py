@@ -37,6 +37,23 @@ def test_points_are_in_iterations_if_there_is_one_epoch(tmp_path: Path) -> None:
     assert curve(records, 'loss') == ([5.0, 10.0], [3.0, 2.0])
 
 
+def test_a_log_of_3x(tmp_path: Path) -> None:
+    records = [
+        dict(lr=0.1, loss=3.0, epoch=1, iter=5, step=5),
+        dict(lr=0.1, loss=2.0, epoch=1, iter=10, step=10),
+        {'coco/bbox_mAP': 0.25, 'bbox_mAP/cat': 0.5, 'step': 1},
+        dict(lr=0.1, loss=1.0, epoch=2, iter=15, step=15),
+        {'coco/bbox_mAP': 0.5, 'step': 2},
+    ]
+    read = read_log(written(tmp_path, records))
+    assert curve(read, 'loss') == ([0.5, 1.0, 1.5], [3.0, 2.0, 1.0])
+    assert curve(read, 'coco/bbox_mAP') == ([1.0, 2.0], [0.25, 0.5])
+    assert default_keys(read) == ['loss', 'coco/bbox_mAP']
+    by_iteration = [dict(loss=3.0, iter=5, step=5), {'coco/bbox_mAP': 0.25, 'step': 8}]
+    read = read_log(written(tmp_path, by_iteration))
+    assert curve(read, 'loss') == ([5.0], [3.0]) and curve(read, 'coco/bbox_mAP') == ([8.0], [0.25])
+
+
 def test_losses_and_metrics_are_drawn_by_default(tmp_path: Path) -> None:
     log = written(tmp_path)
     assert default_keys(read_log(log)) == ['loss_cls', 'loss', 'bbox_mAP']

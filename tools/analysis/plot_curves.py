@@ -11,7 +11,7 @@ import argparse
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('log', help='the .log.json in the work directory')
+    parser.add_argument('log', help='the .log.json in the work directory, or the scalars.json of 3.x in its vis_data')
     parser.add_argument('--out', default='curves.png', help='picture to write (default: %(default)s)')
     parser.add_argument('--keys', nargs='+', help='what to draw (default: every loss and every AP)')
     args = parser.parse_args()

@@ -17,6 +17,7 @@ from mmkit.models.dense_heads.anchor import (
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import (
+    CenterNetHead,
     CenterNetUpdateHead,
     CondInstBboxHead,
     FCOSHead,
@@ -33,6 +34,7 @@ from mmkit.models.dense_heads.query import DeformableDETRHead, DeformableDetrTra
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'CenterNetHead',
     'CenterNetUpdateHead',
     'CondInstBboxHead',
     'DETRHead',

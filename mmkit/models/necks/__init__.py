@@ -3,6 +3,7 @@
 from mmkit.models.necks.bfp import BFP
 from mmkit.models.necks.channel_mapper import ChannelMapper
 from mmkit.models.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
+from mmkit.models.necks.ct_resnet_neck import CTResNetNeck
 from mmkit.models.necks.fpn import FPN, PAFPN
 from mmkit.models.necks.gap import GlobalAveragePooling
 from mmkit.models.necks.hrfpn import HRFPN
@@ -16,6 +17,7 @@ __all__ = [
     'PAFPN',
     'YOLOXPAFPN',
     'CSPNeXtPAFPN',
+    'CTResNetNeck',
     'ChannelMapper',
     'GlobalAveragePooling',
     'SSDNeck',

@@ -1,5 +1,6 @@
 """Anchor-free heads: one prediction at every cell of every level."""
 
+from mmkit.models.dense_heads.point.centernet_head import CenterNetHead
 from mmkit.models.dense_heads.point.centernet_update_head import CenterNetUpdateHead
 from mmkit.models.dense_heads.point.condinst_bbox_head import CondInstBboxHead
 from mmkit.models.dense_heads.point.fcos_head import FCOSHead
@@ -10,6 +11,7 @@ from mmkit.models.dense_heads.point.rtmdet_ins_head import RTMDetInsHead, RTMDet
 from mmkit.models.dense_heads.point.yolox_head import YOLOXHead
 
 __all__ = [
+    'CenterNetHead',
     'CenterNetUpdateHead',
     'CondInstBboxHead',
     'FCOSHead',
