@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
-# Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
+# Types of mmdetection 2.28 and its mmcv, and metrics of 3.3, that mmkit does not have; a test checks that none of them
+# is registered.
 ELSEWHERE = frozenset(
     """
-    AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead BucketingBBoxCoder CascadeRPNHead
+    AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
     CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet Corrupt
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
@@ -20,12 +21,15 @@ ELSEWHERE = frozenset(
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead
     MaskPseudoSampler MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN OccludedSeparatedCocoDataset
     OpenImagesChallengeDataset OpenImagesDataset PanopticFPN PanopticFPNHead PISARetinaHead PISARoIHead PISASSDHead
-    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SABLHead SABLRetinaHead SAC
+    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SAC
     SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead ScoreHLRSampler SingleStageInstanceSegmentor SOLO
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
     SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
     TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
+    CityScapesMetric COCOCaptionMetric CocoPanopticMetric CocoVideoMetric DODCocoMetric DumpDetResults
+    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric LVISMetric MOTChallengeMetric OpenImagesMetric
+    OVCocoMetric RefExpMetric RefSegMetric ReIDMetrics SemSegMetric YouTubeVISMetric
     """.split()
 )
 
