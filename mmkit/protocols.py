@@ -156,8 +156,8 @@ class RoITargets:
 
     labels: Tensor  # (R,) int64
     label_weights: Tensor  # (R,)
-    bbox_targets: Tensor  # (R, 4)
-    bbox_weights: Tensor  # (R, 4)
+    bbox_targets: Tensor  # (R, 4), or as many as the coder makes
+    bbox_weights: Tensor  # as bbox_targets
 
 
 @runtime_checkable
@@ -231,6 +231,10 @@ class BBoxHead(Protocol):
         rescale: bool = True,
     ) -> Instances:
         """Detections of one image, in pixels of the original image with `rescale`."""
+        ...
+
+    def box_quality(self, bbox_pred: Tensor | None) -> Tensor | None:
+        """(R,) factors on the scores that pass the threshold, from the outputs of boxes; None leaves them."""
         ...
 
     def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
@@ -318,6 +322,8 @@ class RoIHead(Protocol):
 
 class ClassificationHead(Protocol[OutsT]):
     """A head that classifies whole images; `OutsT` is the output of its `forward`."""
+
+    num_classes: int
 
     def __call__(self, feats: tuple[Tensor, ...]) -> OutsT: ...
 

@@ -1,7 +1,7 @@
 """RoI heads: the second stage of a detector."""
 
 from mmkit.models.mask_heads import FCNMaskHead, HTCMaskHead
-from mmkit.models.roi_heads.bbox_heads import BBoxHead, MultiInstanceBBoxHead
+from mmkit.models.roi_heads.bbox_heads import BBoxHead, MultiInstanceBBoxHead, SABLHead
 from mmkit.models.roi_heads.cascade_roi_head import CascadeRoIHead
 from mmkit.models.roi_heads.htc_roi_head import HybridTaskCascadeRoIHead
 from mmkit.models.roi_heads.mask_scoring_roi_head import MaskScoringRoIHead
@@ -23,6 +23,7 @@ __all__ = [
     'MultiInstanceBBoxHead',
     'MultiInstanceRoIHead',
     'ResLayer',
+    'SABLHead',
     'SingleRoIExtractor',
     'StandardRoIHead',
 ]

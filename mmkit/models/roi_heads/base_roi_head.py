@@ -152,7 +152,9 @@ class BaseRoIHead(BaseModule):
                 for image, meta in zip(_per_image(outs, counts), metas, strict=True)
             ]
         )  # (B, P, 4 or 4C)
-        scores = outs.scores.reshape(num_images, num_regions, -1)[..., :-1]  # (B, P, C)
+        box_quality = self.final_bbox_head.box_quality(outs.bbox_pred)
+        weighted = outs.scores if box_quality is None else outs.scores * box_quality[:, None]
+        scores = weighted.reshape(num_images, num_regions, -1)[..., :-1]  # (B, P, C)
         boxes, scores, labels = best_pairs(boxes, scores)
         if self.final_mask_head is None:
             return boxes, scores

@@ -173,6 +173,14 @@ HEADS = {
     ),
     'tood': dict(TOOD, num_dcn=1, train_cfg=ALIGNED),
     'tood, anchors': dict(TOOD, anchor_type='anchor_based', train_cfg=dict(ALIGNED, initial_epoch=1)),
+    'sabl': dict(
+        DENSE,
+        type='SABLRetinaHead',
+        approx_anchor_generator=GUIDED['approx_anchor_generator'],
+        square_anchor_generator=SQUARES,
+        loss_cls=FOCAL,
+        train_cfg=dict(BY_IOU, assigner=dict(MAX_IOU, type='ApproxMaxIoUAssigner')),
+    ),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,

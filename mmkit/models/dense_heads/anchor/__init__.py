@@ -10,6 +10,7 @@ from mmkit.models.dense_heads.anchor.paa_head import PAAHead
 from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.anchor.retina_sepbn_head import RetinaSepBNHead
 from mmkit.models.dense_heads.anchor.rpn_head import RPNHead
+from mmkit.models.dense_heads.anchor.sabl_retina_head import SABLRetinaHead
 from mmkit.models.dense_heads.anchor.ssd_head import SSDHead
 from mmkit.models.dense_heads.anchor.tood_head import TOODHead
 from mmkit.models.dense_heads.anchor.vfnet_head import VFNetHead
@@ -26,6 +27,7 @@ __all__ = [
     'RPNHead',
     'RetinaHead',
     'RetinaSepBNHead',
+    'SABLRetinaHead',
     'SSDHead',
     'TOODHead',
     'VFNetHead',

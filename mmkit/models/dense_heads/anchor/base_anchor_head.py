@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypedDict
 
@@ -97,11 +97,13 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
 
     Attributes:
         defaults: values of the arguments above for which a variant has others than this class.
+        known_info: fields of `PriorInfo` that the head fills in for its assigner.
         takes_sampler: whether `train_cfg` may have a sampler; otherwise the loss needs all anchors.
         training_settings: the dataclass of `train_cfg`.
     """
 
     defaults: ClassVar[AnchorHeadArgs] = {}
+    known_info: ClassVar[Collection[str]] = ('num_level_bboxes',)
     takes_sampler: ClassVar[bool] = True
     training_settings: ClassVar[type[AnchorTraining]] = AnchorTraining
 
@@ -141,9 +143,7 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
 
     def _read_train_cfg(self, cfg: Cfg) -> AnchorTraining:
         head = type(self).__name__
-        settings = self.training_settings.from_cfg(
-            cfg, head, known=['num_level_bboxes'], takes_sampler=self.takes_sampler
-        )
+        settings = self.training_settings.from_cfg(cfg, head, known=self.known_info, takes_sampler=self.takes_sampler)
         if is_dense(self.loss_cls) and not settings.sampler.takes_all:
             loss = type(self.loss_cls).__name__
             warnings.warn(f'{head}: {loss} sees all priors, the sampler in train_cfg has no effect', stacklevel=3)
@@ -199,13 +199,17 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         gts: Instances,
         ignored: Tensor | None,
         settings: AnchorTraining,
+        approxs: Tensor | None = None,
     ) -> AnchorTargets:
-        """Targets of one image, whose objects are assigned to the `anchors` (N, 4) that are `inside`, (N_l,) bool."""
+        """Targets of one image, whose objects are assigned to the `anchors` (N, 4) that are `inside`, (N_l,) bool.
+
+        `approxs` (N, A, 4) stand for the anchors where the assigner needs them.
+        """
         inside_inds = torch.cat(list(inside)).nonzero().squeeze(1)
         candidates = anchors[inside_inds]
-        info = PriorInfo()
+        info = PriorInfo(approxs=None if approxs is None else approxs[inside_inds])
         if 'num_level_bboxes' in settings.assigner.needs:
-            info = PriorInfo(num_level_bboxes=[int(level.sum()) for level in inside])
+            info = replace(info, num_level_bboxes=[int(level.sum()) for level in inside])
         if self.num_classes == 1 and gts.labels is not None:  # class-agnostic
             gts = Instances(bboxes=gts.bboxes, labels=torch.zeros_like(gts.labels))
         assignment = settings.assigner.assign(candidates, gts, ignored, info)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmkit.bbox import multiclass_nms
 from mmkit.errors import InvalidValueError
@@ -179,19 +180,23 @@ class BBoxHead(BaseModule):
         bboxes = samples.bboxes
         labels = torch.full((num,), self.num_classes, dtype=torch.long, device=bboxes.device)
         label_weights = bboxes.new_ones(num)
-        bbox_targets, bbox_weights = bboxes.new_zeros(num, 4), bboxes.new_zeros(num, 4)
+        pos_targets, pos_weights = self._box_targets(samples)
+        padding = (0, 0, 0, num - num_pos)
+        bbox_targets, bbox_weights = F.pad(pos_targets, padding), F.pad(pos_weights, padding)
         if num_pos:
             assert samples.pos_gt_labels is not None
             labels[:num_pos] = samples.pos_gt_labels
             if pos_weight > 0:
                 label_weights[:num_pos] = pos_weight
-            bbox_targets[:num_pos] = (
-                samples.pos_gt_bboxes
-                if self.reg_decoded_bbox
-                else self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes)
-            )
-            bbox_weights[:num_pos] = 1.0
         return labels, label_weights, bbox_targets, bbox_weights
+
+    def _box_targets(self, samples: SamplingResult) -> tuple[Tensor, Tensor]:
+        """Targets and weights of the boxes of the positives, (P, 4) each."""
+        if self.reg_decoded_bbox:
+            bbox_targets = samples.pos_gt_bboxes
+        else:
+            bbox_targets = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes)
+        return bbox_targets, torch.ones_like(bbox_targets)
 
     def loss(
         self, cls_score: Tensor | None, bbox_pred: Tensor | None, rois: Tensor, targets: RoITargets
@@ -226,9 +231,9 @@ class BBoxHead(BaseModule):
         return loss
 
     def _deltas_of(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
-        """(R, 4) out of (R, 4 or 4C): the deltas that belong to each region's label."""
+        """The predictions that belong to each region's label, (R, 4) out of (R, 4C); or all, if they have no class."""
         if self.reg_class_agnostic:
-            return bbox_pred.view(-1, 4)
+            return bbox_pred
         rows = torch.arange(len(labels), device=labels.device)
         return bbox_pred.view(len(bbox_pred), self.num_classes, 4)[rows, labels]
 
@@ -284,7 +289,12 @@ class BBoxHead(BaseModule):
         bboxes = self.decode(rois, bbox_pred, meta)
         if rescale and len(bboxes):
             bboxes = (bboxes.view(len(bboxes), -1, 4) / bboxes.new_tensor(meta.scale_factor)).flatten(1)
-        return multiclass_nms(bboxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img)
+        quality = self.box_quality(bbox_pred)
+        return multiclass_nms(bboxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img, score_factors=quality)
+
+    def box_quality(self, bbox_pred: Tensor | None) -> Tensor | None:
+        """(R,) factors on the scores that pass the threshold; None leaves them."""
+        return None
 
     @torch.no_grad()
     def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
