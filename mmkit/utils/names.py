@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
-# Types of mmdetection 2.28 and its mmcv that mmkit does not have; a test checks that none of them is registered.
+# Types of mmdetection 2.28 and its mmcv, and metrics of 3.3, that mmkit does not have; a test checks that none of them
+# is registered.
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
@@ -26,6 +27,9 @@ ELSEWHERE = frozenset(
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
     SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
     TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
+    CityScapesMetric COCOCaptionMetric CocoPanopticMetric CocoVideoMetric DODCocoMetric DumpDetResults
+    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric LVISMetric MOTChallengeMetric OpenImagesMetric
+    OVCocoMetric RefExpMetric RefSegMetric ReIDMetrics SemSegMetric YouTubeVISMetric
     """.split()
 )
 
