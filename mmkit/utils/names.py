@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 # Projects whose types have the same names in mmkit: a config may write 'mmcls.TIMMBackbone'.
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
-# Types of mmdetection 2.28 and 3.3 and of their mmcv that mmkit does not have; a test checks that none of them is registered.
+# Types of mmdetection 2.28 and 3.3 that mmkit does not have; a test checks that none of them is registered.
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
