@@ -12,7 +12,7 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
-    CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet Corrupt
+    CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
     DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead
