@@ -25,7 +25,7 @@ def version() -> str:
 setup(
     name='mmkit',
     version=version(),
-    description='Object detection with the configs and checkpoints of mmdetection 2.x, on torch and torchvision alone',
+    description='Object detection with the configs and checkpoints of mmdetection 2.x and 3.x, on torch alone',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',

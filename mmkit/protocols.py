@@ -327,6 +327,8 @@ class RoIHead(Protocol):
 class ClassificationHead(Protocol[OutsT]):
     """A head that classifies whole images; `OutsT` is the output of its `forward`."""
 
+    num_classes: int
+
     def __call__(self, feats: tuple[Tensor, ...]) -> OutsT: ...
 
     def loss(self, outs: OutsT, batch: Batch) -> dict[str, Tensor]:

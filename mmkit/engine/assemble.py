@@ -130,7 +130,8 @@ def require_training(recipe: Recipe) -> TrainingRecipe:
     """
     if recipe.training is None:
         where = f' (in {recipe.name})' if recipe.name else ''
-        raise ConfigError(f"the config has no 'optimizer', which a training needs{where}")
+        key = 'optimizer' if recipe.dialect == 2 else 'train_cfg'
+        raise ConfigError(f'the config has no {key!r}, which a training needs{where}')
     return recipe.training
 
 
@@ -192,7 +193,8 @@ def _add_evaluation(
         runner.register_hook(EvalHook(loader, eval_args=arguments, **evaluation.schedule))
     dry_run_prediction(runner.module, dataset, recipe.val.dataset, recipe.model)
     if dataset.CLASSES != classes:  # the same ones in another order are other labels
-        logger.warning('data.val has the classes %s, data.train has %s', dataset.CLASSES, classes)
+        keys = recipe.source('val').key, recipe.source('train').key
+        logger.warning('%s has the classes %s, %s has %s', keys[0], dataset.CLASSES, keys[1], classes)
 
 
 # ------------------------------------------------------------------ where to begin

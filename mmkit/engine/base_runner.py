@@ -27,9 +27,16 @@ from mmkit.engine.hook import Hook, Record, priority_value
 from mmkit.engine.loading import Loader, set_epoch, without_first
 from mmkit.engine.losses import PendingLosses, sum_losses
 from mmkit.engine.meters import Meters
-from mmkit.engine.optim import load_optimizer_state
 from mmkit.engine.rng import RngState, preserved_rng, rng_state, set_rng_state
-from mmkit.engine.state import Best, RunnerState, load_trained, read_best, read_training, replace_averages
+from mmkit.engine.state import (
+    Best,
+    RunnerState,
+    load_optimizer_state,
+    load_trained,
+    read_best,
+    read_training,
+    replace_averages,
+)
 from mmkit.engine.step import TrainingStep
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.protocols import Progress, TracksProgress

@@ -24,7 +24,7 @@ for _name, _optimizer in vars(torch.optim).items():
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)  # those that have `fused` kernels for GPUs
-_IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
+IMPLEMENTATION = ('foreach', 'fused', 'capturable', 'differentiable')  # arguments that leave the numbers as they are
 PARAMWISE_KEYS = (
     'bias_lr_mult',
     'bias_decay_mult',
@@ -162,7 +162,7 @@ class DefaultOptimizerConstructor:
         """On a GPU, the optimizer's fused kernels: no step waits there for the check of its gradient."""
         kind = self.optimizer_cfg.get('type')
         made_by = OPTIMIZERS.get(kind) if isinstance(kind, str) and kind in OPTIMIZERS else kind
-        is_chosen = any(key in self.optimizer_cfg for key in _IMPLEMENTATION)
+        is_chosen = any(key in self.optimizer_cfg for key in IMPLEMENTATION)
         may_fuse = made_by in _FUSED and all(param.is_cuda and param.is_floating_point() for param in params)
         return {'fused': True} if may_fuse and not is_chosen else {}
 
@@ -290,34 +290,3 @@ def step_if(condition: Tensor, optimizer: Optimizer) -> bool | None:
     if condition:
         optimizer.step()
     return bool(condition)
-
-
-def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: nn.Module) -> None:
-    """Continue with the state in a checkpoint.
-
-    An optimizer over all parameters of the model, frozen ones included, as mmdetection makes it, is cut down to the
-    trainable ones.
-
-    Raises:
-        InvalidValueError: it is of an optimizer over other parameters, or of several optimizers.
-    """
-    if 'param_groups' not in state:
-        message = f'the checkpoint has the state of several optimizers ({", ".join(state)}), here is one'
-        raise InvalidValueError(f'{message}: start from its weights with load_from', key='resume_from')
-    groups = [dict(group) for group in state['param_groups']]
-    saved = [index for group in groups for index in group['params']]
-    everything = list(model.parameters())
-    if len(saved) == len(everything) != sum(len(group['params']) for group in optimizer.param_groups):
-        kept = {index for index, param in zip(saved, everything) if param.requires_grad}
-        for group in groups:
-            group['params'] = [index for index in group['params'] if index in kept]
-        groups = [group for group in groups if group['params']]
-    for group, own in zip(groups, optimizer.param_groups):
-        group.update({key: own[key] for key in _IMPLEMENTATION if key in own})
-    theirs, ours = ([len(group['params']) for group in each] for each in (groups, optimizer.param_groups))
-    if theirs != ours:
-        message = f'the optimizer of the checkpoint has {sum(theirs)} parameters in {len(theirs)} groups'
-        raise InvalidValueError(
-            f'{message}, here it has {sum(ours)} in {len(ours)}: start from its weights with load_from', 'resume_from'
-        )
-    optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})

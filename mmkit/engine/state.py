@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mmkit.engine.checkpoint import load_state_dict
 from mmkit.engine.meters import MeterState
 from mmkit.engine.mmengine import trained_weights, without_preprocessor
+from mmkit.engine.optim import IMPLEMENTATION
 from mmkit.engine.rng import RngState
-from mmkit.errors import UnknownNameError
+from mmkit.errors import InvalidValueError, UnknownNameError
 from mmkit.utils.weights import read_weights, resolve
 
 
@@ -99,3 +101,34 @@ def replace_averages(model: nn.Module, trained: Mapping[str, Tensor]) -> dict[st
     averages = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(trained, strict=False)
     return averages
+
+
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any], model: nn.Module) -> None:
+    """Continue with the state in a checkpoint.
+
+    An optimizer over all parameters of the model, frozen ones included, as mmdetection makes it, is cut down to the
+    trainable ones.
+
+    Raises:
+        InvalidValueError: it is of an optimizer over other parameters, or of several optimizers.
+    """
+    if 'param_groups' not in state:
+        message = f'the checkpoint has the state of several optimizers ({", ".join(state)}), here is one'
+        raise InvalidValueError(f'{message}: start from its weights with load_from', key='resume_from')
+    groups = [dict(group) for group in state['param_groups']]
+    saved = [index for group in groups for index in group['params']]
+    everything = list(model.parameters())
+    if len(saved) == len(everything) != sum(len(group['params']) for group in optimizer.param_groups):
+        kept = {index for index, param in zip(saved, everything) if param.requires_grad}
+        for group in groups:
+            group['params'] = [index for index in group['params'] if index in kept]
+        groups = [group for group in groups if group['params']]
+    for group, own in zip(groups, optimizer.param_groups):
+        group.update({key: own[key] for key in IMPLEMENTATION if key in own})
+    theirs, ours = ([len(group['params']) for group in each] for each in (groups, optimizer.param_groups))
+    if theirs != ours:
+        message = f'the optimizer of the checkpoint has {sum(theirs)} parameters in {len(theirs)} groups'
+        raise InvalidValueError(
+            f'{message}, here it has {sum(ours)} in {len(ours)}: start from its weights with load_from', 'resume_from'
+        )
+    optimizer.load_state_dict({'state': state['state'], 'param_groups': groups})

@@ -83,7 +83,7 @@ class Batch:
     ignored: list[Tensor] | None = None
     proposals: list[Instances] | None = None
     gt_semantic_seg: Tensor | None = None  # (B, 1, h, w) int64
-    gt_labels: Tensor | None = None  # (B,) int64
+    gt_labels: Tensor | None = None  # (B,) int64; of mixed images (B, C) float32
 
     def __len__(self) -> int:
         return len(self.metas)

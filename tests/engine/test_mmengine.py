@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from mmkit.dialects import read_recipe
+from mmkit.engine.assemble import _meta
 from mmkit.engine.checkpoint import load_checkpoint
 from mmkit.engine.hooks.averaged_model import AveragedModelHook
 from mmkit.engine.mmengine import own_meta
@@ -15,7 +18,7 @@ from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
 from mmkit.utils.weights import read_weights
 from tests.engine import mmengine_like
-from tests.engine.toys import loaders_of, toy_model
+from tests.engine.toys import ToyDataset, loaders_of, toy_model
 
 META = {'classes': ('cat', 'dog'), 'palette': [(220, 20, 60), (0, 0, 142)]}
 SGD = {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9}
@@ -95,3 +98,10 @@ def test_another_optimizer_is_refused(tmp_path):
             continue
         with pytest.raises(ValueError, match=f'{message}.*load_from'):
             runner_for(toy_model()).resume(tmp_path / 'a.pth')
+
+
+def test_users_of_3x_find_the_classes_in_our_checkpoints():
+    recipe = read_recipe({'default_scope': 'mmdet', 'model': {'type': 'A'}})
+    meta = _meta(replace(recipe, text='model = dict()'), ToyDataset(), 3, None)
+    assert meta['dataset_meta'] == {'classes': ('cat', 'dog'), 'palette': None} and meta['cfg'] == 'model = dict()'
+    assert 'dataset_meta' not in _meta(replace(recipe, dialect=2), ToyDataset(), 3, None)

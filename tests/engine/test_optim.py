@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.engine.optim import build_optimizer, init_momentum, load_optimizer_state, step_if
+from mmkit.engine.optim import build_optimizer, init_momentum, step_if
+from mmkit.engine.state import load_optimizer_state
 from mmkit.layers.deform_conv import DeformConv2dPack
 from mmkit.registry import OPTIMIZER_BUILDERS, OPTIMIZERS
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule
 from mmkit.layers.init import InitCfg
+from mmkit.models.classifiers.mixing import BatchMixture
 from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.protocols import ClassificationHead, FreezesNorms
-from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS, Cfg
+from mmkit.registry import BACKBONES, CLASSIFIERS, CLS_HEADS, NECKS, Cfg, check_arguments
 from mmkit.structures import Batch, ClassScores
 
 
@@ -27,11 +28,12 @@ class ImageClassifier(BaseModule):
         neck: a config, such as that of a `GlobalAveragePooling`.
         head: a config, such as that of a `LinearClsHead`.
         pretrained: older spelling of `init_cfg=dict(type='Pretrained', checkpoint=...)`, for the whole classifier.
-        train_cfg: only None; `augments` (Mixup, CutMix) are not supported.
+        train_cfg: `augments` and their `probs`, which mix the images of a batch, see `BatchMixture`.
         init_cfg: how the weights start.
 
     Raises:
-        InvalidValueError: without a head, with `train_cfg`, or with both `pretrained` and `init_cfg`.
+        InvalidValueError: without a head, or with both `pretrained` and `init_cfg`.
+        InvalidTypeError: for anything else in `train_cfg`.
     """
 
     def __init__(
@@ -45,10 +47,6 @@ class ImageClassifier(BaseModule):
     ) -> None:
         if head is None:
             raise InvalidValueError('ImageClassifier needs a head')
-        if train_cfg:
-            raise InvalidValueError(
-                f'ImageClassifier: train_cfg={dict(train_cfg)}: mixing images (augments) is not supported', 'train_cfg'
-            )
         if pretrained and init_cfg:
             raise InvalidValueError(
                 'ImageClassifier: pretrained and init_cfg both say how the weights start', 'pretrained'
@@ -60,6 +58,10 @@ class ImageClassifier(BaseModule):
             self.backbone.norm_eval = False
         self.neck = None if neck is None else NECKS.build(neck)
         self.head: ClassificationHead[Any] = CLS_HEADS.build(head)
+        self.mixture: nn.Module | None = None
+        if train_cfg:
+            check_arguments(BatchMixture, train_cfg, 1, 'train_cfg')
+            self.mixture = BatchMixture(self.head.num_classes, **train_cfg)
 
     def preprocess(self, batch: Batch) -> Batch:
         """The batch with normalised float images, on the device of the model; a second time changes nothing."""
@@ -81,4 +83,6 @@ class ImageClassifier(BaseModule):
 
     def forward(self, batch: Batch) -> dict[str, Tensor] | list[ClassScores]:
         batch = self.preprocess(batch)
-        return self.loss(batch) if self.training else self.predict(batch)
+        if not self.training:
+            return self.predict(batch)
+        return self.loss(batch if self.mixture is None else self.mixture(batch))

@@ -25,7 +25,7 @@ class LinearClsHead(BaseModule):
         num_classes: C.
         in_channels: of the features.
         init_cfg: how the weights start.
-        loss: config of a loss of logits (B, C) and labels (B,).
+        loss: config of a loss of logits (B, C) and labels (B,), or (B, C) where images are mixed.
         topk: the k of the accuracies that `cal_acc` logs.
         cal_acc: log `top-k` of every batch: images with their class among the k best, in percent.
 
@@ -82,7 +82,8 @@ class LinearClsHead(BaseModule):
             raise InvalidValueError("the batch has no labels: Collect needs keys=['img', 'gt_label']")
         losses = {'loss': self.compute_loss(outs.float(), batch.gt_labels, avg_factor=len(outs))}
         if self.cal_acc:
-            shares = accuracy(outs, batch.gt_labels, self.topk)
+            labels = batch.gt_labels.argmax(1) if batch.gt_labels.ndim == 2 else batch.gt_labels  # of mixed images
+            shares = accuracy(outs, labels, self.topk)
             losses |= {f'top-{k}': share for k, share in zip(self.topk, shares, strict=True)}
         return losses
 

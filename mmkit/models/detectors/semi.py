@@ -167,8 +167,7 @@ def project_view(bboxes: Tensor, source: ImageMeta, target: ImageMeta) -> Tensor
         InvalidValueError: if the pipeline has not kept the geometry of the views.
     """
     if source.homography_matrix is None or target.homography_matrix is None:
-        message = "a pipeline of unlabelled images needs 'homography_matrix' among the meta_keys of PackDetInputs"
-        raise InvalidValueError(message, key='meta_keys')
+        raise InvalidValueError('a view of an unlabelled image does not know its homography_matrix')
     matrix = target.homography_matrix @ np.linalg.inv(source.homography_matrix.astype(np.float64))
     return clip_bboxes(project_bboxes(bboxes, bboxes.new_tensor(matrix)), target.img_shape)
 

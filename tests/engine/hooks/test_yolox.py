@@ -38,3 +38,28 @@ def test_last_epochs_of_yolox():
 def test_last_epochs_of_yolox_need_their_dataset():
     with pytest.raises(TypeError, match='needs a MultiImageMixDataset to train on, not a ToyDataset'):
         run_with(HOOKS.build({'type': 'YOLOXModeSwitchHook'}))
+
+
+def test_a_new_pipeline_in_place_of_skipped_steps():
+    calls = []
+
+    class Piped(ToyDataset):
+        def set_pipeline(self, pipeline):
+            calls.append([step['type'] for step in pipeline])
+
+    class Model(ToyDetector):
+        def use_extra_losses(self):
+            calls.append('extra losses')
+
+    hook = {
+        'type': 'YOLOXModeSwitchHook',
+        'num_last_epochs': 1,
+        'new_train_pipeline': [{'type': 'Collect', 'keys': []}],
+    }
+    model = Model()
+    runner = EpochBasedRunner(model, build_optimizer(model, {'type': 'SGD', 'lr': 0.1}), max_epochs=4)
+    runner.register_hook(HOOKS.build(hook))
+    runner.run([build_dataloader(Piped(2), 2, 0)])
+    assert calls == [['Collect'], 'extra losses']
+    with pytest.raises(TypeError, match='the pipeline of a ToyDataset cannot be replaced'):
+        run_with(HOOKS.build(hook), model=Model())

@@ -83,7 +83,7 @@ def test_pretrained_is_for_the_whole_classifier(tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'train_cfg': {'augments': {'type': 'BatchMixup'}}}, 'augments'),
+        ({'train_cfg': {'augments': {'type': 'Mixup', 'alpha': -1}}}, 'alpha of Mixup'),
         ({'head': None}, 'needs a head'),
         ({'pretrained': 'a.pth', 'init_cfg': {'type': 'Constant', 'val': 0}}, 'pretrained and init_cfg'),
         ({'head': {**TINY['head'], 'num_classes': 0}}, 'num_classes is 0'),

@@ -123,7 +123,7 @@ class TestBase:
     def test_views_of_unknown_geometry(self):
         batch = semi_batch()
         batch.student.metas[0] = replace(batch.student.metas[0], homography_matrix=None)
-        with pytest.raises(InvalidValueError, match="'homography_matrix' among the meta_keys"):
+        with pytest.raises(InvalidValueError, match='does not know its homography_matrix'):
             detect(make_model(), [[8.0, 8, 40, 40]], [1], [0.95])(batch)
 
 
