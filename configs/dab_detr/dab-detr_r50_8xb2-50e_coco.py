@@ -20,9 +20,7 @@ model = dict(
     positional_encoding=dict(temperature=20),
     bbox_head=dict(
         type='DABDETRHead',
-        loss_cls=dict(
-            _delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
-        ),
+        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
     ),
     train_cfg=dict(
         assigner=dict(

@@ -5,11 +5,13 @@ from mmkit.metrics.classification import ClassificationMetric
 from mmkit.metrics.coco import CocoMetric
 from mmkit.metrics.coco_results import to_coco_json, write_coco_results
 from mmkit.metrics.composed import EvaluateMetric, EvaluatesItself, PartsMetric
+from mmkit.metrics.crowd_human import CrowdHumanMetric
 from mmkit.metrics.voc import VOCMetric
 
 __all__ = [
     'ClassificationMetric',
     'CocoMetric',
+    'CrowdHumanMetric',
     'DatasetMetric',
     'EvaluateMetric',
     'EvaluatesItself',

@@ -8,16 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mmkit.config import ConfigDict
 from mmkit.dialects.spellings.spelling import Spelling
 
 _UNUSED = {'collect_device': ('cpu', 'gpu'), 'backend_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
 _UNUSED |= {'file_client_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
+
+
+def _of_the_dataset(cfg: ConfigDict) -> ConfigDict:
+    """Without `ann_file`, as the ground truth is that of the dataset, and without a number of processes."""
+    for key in ('ann_file', 'num_ji_process'):
+        cfg.pop(key, None)
+    return cfg
+
 
 METRICS: Mapping[str, Spelling] = {
     'CocoMetric': Spelling(
         renamed={'outfile_prefix': 'jsonfile_prefix'},
         defaults={'prefix': ('coco', None)},
         unused={**_UNUSED, 'use_mp_eval': (False, True), 'sort_categories': (False, True)},
+    ),
+    'CrowdHumanMetric': Spelling(
+        defaults={'prefix': ('crowd_human', None)},
+        unused={
+            **_UNUSED,
+            'format_only': (False,),
+            'outfile_prefix': (None,),
+            'eval_mode': (0,),
+            'compare_matching_method': (None,),
+        },
+        refine=_of_the_dataset,
     ),
     'VOCMetric': Spelling(
         renamed={'iou_thrs': 'iou_thr'},

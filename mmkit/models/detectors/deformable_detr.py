@@ -16,7 +16,7 @@ from mmkit.models.dense_heads.query.layers import Encoder
 from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.query_head import build_encoding
 from mmkit.models.dense_heads.query.references import refine_with
-from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer
+from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer, require_both
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch
 
@@ -50,6 +50,7 @@ class DeformableDETR(QueryDetector):
         as_two_stage: bool = False,
         **kwargs: Unpack[QueryDetectorArgs],
     ) -> None:
+        require_both(encoder, decoder)
         encodes: Encoder | None = build_part(encoder, Encoder, attention=MultiScaleDeformableAttention)
         decodes: DeformableDecoder | None = build_part(decoder, DeformableDecoder)
         arguments = {}

@@ -15,7 +15,7 @@ from mmkit.models.dense_heads.query.decoders import AnchorDecoder, ConditionalDe
 from mmkit.models.dense_heads.query.layers import Encoder
 from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.query_head import build_encoding
-from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer
+from mmkit.models.detectors.query import QueryDetector, QueryDetectorArgs, build_part, init_transformer, require_both
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch
 
@@ -47,6 +47,7 @@ class DETR(QueryDetector):
         conditional: bool = False,
         **kwargs: Unpack[QueryDetectorArgs],
     ) -> None:
+        require_both(encoder, decoder)
         built: Encoder | None = build_part(encoder, Encoder)
         super().__init__(backbone, bbox_head, encoder=built, **kwargs)
         self.decoder: Decoder | ConditionalDecoder | None = build_part(

@@ -54,8 +54,11 @@ class QueryDetector(Detector):
         head = HEADS.build(bbox_head, train_cfg=train_cfg, test_cfg=test_cfg, **widths, **head_arguments)
         if not isinstance(head, QueryHead):
             raise InvalidTypeError(f'{type(head).__name__} is no head with queries', key='bbox_head')
-        if encoder is None and head.transformer is None:
-            message = 'there is no transformer: neither encoder and decoder, nor one in the head'
+        if (encoder is None) == (head.transformer is None):
+            found = 'both have' if encoder is not None else 'neither has'
+            message = (
+                f'the transformer is either the encoder and decoder of the detector or that of the head; {found} one'
+            )
             raise InvalidValueError(message, key='encoder')
         self.bbox_head = head
 
@@ -89,6 +92,12 @@ class QueryDetector(Detector):
 def build_part(cfg: Cfg | None, kind: type[BaseModule], **arguments: Any) -> Any:
     """The encoder or decoder of a `kind` that the config need not name; None without a config."""
     return None if cfg is None else TRANSFORMER_LAYER_SEQUENCE.build(cfg, type=kind, **arguments)
+
+
+def require_both(encoder: Cfg | None, decoder: Cfg | None) -> None:
+    """Refuse one half of a transformer."""
+    if (encoder is None) != (decoder is None):
+        raise InvalidValueError('a transformer has an encoder and a decoder, got one of the two', key='decoder')
 
 
 def init_transformer(*parts: nn.Module | None) -> None:

@@ -127,6 +127,13 @@ HEADS = {
         conv_bias=True,
         dcn_on_last_conv=True,
     ),
+    'centernet, updated': dict(
+        DENSE,
+        type='CenterNetUpdateHead',
+        norm_cfg=GN,
+        strides=STRIDES,
+        regress_ranges=[[0, 32], [16, 1e8]],
+    ),
     'fovea': dict(
         DENSE, type='FoveaHead', strides=STRIDES, base_edge_list=[16, 32], scale_ranges=[[1, 32], [16, 64]], sigma=1.0
     ),

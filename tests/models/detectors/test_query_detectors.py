@@ -77,11 +77,21 @@ def test_both_arrangements_compute_the_same(name: str) -> None:
             torch.testing.assert_close(ours.scores, theirs.scores)
 
 
-def test_there_must_be_a_transformer() -> None:
+def test_there_must_be_one_transformer() -> None:
     model = small('detr/detr_r50_8xb2-150e_coco')
     del model['encoder']
-    with pytest.raises(ValueError, match='there is no transformer'):
+    with pytest.raises(ValueError, match='got one of the two'):
         build_detector(model)
+    del model['decoder']
+    with pytest.raises(ValueError, match='neither has one'):
+        build_detector(model)
+    both = small(
+        'detr/detr_r50_8xb2-150e_coco',
+        **{'bbox_head.in_channels': 16, 'bbox_head.positional_encoding': dict(num_feats=8)},
+    )
+    both['bbox_head']['transformer'] = small('detr/detr_r50_8x2_150e_coco')['bbox_head']['transformer']
+    with pytest.raises(ValueError, match='both have one'):
+        build_detector(both)
     wrong = {**small('dab_detr/dab-detr_r50_8xb2-50e_coco'), 'bbox_head': dict(type='DETRHead', num_classes=3)}
     with pytest.raises(TypeError, match='must be a DABDETRHead'):
         build_detector(wrong)

@@ -16,7 +16,7 @@ from mmkit.models.dense_heads.query.outputs import Decoded
 from mmkit.models.dense_heads.query.references import Refine, decode_around, encode_references
 from mmkit.registry import Cfg
 
-Look = Callable[[int, Tensor, Tensor], Tensor | None]
+Look = Callable[[int, Tensor, Tensor], Tensor | None]  # (index of a layer, queries, references) -> attention mask
 
 
 class Decoder(BaseModule):
@@ -220,7 +220,7 @@ class RefiningDecoder(BaseModule):
 
         Args:
             refine: as in `AnchorDecoder`.
-            look: from the index of a layer, the queries and their references to its `attn_mask`, as in `DecoderLayer`.
+            look: which queries see each other in a layer, as `attn_mask` of `DecoderLayer`.
         """
 
         def attend(index: int, query: Tensor, references: Tensor) -> Tensor:
