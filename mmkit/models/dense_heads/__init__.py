@@ -3,6 +3,8 @@
 from mmkit.models.dense_heads.anchor import (
     AnchorHead,
     ATSSHead,
+    FreeAnchorRetinaHead,
+    FSAFHead,
     GARetinaHead,
     GARPNHead,
     GFLHead,
@@ -42,7 +44,9 @@ __all__ = [
     'DeformableDETRHead',
     'DeformableDetrTransformer',
     'FCOSHead',
+    'FSAFHead',
     'FoveaHead',
+    'FreeAnchorRetinaHead',
     'GARPNHead',
     'GARetinaHead',
     'GFLHead',
