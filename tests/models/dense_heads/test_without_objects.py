@@ -64,6 +64,7 @@ HEADS = {
         reg_decoded_bbox=True,
         train_cfg=BY_IOU,
     ),
+    'free anchor': dict(DENSE, type='FreeAnchorRetinaHead', anchor_generator=ANCHORS, pre_anchor_topk=4),
     'retina, ghm': dict(
         DENSE,
         type='RetinaHead',
