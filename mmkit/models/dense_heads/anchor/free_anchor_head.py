@@ -94,7 +94,7 @@ class FreeAnchorRetinaHead(RetinaHead):
         targets = self.bbox_coder.encode(
             anchors[bags].flatten(0, 1), gts.bboxes[:, None].expand(-1, bags.shape[1], -1).flatten(0, 1)
         )
-        losses = self.loss_bbox(deltas[bags].flatten(0, 1), targets, reduction_override='none')  # (G * K, 4)
+        losses: Tensor = self.loss_bbox(deltas[bags].flatten(0, 1), targets, reduction_override='none')  # (G * K, 4)
         return probs[bags, gts.labels[:, None]] * (-losses.sum(dim=-1)).exp().reshape(bags.shape)
 
     @torch.no_grad()
