@@ -188,10 +188,11 @@ class Resize(FieldTransform[Resizing]):
             raise InvalidValueError('a view asks for a scale or a scale_factor, not for both', key='scale_factor')
         if scale is not None:
             return scale[0], scale[1]
-        factors = self.scale_factor if factor is None else (factor, factor)
-        if factors is not None:
-            height, width = sample['img'].shape[:2]
-            return int(width * factors[0]), int(height * factors[1])
+        height, width = sample['img'].shape[:2]
+        if factor is not None:
+            return int(width * factor), int(height * factor)
+        if self.scale_factor is not None:
+            return int(width * self.scale_factor[0] + 0.5), int(height * self.scale_factor[1] + 0.5)
         return self._draw_scale(rng)
 
     def _draw_scale(self, rng: np.random.Generator) -> Scale:

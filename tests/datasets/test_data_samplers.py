@@ -7,6 +7,7 @@ import pytest
 
 from mmkit.datasets import DistributedSampler, GroupSampler, SeededDataset, build_dataloader
 from mmkit.datasets.data_samplers import SampledData, build_batch_sampler, build_sampler
+from mmkit.engine.loading import set_epoch, without_first
 from mmkit.errors import UserError
 
 
@@ -106,3 +107,15 @@ def test_a_loader_has_the_sampler_of_its_config():
     assert list(plain.sampler) == [*range(7), 0] and plain.batch_size == 2
     with pytest.raises(UserError, match='AspectRatioBatchSampler'):
         build_dataloader(dataset, 2, 0, seed=0, sampler=dict(type='AspectRatioBatchSampler'))
+
+
+def test_the_rest_of_an_interrupted_epoch():
+    loader = build_dataloader(
+        Flags(*[0] * 6, *[1] * 5), 2, 0, seed=0, batch_sampler=dict(type='AspectRatioBatchSampler'), shuffle=True
+    )
+    set_epoch(loader, 3)
+    whole = list(loader.batch_sampler)
+    rest = without_first(loader, 2)
+    assert list(rest.batch_sampler) == whole[2:] and len(rest) == 4
+    set_epoch(loader, 4)
+    assert list(loader.batch_sampler) != whole

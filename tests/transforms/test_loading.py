@@ -11,6 +11,7 @@ from mmkit.structures import BitmapMasks, PolygonMasks
 from mmkit.transforms import (
     BrokenImageError,
     LoadAnnotations,
+    LoadEmptyAnnotations,
     LoadImageFromFile,
     LoadImageFromWebcam,
     LoadProposals,
@@ -55,6 +56,35 @@ def test_color_types_and_channel_orders(tmp_path):
     for wrong in (dict(color_type='colour'), dict(channel_order='grb'), dict(file_client_args=dict(backend='ceph'))):
         with pytest.raises(ValueError, match='colour|grb|ceph'):
             LoadImageFromFile(**wrong)
+
+
+@pytest.mark.parametrize('color_type', ['color', 'grayscale', 'color_ignore_orientation', 'unchanged'])
+def test_pillow_reads_the_same(tmp_path, color_type):
+    (tmp_path / 'a.jpg').write_bytes(jpeg(orientation=6))
+    ours, theirs = (read_image(tmp_path / 'a.jpg', color_type, backend=backend) for backend in ('pillow', 'cv2'))
+    assert ours.shape == theirs.shape and np.abs(ours.astype(int) - theirs).max() <= 2
+    step = LoadImageFromFile(imdecode_backend='pillow')
+    cv2.imwrite(str(tmp_path / 'a.png'), GRADIENT)
+    assert np.array_equal(step(sample_of('a.png', tmp_path))['img'], GRADIENT)
+    (tmp_path / 'b.png').write_bytes(b'no image')
+    with pytest.raises(BrokenImageError, match=r'b\.png'):
+        step(sample_of('b.png', tmp_path))
+    with pytest.raises(ValueError, match='turbojpeg'):
+        LoadImageFromFile(imdecode_backend='turbojpeg')
+
+
+def test_an_image_without_labels_has_empty_truth():
+    sample = dict(img=GRADIENT, img_shape=(8, 9, 3), ori_shape=GRADIENT.shape)
+    made = LoadEmptyAnnotations(with_mask=True, with_seg=True, seg_ignore_label=7)(dict(sample))
+    assert made['gt_bboxes'].shape == (0, 4) and made['gt_labels'].shape == (0,) and len(made['gt_masks']) == 0
+    assert (made['gt_semantic_seg'] == 7).all() and made['gt_semantic_seg'].shape == (4, 6)
+    assert (made['bbox_fields'], made['mask_fields'], made['seg_fields']) == (
+        ['gt_bboxes'],
+        ['gt_masks'],
+        ['gt_semantic_seg'],
+    )
+    of_a_script = LoadAnnotations(with_mask=True)(dict(sample))
+    assert of_a_script['gt_bboxes'].shape == (0, 4) and of_a_script['gt_masks'].height == 4
 
 
 def test_images_are_turned_as_exif_says(tmp_path):

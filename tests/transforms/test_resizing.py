@@ -59,6 +59,17 @@ def test_a_second_resize_draws_a_scale_of_its_own(make_sample):
     assert Resize((60, 40), override=True)(view)['img'].shape == (40, 60, 3)
 
 
+def test_a_factor_in_place_of_a_scale(make_sample, check_agreement):
+    check_agreement(half := Resize(scale_factor=0.5)(make_sample()))
+    assert half['img'].shape == (20, 30, 3) and half['scale_factor'].tolist() == [0.5] * 4
+    assert Resize(scale_factor=(2, 1), keep_ratio=False)(make_sample())['img'].shape == (40, 120, 3)
+
+
+def test_sizes_may_be_rounded_down(make_sample):
+    sizes = [Resize((59, 25), round_down=down)(make_sample())['img'].shape[:2] for down in (False, True)]
+    assert sizes == [(25, 38), (25, 37)]  # 60 * 25 / 40 = 37.5
+
+
 @pytest.mark.parametrize('interpolation', ['nearest', 'bilinear', 'bicubic', 'area', 'lanczos'])
 @pytest.mark.parametrize('backend', ['cv2', 'pillow'])
 def test_backends(make_sample, check_agreement, backend, interpolation):
