@@ -298,6 +298,14 @@ def test_detections_in_single_images_are_the_same(runs):
         torch.testing.assert_close((each.bboxes, each.scores), (found[0].bboxes, found[0].scores))
 
 
+def test_the_hook_of_a_config_draws_a_test(runs, tmp_path):
+    command = [str(runs['v3'] / 'cfg.py'), str(runs['v3'] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+    hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': 'drawn'}
+    options = [f'default_hooks.visualization.{key}={value}' for key, value in hook.items()]
+    assert test_command.main([*command, '--work-dir', str(tmp_path), '--cfg-options', *options]) == 0
+    assert sorted(path.name for path in tmp_path.glob('*/drawn/*')) == ['0.png', '1.png', '2.png', '3.png']
+
+
 def test_options_of_the_other_dialect(runs, capsys):
     commands = {name: [str(runs[name] / 'cfg.py'), str(runs[name] / 'work' / 'epoch_2.pth')] for name in runs}
     for name, flags, message in (
