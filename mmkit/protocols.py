@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Sample,
         SamplingResult,
     )
-    from mmkit.structures.assignment import HardLosses
+    from mmkit.structures.assignment import HardLosses, PredictRegions, RegionPredictions
 
 OutsT = TypeVar('OutsT')
 
@@ -213,6 +213,10 @@ class BBoxHead(Protocol):
         """Losses (R,) by which OHEM ranks the regions (R, C, h, w); a label of -1 is background."""
         ...
 
+    def background_predictions(self, feats: Tensor, bboxes: Tensor) -> RegionPredictions:
+        """What the head makes of regions (R, C, h, w), with boxes (R, 4), that are background."""
+        ...
+
     def probabilities(self, cls_score: Tensor | None) -> Tensor:
         """Class scores -> probabilities (R, C + 1), background last."""
         ...
@@ -376,7 +380,7 @@ class BoxSampler(Protocol):
     Attributes:
         add_gt_as_proposals: the ground truths are put before the priors.
         takes_all: every prior that is not ignored is kept.
-        needs_hard_losses: `sample` needs `hard_losses`.
+        needs_hard_losses: `sample` needs `hard_losses` or `predict`.
     """
 
     @property
@@ -389,7 +393,12 @@ class BoxSampler(Protocol):
     def needs_hard_losses(self) -> bool: ...
 
     def sample(
-        self, assignment: Assignment, bboxes: Tensor, gts: Instances, hard_losses: HardLosses | None = None
+        self,
+        assignment: Assignment,
+        bboxes: Tensor,
+        gts: Instances,
+        hard_losses: HardLosses | None = None,
+        predict: PredictRegions | None = None,
     ) -> SamplingResult:
         """Choose among the priors (N, 4) of one image, as assigned to `gts`."""
         ...

@@ -19,12 +19,14 @@ from mmkit.engine.checkpoint import load_with_report
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction
 from mmkit.engine.hooks.checks import check_num_classes
+from mmkit.engine.hooks.visualization import DetVisualizationHook
 from mmkit.engine.parts import build_eval_dataset, build_loader, report_reading, require_model, set_classes
 from mmkit.engine.predict import OF_MODEL, Merging, Visit, check_masks, collect_figures, mixed_precision
 from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
 from mmkit.layers.fuse import fuse_conv_bn
 from mmkit.models import build_neutral_model
 from mmkit.protocols import Metric
+from mmkit.registry import check_arguments, located
 from mmkit.structures import ImageMeta, Instances, Prediction
 from mmkit.utils import dist
 from mmkit.utils.env import resolve_device
@@ -40,6 +42,7 @@ def run(args: argparse.Namespace, recipe: Recipe) -> int:
     report_reading(recipe)
     recipe = normalize_on_device(recipe)
     dataset = build_eval_dataset(recipe.test, recipe.source('test'))
+    _choose_folder(args, recipe)
     _check_use(args, dataset)
     metrics = _build_metrics(args, recipe, dataset)
     model = load_model(recipe, args.checkpoint, dataset)
@@ -116,6 +119,18 @@ def _check_use(args: argparse.Namespace, dataset: SeededDataset) -> None:
                 raise InvalidTypeError(f'--format-only has no --eval-options {key}, it takes jsonfile_prefix')
     if args.out:
         check_output_file(args.out, dataset)
+
+
+def _choose_folder(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Let drawings go where the hook of the config wants them, if the command says nothing about them."""
+    if recipe.test_drawing is None or args.show_dir:
+        return
+    with located(recipe.test_drawing):
+        check_arguments(DetVisualizationHook, recipe.test_drawing)
+        hook = DetVisualizationHook(**recipe.test_drawing)
+    timestamp = dist.broadcast_object(time.strftime('%Y%m%d_%H%M%S'))
+    args.show_dir = Path(args.work_dir or recipe.environment.work_dir) / timestamp / hook.test_folder
+    args.show_score_thr = hook.score_thr
 
 
 def _drawer(args: argparse.Namespace, model: nn.Module) -> Visit | None:

@@ -237,6 +237,7 @@ class Recipe:
         evaluation: during a training; None if the config has none.
         test_metrics: metrics of a test that is not told any.
         test_fp16: predict in mixed precision in a test.
+        test_drawing: arguments of `DetVisualizationHook`, if the hooks of the config draw what a test predicts.
         tta: None if the config has none.
         environment: processes, random numbers, places of files.
         device_normalize: let the model normalise images where its pipelines would do the same.
@@ -256,6 +257,7 @@ class Recipe:
     evaluation: EvaluationRecipe | None = None
     test_metrics: tuple[ConfigDict, ...] = ()
     test_fp16: bool = False
+    test_drawing: ConfigDict | None = field(default=None, compare=False)  # the hook is compared
     tta: TTARecipe | None = None
     environment: Environment = Environment()
     device_normalize: bool = True

@@ -3,7 +3,7 @@
 from mmkit.ops.deform_conv import deform_conv2d
 from mmkit.ops.deform_roi_pool import DeformRoIPoolPack, ModulatedDeformRoIPoolPack, deform_roi_pool
 from mmkit.ops.focal_loss import sigmoid_focal_loss
-from mmkit.ops.nms import batched_nms, check_nms, nms, set_nms, soft_nms
+from mmkit.ops.nms import batched_nms, check_nms, nms, nms_match, set_nms, soft_nms
 from mmkit.ops.roi_pool import RoIAlign, RoIPool, Size, pair
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'deform_conv2d',
     'deform_roi_pool',
     'nms',
+    'nms_match',
     'pair',
     'set_nms',
     'sigmoid_focal_loss',

@@ -56,6 +56,24 @@ def _hard_nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return keep
 
 
+def nms_match(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """(N,) number of the group of each box: those that the same box suppresses in `nms`, and this one.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        scores: (N,).
+        iou_threshold: as of `nms`.
+    """
+    keep = _hard_nms(boxes, scores, iou_threshold)  # (K,) best first
+    if not len(keep):
+        return keep
+    numbers = torch.arange(len(keep), device=boxes.device)
+    overlapping = torchvision.ops.box_iou(boxes, boxes[keep]) > iou_threshold  # (N, K)
+    groups = torch.where(overlapping, numbers, len(keep)).amin(dim=1)
+    groups[keep] = numbers
+    return groups
+
+
 def soft_nms(
     boxes: Tensor,
     scores: Tensor,

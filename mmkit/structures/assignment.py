@@ -18,6 +18,25 @@ HardLosses = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class RegionPredictions:
+    """What a second stage makes of K regions that are background.
+
+    Attributes:
+        losses: (K,) classification loss.
+        scores: (K,) greatest probability of a class.
+        bboxes: (K, 4) box of that class.
+    """
+
+    losses: Tensor
+    scores: Tensor
+    bboxes: Tensor
+
+
+PredictRegions = Callable[[Tensor], RegionPredictions]
+"""From boxes (K, 4) on the background to what the head makes of them."""
+
+
+@dataclass(frozen=True)
 class PriorInfo:
     """Properties of the N priors of one image besides their boxes. A head fills in what its assigner needs.
 
@@ -102,6 +121,7 @@ class SamplingResult:
         pos_gt_bboxes: (P, 4).
         pos_gt_labels: (P,) int64, or None if the ground truth has no labels.
         pos_is_gt: (P,) bool, whether the box is itself an added ground truth.
+        neg_weights: (Q,) weights of the negatives in the classification loss; None: 1.
     """
 
     pos_inds: Tensor
@@ -112,6 +132,7 @@ class SamplingResult:
     pos_gt_bboxes: Tensor
     pos_gt_labels: Tensor | None
     pos_is_gt: Tensor
+    neg_weights: Tensor | None = None
 
     @property
     def bboxes(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,11 @@ def runs(tmp_path_factory):
         folder.mkdir()
         (folder / 'cfg.py').write_text(text.replace('ROOT', str(data)).replace('CLASSES', repr(CLASSES)))
         assert train_command.main([str(folder / 'cfg.py'), '--work-dir', str(folder / 'work'), '--device', 'cpu']) == 0
-    yield folders
+    close_logs()
+    return folders
+
+
+def close_logs():
     for handler in list(get_logger().handlers):
         if hasattr(handler, 'baseFilename'):
             get_logger().removeHandler(handler)
@@ -210,13 +215,28 @@ def runs(tmp_path_factory):
 
 
 def test_losses_and_weights_are_the_same_to_the_last_bit(runs):
-    first, second = KeepLosses.runs
+    first, second = KeepLosses.runs[:2]
     assert len(first) == 4 and len({each['loss'] for each in first}) == 4
     assert first == second
     checkpoints = [torch.load(runs[name] / 'work' / 'epoch_2.pth', weights_only=True) for name in ('v2', 'v3')]
     weights = [each['state_dict'] for each in checkpoints]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.parametrize('name', ['v2', 'v3'])
+def test_resuming_changes_nothing(runs, name, tmp_path, monkeypatch):
+    monkeypatch.setattr('signal.signal', lambda *args: None)
+    first, whole = (runs[name] / 'work' / f'epoch_{epoch}.pth' for epoch in (1, 2))
+    newest = tmp_path / 'newest'
+    newest.mkdir()
+    shutil.copy(first, newest)
+    for folder, flags in ((newest, []), (tmp_path / 'given', [str(first)])):
+        command = [str(runs[name] / 'cfg.py'), '--work-dir', str(folder), '--device', 'cpu', '--resume', *flags]
+        assert train_command.main(command) == 0
+        states = [torch.load(path, weights_only=True)['state_dict'] for path in (whole, folder / 'epoch_2.pth')]
+        assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    close_logs()
 
 
 def test_figures_of_a_test_are_the_same(runs, capsys):
@@ -276,6 +296,14 @@ def test_detections_in_single_images_are_the_same(runs):
     assert len(found[0]) == 5
     for each in found[1:]:
         torch.testing.assert_close((each.bboxes, each.scores), (found[0].bboxes, found[0].scores))
+
+
+def test_the_hook_of_a_config_draws_a_test(runs, tmp_path):
+    command = [str(runs['v3'] / 'cfg.py'), str(runs['v3'] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
+    hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': 'drawn'}
+    options = [f'default_hooks.visualization.{key}={value}' for key, value in hook.items()]
+    assert test_command.main([*command, '--work-dir', str(tmp_path), '--cfg-options', *options]) == 0
+    assert sorted(path.name for path in tmp_path.glob('*/drawn/*')) == ['0.png', '1.png', '2.png', '3.png']
 
 
 def test_options_of_the_other_dialect(runs, capsys):

@@ -14,6 +14,7 @@ from mmkit.engine.hook import Hook
 from mmkit.engine.losses import NonFiniteError, PendingLosses
 from mmkit.engine.optim import build_optimizer
 from mmkit.engine.runner import EpochBasedRunner
+from mmkit.engine.step import TrainingStep, _make_scaler
 from mmkit.registry import HOOKS
 from tests.engine.toys import ToyDataset, ToyDetector, loaders_of, runner_of, toy_config, toy_model
 
@@ -72,6 +73,23 @@ def test_half_precision_on_the_cpu_is_bfloat16(scale):
     runner.run(loaders_of(4))
     assert seen == [torch.bfloat16] * 2
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in runner.model.parameters())
+
+
+@pytest.mark.parametrize(('dtype', 'is_said'), [('float16', True), ('bfloat16', False)])
+def test_the_log_says_that_float16_is_for_gpus(caplog, dtype, is_said):
+    with caplog.at_level('INFO', 'mmkit'):
+        runner_of(max_epochs=1, step=StepSettings(fp16=LossScale(), amp_dtype=dtype))
+    assert ('mixed precision in bfloat16: float16 is for GPUs' in caplog.text) == is_said
+
+
+def test_bfloat16_needs_no_loss_scale():
+    settings = StepSettings(fp16=LossScale(init_scale=512.0), amp_dtype='bfloat16')
+    assert not _make_scaler(settings, torch.device('cuda')).is_enabled()
+    model = toy_model()
+    step = TrainingStep(model, torch.optim.SGD(model.parameters(), lr=0.1), settings, torch.device('cpu'))
+    for half, dtype in ((None, torch.bfloat16), (True, torch.bfloat16), (False, torch.float32)):
+        with step.precision(half):
+            assert model.conv(torch.ones(1, 3, 3, 3)).dtype == dtype
 
 
 def test_loss_that_is_not_finite_is_named_with_its_images(tmp_path):

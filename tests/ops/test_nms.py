@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmkit.ops import batched_nms, check_nms, nms, set_nms, soft_nms
+from mmkit.ops import batched_nms, check_nms, nms, nms_match, set_nms, soft_nms
 
 BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
 SCORES = torch.tensor([0.8, 0.9, 0.7])
@@ -102,3 +102,10 @@ def test_set_nms_spares_the_boxes_of_a_set():
     assert kept([0, 0, 0, 0], [1, 0, 1, 2]) == [1, 3]  # a set protects from its own members only
     assert kept([0, 0, 0, 0], [0, 1, 2, 3], 0.95) == [0, 1, 2, 3]
     assert set_nms(boxes[:0], nothing, nothing, nothing, 0.5).shape == (0,)
+
+
+def test_groups_of_a_box_and_what_it_suppresses():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [30, 0, 40, 10], [0, 0, 10, 8], [50, 0, 50, 0]])
+    groups = nms_match(boxes, torch.tensor([0.5, 0.9, 0.7, 0.6, 0.1]), iou_threshold=0.5)
+    assert groups.tolist() == [0, 0, 1, 0, 2]
+    assert nms_match(boxes[:0], boxes[:0, 0], iou_threshold=0.5).tolist() == []

@@ -5,6 +5,7 @@ from mmkit.bbox.samplers.base import BaseSampler
 from mmkit.bbox.samplers.ohem import OHEMSampler
 from mmkit.bbox.samplers.pseudo import PseudoSampler
 from mmkit.bbox.samplers.random import RandomSampler
+from mmkit.bbox.samplers.score_hlr import ScoreHLRSampler
 
 __all__ = [
     'BaseSampler',
@@ -14,4 +15,5 @@ __all__ = [
     'OHEMSampler',
     'PseudoSampler',
     'RandomSampler',
+    'ScoreHLRSampler',
 ]

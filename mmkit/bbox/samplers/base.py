@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmkit.structures import Assignment, Instances, SamplingResult
-from mmkit.structures.assignment import BACKGROUND, HardLosses
+from mmkit.structures.assignment import BACKGROUND, HardLosses, PredictRegions
 
 
 @dataclass
@@ -19,11 +19,13 @@ class SamplingContext:
     Attributes:
         bboxes: (N, 4) the priors.
         hard_losses: computes the loss of each; None if the head cannot.
+        predict: computes what the head makes of those on the background; None if the head cannot.
     """
 
     assignment: Assignment
     bboxes: Tensor
     hard_losses: HardLosses | None
+    predict: PredictRegions | None = None
 
     @property
     def positive(self) -> Tensor:
@@ -48,7 +50,7 @@ class BaseSampler(ABC):
 
     Attributes:
         takes_all: whether every prior that is not ignored is kept.
-        needs_hard_losses: whether `sample` needs `hard_losses`, which only a second stage can compute.
+        needs_hard_losses: whether `sample` needs `hard_losses` or `predict`, which only a second stage can compute.
     """
 
     takes_all = False
@@ -69,21 +71,39 @@ class BaseSampler(ABC):
         """Indices of at most `num` negatives."""
 
     def sample(
-        self, assignment: Assignment, bboxes: Tensor, gts: Instances, hard_losses: HardLosses | None = None
+        self,
+        assignment: Assignment,
+        bboxes: Tensor,
+        gts: Instances,
+        hard_losses: HardLosses | None = None,
+        predict: PredictRegions | None = None,
     ) -> SamplingResult:
-        """Choose among `bboxes` (N, 4) as assigned to `gts`; only OHEM needs `hard_losses`."""
+        """Choose among `bboxes` (N, 4) as assigned to `gts`; only OHEM needs `hard_losses`, ScoreHLR `predict`."""
+        context, num_added = self.context(assignment, bboxes, gts, hard_losses, predict)
+        pos_inds = self.choose_pos(context, int(self.num * self.pos_fraction)).sort().values
+        neg_inds = self.choose_neg(context, self.num_neg(len(pos_inds))).sort().values
+        return SamplingResult.gather(pos_inds, neg_inds, context.bboxes, gts, context.assignment, num_added)
+
+    def context(
+        self,
+        assignment: Assignment,
+        bboxes: Tensor,
+        gts: Instances,
+        hard_losses: HardLosses | None,
+        predict: PredictRegions | None,
+    ) -> tuple[SamplingContext, int]:
+        """What to choose from, and how many ground truths were put before it."""
         bboxes = bboxes[:, :4]
         num_added = len(gts) if self.add_gt_as_proposals else 0
         if num_added:
             bboxes = torch.cat([gts.bboxes.to(bboxes), bboxes])
             assignment = assignment.with_gts(gts)
-        context = SamplingContext(assignment, bboxes, hard_losses)
-        pos_inds = self.choose_pos(context, int(self.num * self.pos_fraction)).sort().values
-        num_neg = self.num - len(pos_inds)
-        if self.neg_pos_ub >= 0:
-            num_neg = min(num_neg, int(self.neg_pos_ub * max(1, len(pos_inds))))
-        neg_inds = self.choose_neg(context, num_neg).sort().values
-        return SamplingResult.gather(pos_inds, neg_inds, bboxes, gts, assignment, num_added)
+        return SamplingContext(assignment, bboxes, hard_losses, predict), num_added
+
+    def num_neg(self, num_pos: int) -> int:
+        """Number of negatives beside `num_pos` positives."""
+        num = self.num - num_pos
+        return num if self.neg_pos_ub < 0 else min(num, int(self.neg_pos_ub * max(1, num_pos)))
 
 
 def random_choice(gallery: Tensor, num: int) -> Tensor:

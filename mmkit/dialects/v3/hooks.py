@@ -45,15 +45,27 @@ def read_hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
     Raises:
         UserError: for a hook that cannot be taken out, or one that is no dict.
     """
-    hooks = [read_default_hook(cfg, name) for name in _others(cfg)]
-    custom = cfg.get('custom_hooks') or []
-    if not isinstance(custom, (list, tuple)) or not all(isinstance(hook, ConfigDict) for hook in custom):
-        raise wrong(cfg, 'custom_hooks', f'custom_hooks is {custom!r}, expected a list of dicts', InvalidTypeError)
-    chosen = [hook.copy() for hook in (*hooks, *custom) if hook is not None and not _is_idle(hook)]
+    chosen = [hook.copy() for hook in _all_hooks(cfg) if not _is_idle(hook)]
     priorities = [hook.pop('priority', None) for hook in chosen]
     return tuple(
         HookRecipe(read_v3(hook, {**TRANSFORMS, **HOOKS}), priority) for hook, priority in zip(chosen, priorities)
     )
+
+
+def read_test_drawing(cfg: ConfigDict) -> ConfigDict | None:
+    """Arguments of a visualization hook that draws; None if there is none, as by default."""
+    for hook in _all_hooks(cfg):
+        if unscoped(str(hook.get('type'))) == 'DetVisualizationHook' and not _is_idle(hook):
+            return without_keys(hook, ('type', 'priority'))
+    return None
+
+
+def _all_hooks(cfg: ConfigDict) -> list[ConfigDict]:
+    defaults = [read_default_hook(cfg, name) for name in _others(cfg)]
+    custom = cfg.get('custom_hooks') or []
+    if not isinstance(custom, (list, tuple)) or not all(isinstance(hook, ConfigDict) for hook in custom):
+        raise wrong(cfg, 'custom_hooks', f'custom_hooks is {custom!r}, expected a list of dicts', InvalidTypeError)
+    return [hook for hook in (*defaults, *custom) if hook is not None]
 
 
 def _others(cfg: ConfigDict) -> list[str]:

@@ -11,6 +11,7 @@ from mmkit.dialects.spellings.models import neutral_model
 from mmkit.dialects.unread import describe_unread
 from mmkit.dialects.v3.environment import read_environment
 from mmkit.dialects.v3.evaluation import read_evaluation, read_metrics, read_precision, read_tta
+from mmkit.dialects.v3.hooks import read_test_drawing
 from mmkit.dialects.v3.loaders import read_loader
 from mmkit.dialects.v3.training import read_training
 from mmkit.errors import ConfigError
@@ -65,6 +66,7 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         evaluation=read_evaluation(cfg),
         test_metrics=read_metrics(cfg, 'test_evaluator'),
         test_fp16=read_precision(cfg, 'test_cfg', ('TestLoop',)),
+        test_drawing=read_test_drawing(cfg),
         tta=read_tta(cfg),
         environment=read_environment(cfg),
         device_normalize=bool(cfg.get('device_normalize', True)),

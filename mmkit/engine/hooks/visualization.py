@@ -16,18 +16,20 @@ from mmkit.transforms.images import read_image
 from mmkit.utils.files import check_disk
 from mmkit.visualization import draw_class, draw_detections
 
+VIS_FOLDER = 'vis_data/vis_image'
+
 
 @HOOKS.register_module()
 class DetVisualizationHook(Hook):
-    """Draws predictions of evaluations on their images, to `vis_data/vis_image` of the run.
+    """Draws predictions of evaluations on their images, to `vis_data/vis_image` of the run; of a test, all of them.
 
     Args:
         draw: whether it does anything.
         interval: one image of so many is drawn; counting begins with the iteration of the training, so that not all
             evaluations draw the same images.
         score_thr: 0..1, detections below are left out.
-        show, wait_time, test_out_dir: only False, 0 and None; the test command has `--show`, `--wait-time` and
-            `--show-dir` for them.
+        show, wait_time: only False and 0; the test command has `--show` and `--wait-time` for them.
+        test_out_dir: in place of `vis_data/vis_image`, the folder for drawings of a test.
         backend_args: only None or the disk.
 
     Raises:
@@ -45,8 +47,7 @@ class DetVisualizationHook(Hook):
         backend_args: Mapping[str, Any] | None = None,
     ) -> None:
         check_disk(backend_args)
-        options = {'show': (show, '--show'), 'wait_time': (wait_time, '--wait-time')}
-        for key, (value, option) in {**options, 'test_out_dir': (test_out_dir, '--show-dir')}.items():
+        for key, value, option in (('show', show, '--show'), ('wait_time', wait_time, '--wait-time')):
             if value:
                 raise InvalidValueError(f'{key}={value!r} is for tests: use {option} of the test command', key=key)
         if not isinstance(interval, int) or interval < 1:
@@ -54,12 +55,13 @@ class DetVisualizationHook(Hook):
         self.draw = draw
         self.interval = interval
         self.score_thr = score_thr
+        self.test_folder = test_out_dir or VIS_FOLDER
 
     def on_prediction(self, runner: Trainer, number: int, meta: ImageMeta, prediction: Prediction) -> None:
         step = runner.iter + number
         if not self.draw or step % self.interval:
             return
-        path = runner.work_dir / runner.timestamp / 'vis_data' / 'vis_image' / f'val_img_{step}.png'
+        path = runner.work_dir / runner.timestamp / VIS_FOLDER / f'val_img_{step}.png'
         draw_to_file(
             path,
             meta,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.structures import Batch, Instances, SamplingResult
+from mmkit.structures.assignment import RegionPredictions
 
 
 @torch.no_grad()
@@ -18,18 +19,21 @@ def sample_regions(
     proposals: Sequence[Instances],
     batch: Batch,
     hard_losses: Callable[[int, Tensor, Tensor], Tensor],
+    predict: Callable[[int, Tensor], RegionPredictions] | None = None,
 ) -> list[SamplingResult]:
     """Match the proposals of each image with its ground truth and draw a sample.
 
     Args:
         hard_losses: (index of the image, bboxes (K, 4), labels (K,)) -> losses (K,), by which OHEM ranks.
+        predict: (index of the image, bboxes (K, 4)) -> what the head makes of them, by which ScoreHLR ranks.
     """
     assert batch.gts is not None
     samples = []
     for index, (regions, gts) in enumerate(zip(proposals, batch.gts, strict=True)):
         ignored = batch.ignored[index] if batch.ignored is not None else None
         assignment = settings.assigner.assign(regions.bboxes, gts, ignored)
-        samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, partial(hard_losses, index)))
+        of_image = None if predict is None else partial(predict, index)
+        samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, partial(hard_losses, index), of_image))
     return samples
 
 

@@ -15,9 +15,10 @@ from mmkit.models.roi_heads.region_sampling import positive_labels, sample_regio
 from mmkit.models.roi_heads.roi_extractors import bboxes_to_rois
 from mmkit.models.roi_heads.roi_settings import RoITrainSettings
 from mmkit.models.settings import required
-from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor
+from mmkit.protocols import BBoxHead, MaskHead, RoIExtractor, RoITargets
 from mmkit.registry import BBOX_HEADS, HEADS, MASK_HEADS, ROI_EXTRACTORS, SHARED_HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances, SamplingResult
+from mmkit.structures.assignment import RegionPredictions
 
 
 class StandardRoIHeadArgs(TypedDict, total=False):
@@ -109,20 +110,36 @@ class StandardRoIHead(BaseRoIHead):
         region_feats = self.pool(self.bbox_roi_extractor, feats, rois)
         cls_score, bbox_pred = self.bbox_head(region_feats)
         targets = self.bbox_head.targets(samples, settings.pos_weight)
-        losses = self.bbox_head.loss(cls_score, bbox_pred, rois, targets)
+        losses = self._box_losses(cls_score, bbox_pred, rois, targets, samples)
         if self.mask_head is not None:
             losses.update(self._mask_loss(self.mask_head, feats, region_feats, samples, batch))
         return losses
 
+    def _box_losses(
+        self,
+        cls_score: Tensor | None,
+        bbox_pred: Tensor | None,
+        rois: Tensor,
+        targets: RoITargets,
+        samples: Sequence[SamplingResult],
+    ) -> dict[str, Tensor]:
+        """Losses of the box branch for (R, 5) `rois`, which are `samples`."""
+        return self.bbox_head.loss(cls_score, bbox_pred, rois, targets)
+
     def sample(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> list[SamplingResult]:
         """The regions of each image that the head is trained on."""
 
-        def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
+        def pooled(index: int, bboxes: Tensor) -> Tensor:
             image_feats = [feat[index : index + 1] for feat in feats]
-            pooled = self.pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
-            return self.bbox_head.hard_losses(pooled, labels)
+            return self.pool(self.bbox_roi_extractor, image_feats, bboxes_to_rois([bboxes]))
 
-        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self), proposals, batch, hard_losses)
+        def hard_losses(index: int, bboxes: Tensor, labels: Tensor) -> Tensor:
+            return self.bbox_head.hard_losses(pooled(index, bboxes), labels)
+
+        def predict(index: int, bboxes: Tensor) -> RegionPredictions:
+            return self.bbox_head.background_predictions(pooled(index, bboxes), bboxes)
+
+        return sample_regions(required(self.train_cfg, 'train_cfg.rcnn', self), proposals, batch, hard_losses, predict)
 
     def _mask_loss(
         self,

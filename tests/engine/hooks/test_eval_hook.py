@@ -180,3 +180,8 @@ def test_test_fn_replaces_the_test_loop(tmp_path):
     runner.register_hook(hook)
     runner.run([build_dataloader(ToyDataset(2), 1, 0)])
     assert calls == [model]
+
+
+def test_branches_of_a_model_that_has_none(tmp_path):
+    with pytest.raises(ConfigError, match='has no teacher and no student to evaluate'):
+        train(tmp_path, [0.5], branches=('teacher', 'student'))

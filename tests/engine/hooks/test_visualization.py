@@ -57,9 +57,7 @@ def test_boxes_have_the_colour_of_their_class_and_classes_their_name(tmp_path):
         draw_to_file(tmp_path / 'e.unknown', meta_of(tmp_path / 'a.png'), box)
 
 
-@pytest.mark.parametrize(
-    'arguments', [{'show': True}, {'wait_time': 2.0}, {'test_out_dir': 'drawn'}, {'interval': 0}, {'interval': 1.5}]
-)
+@pytest.mark.parametrize('arguments', [{'show': True}, {'wait_time': 2.0}, {'interval': 0}, {'interval': 1.5}])
 def test_wrong_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         DetVisualizationHook(**arguments)

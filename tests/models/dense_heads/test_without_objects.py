@@ -49,6 +49,7 @@ ALIGNED = dict(
     alpha=1,
     beta=6,
 )
+PRIME = dict(isr=dict(k=2, bias=0), carl=dict(k=1, bias=0.2))
 BASE_SIZES = [[[16, 16], [8, 24]], [[32, 32], [20, 40]]]
 
 HEADS = {
@@ -63,6 +64,9 @@ HEADS = {
         loss_bbox=GIOU,
         reg_decoded_bbox=True,
         train_cfg=BY_IOU,
+    ),
+    'retina, pisa': dict(
+        DENSE, type='PISARetinaHead', anchor_generator=ANCHORS, loss_cls=FOCAL, train_cfg=dict(BY_IOU, **PRIME)
     ),
     'retina, ghm': dict(
         DENSE,
@@ -194,6 +198,14 @@ HEADS = {
         in_channels=[8, 8],
         anchor_generator=ANCHORS,
         train_cfg=dict(BY_IOU, smoothl1_beta=1.0, neg_pos_ratio=3),
+        test_cfg=TEST,
+    ),
+    'ssd, pisa': dict(
+        type='PISASSDHead',
+        num_classes=3,
+        in_channels=[8, 8],
+        anchor_generator=ANCHORS,
+        train_cfg=dict(BY_IOU, neg_pos_ratio=3, **PRIME),
         test_cfg=TEST,
     ),
     'ssdlite': dict(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, AnchorTraining, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.prime_training import PrimeTraining, attend_to_prime
 from mmkit.models.dense_heads.base_dense_head import OutsT
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
@@ -29,9 +30,13 @@ class AnchorOuts(NamedTuple):
 class AnchorHead(BaseAnchorHead[AnchorOuts]):
     """Scores and deltas of every anchor, by one 1x1 convolution each (Faster R-CNN, arXiv:1506.01497).
 
-    Arguments are those of `BaseAnchorHead`.
+    Args:
+        train_cfg: see `PrimeTraining`.
+
+    Others as in `BaseAnchorHead`.
     """
 
+    training_settings: ClassVar[type[AnchorTraining]] = PrimeTraining
     in_channels: int
 
     def _init_layers(self) -> None:
@@ -51,7 +56,10 @@ class AnchorHead(BaseAnchorHead[AnchorOuts]):
         cls_scores, bbox_preds = outs
         anchors = torch.cat(self.anchors(cls_scores))  # (N, 4)
         targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
-        return anchor_losses(self, cls_scores, bbox_preds, anchors, targets)
+        scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
+        deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
+        targets, further = attend_to_prime(self, scores, deltas, anchors, targets)
+        return anchor_losses(self, cls_scores, bbox_preds, anchors, targets) | further
 
     def level_predictions(self, outs: AnchorOuts) -> list[LevelPredictions]:
         return self.anchor_predictions(*outs)

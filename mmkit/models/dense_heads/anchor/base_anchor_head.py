@@ -60,15 +60,23 @@ class AnchorTargets(NamedTuple):
     labels: Tensor  # (B, N) int64
     label_weights: Tensor  # (B, N)
     bbox_targets: Tensor  # (B, N, 4), zeros where there is no object
+    objects: Tensor  # (B, N) int64, of positives the number of the object among those of the batch
     num_pos: int  # at least 1 per image
     num_neg: int  # at least 1 per image
 
     @classmethod
     def stack(cls, images: Sequence[AnchorTargets]) -> AnchorTargets:
         """Of a batch, from those of its images, which have no dimension B."""
-        labels, label_weights, bbox_targets, num_pos, num_neg = zip(*images, strict=True)
+        labels, label_weights, bbox_targets, of_images, num_pos, num_neg = zip(*images, strict=True)
+        objects = torch.stack(of_images)
+        first = torch.arange(len(images), device=objects.device) * (objects.max() + 1)
         return cls(
-            torch.stack(labels), torch.stack(label_weights), torch.stack(bbox_targets), sum(num_pos), sum(num_neg)
+            torch.stack(labels),
+            torch.stack(label_weights),
+            torch.stack(bbox_targets),
+            objects + first[:, None],
+            sum(num_pos),
+            sum(num_neg),
         )
 
 
@@ -226,7 +234,11 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
             bbox_targets[pos] = samples.pos_gt_bboxes
         elif len(pos):
             bbox_targets[pos] = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes)
-        return AnchorTargets(labels, label_weights, bbox_targets, num_pos=max(len(pos), 1), num_neg=max(len(neg), 1))
+        objects = torch.full_like(labels, -1)
+        objects[pos] = samples.pos_gt_inds
+        return AnchorTargets(
+            labels, label_weights, bbox_targets, objects, num_pos=max(len(pos), 1), num_neg=max(len(neg), 1)
+        )
 
     def positive_boxes(self, deltas: Tensor, anchors: Tensor, positive: Tensor) -> Tensor:
         """(P, 4) predictions that the box loss compares with the targets: deltas, or boxes with `reg_decoded_bbox`.

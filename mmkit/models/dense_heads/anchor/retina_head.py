@@ -11,8 +11,9 @@ from mmkit.models.dense_heads.towers import apply_convs, conv_tower
 from mmkit.registry import HEADS, Cfg
 
 
-# The Ascend variant of mmdetection is for another processor and computes the same.
-@HEADS.register_module(['RetinaHead', 'AscendRetinaHead'])
+# The Ascend variant of mmdetection is for another processor and computes the same; PISA's (arXiv:1904.04821) differs by
+# its train_cfg.
+@HEADS.register_module(['RetinaHead', 'AscendRetinaHead', 'PISARetinaHead'])
 class RetinaHead(AnchorHead):
     """Two towers of 3x3 convolutions, one for classes and one for boxes, shared by the levels.
 

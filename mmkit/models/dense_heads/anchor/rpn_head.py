@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead, AnchorOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, AnchorTraining
 from mmkit.models.dense_heads.detections import PostProcessing
 from mmkit.models.dense_heads.proposals import propose, propose_static
 from mmkit.registry import HEADS, Cfg
@@ -30,6 +30,7 @@ class RPNHead(AnchorHead):
     """
 
     compares_classes = False  # tells objects from background only
+    training_settings = AnchorTraining
 
     def __init__(
         self,

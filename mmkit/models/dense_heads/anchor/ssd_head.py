@@ -13,7 +13,8 @@ from mmkit.errors import InvalidValueError
 from mmkit.layers import ConvModule, DepthwiseSeparableConvModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTraining, BaseAnchorHead
+from mmkit.models.dense_heads.anchor.base_anchor_head import BaseAnchorHead
+from mmkit.models.dense_heads.anchor.prime_training import PrimeTraining, attend_to_prime
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
 from mmkit.registry import HEADS, Cfg
@@ -21,20 +22,23 @@ from mmkit.structures import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class SSDTraining(AnchorTraining):
+class SSDTraining(PrimeTraining):
     """`train_cfg` of SSD.
 
     Attributes:
         neg_pos_ratio: negatives in the loss for each positive.
         smoothl1_beta: from this difference on the box loss is linear.
+
+    Others as in `PrimeTraining`.
     """
 
     neg_pos_ratio: float
     smoothl1_beta: float = 1.0
 
 
-# The Ascend variant of mmdetection is for another processor and computes the same.
-@HEADS.register_module(['SSDHead', 'AscendSSDHead'])
+# The Ascend variant of mmdetection is for another processor and computes the same; PISA's (arXiv:1904.04821) differs by
+# its train_cfg.
+@HEADS.register_module(['SSDHead', 'AscendSSDHead', 'PISASSDHead'])
 class SSDHead(BaseAnchorHead[AnchorOuts]):
     """Separate convolutions for each level; the classification loss sees the hardest negatives.
 
@@ -136,13 +140,15 @@ class SSDHead(BaseAnchorHead[AnchorOuts]):
         anchors = torch.cat(self.anchors(cls_scores))  # (N, 4)
         targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C + 1)
+        deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
+        targets, further = attend_to_prime(self, scores, deltas, anchors, targets)
         entropy = self.loss_cls(scores.flatten(0, 1), targets.labels.flatten(), targets.label_weights.flatten())
         positive = targets.labels < self.num_classes  # (B, N) with P positives
         per_image = zip(entropy.view_as(targets.labels), positive)
         loss_cls = torch.stack([self._with_hard_negatives(losses, pos) for losses, pos in per_image]).sum()
-        boxes = self.positive_boxes(flatten_levels(bbox_preds, 4).float(), anchors, positive)  # (P, 4)
+        boxes = self.positive_boxes(deltas, anchors, positive)  # (P, 4)
         loss_bbox = self.loss_bbox(boxes, targets.bbox_targets[positive], avg_factor=targets.num_pos)
-        return dict(loss_cls=loss_cls / targets.num_pos, loss_bbox=loss_bbox)
+        return dict(loss_cls=loss_cls / targets.num_pos, loss_bbox=loss_bbox) | further
 
     def _with_hard_negatives(self, losses: Tensor, positive: Tensor) -> Tensor:
         """Sum of the (N,) losses of the positives and of the hardest negatives."""

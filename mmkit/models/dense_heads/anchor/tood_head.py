@@ -265,7 +265,9 @@ class TOODHead(BaseAnchorHead[TOODOuts]):
         alignment[pos] = normalized_alignment(
             assignment.alignment[matched], assignment.max_overlaps[matched], gt_inds, num_gts=len(gts)
         )
-        targets = AnchorTargets(labels, label_weights, bbox_targets, num_pos=max(len(pos), 1), num_neg=1)
+        objects = torch.full_like(labels, -1)
+        objects[pos] = gt_inds
+        targets = AnchorTargets(labels, label_weights, bbox_targets, objects, num_pos=max(len(pos), 1), num_neg=1)
         return AlignedTargets(targets, alignment)
 
     # ------------------------------------------------------------------ prediction

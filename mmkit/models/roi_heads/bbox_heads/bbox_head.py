@@ -19,6 +19,7 @@ from mmkit.ops import pair
 from mmkit.protocols import NMSSettings, RoITargets, ScoringLoss
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, Cfg
 from mmkit.structures import ImageMeta, Instances, SamplingResult
+from mmkit.structures.assignment import RegionPredictions
 
 
 @HEADS.register_module(['BBoxHead', 'ConvFCBBoxHead'])
@@ -188,6 +189,8 @@ class BBoxHead(BaseModule):
             labels[:num_pos] = samples.pos_gt_labels
             if pos_weight > 0:
                 label_weights[:num_pos] = pos_weight
+        if samples.neg_weights is not None:
+            label_weights[num_pos:] = samples.neg_weights
         return labels, label_weights, bbox_targets, bbox_weights
 
     def _box_targets(self, samples: SamplingResult) -> tuple[Tensor, Tensor]:
@@ -223,14 +226,14 @@ class BBoxHead(BaseModule):
         positive = (targets.labels >= 0) & (targets.labels < self.num_classes)
         if not positive.any():
             return bbox_pred[positive].sum()
-        preds = self._deltas_of(bbox_pred[positive], targets.labels[positive])
+        preds = self.deltas_of(bbox_pred[positive], targets.labels[positive])
         if self.reg_decoded_bbox:
             preds = self.bbox_coder.decode(rois[positive, 1:], preds)
         bbox_targets, weights = targets.bbox_targets[positive], targets.bbox_weights[positive]
         loss: Tensor = self.loss_bbox(preds, bbox_targets, weights, avg_factor=len(targets.labels))
         return loss
 
-    def _deltas_of(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
+    def deltas_of(self, bbox_pred: Tensor, labels: Tensor) -> Tensor:
         """The predictions that belong to each region's label, (R, 4) out of (R, 4C); or all, if they have no class."""
         if self.reg_class_agnostic:
             return bbox_pred
@@ -245,12 +248,25 @@ class BBoxHead(BaseModule):
             InvalidValueError: if the classification loss has several parts.
         """
         cls_score, _ = self(feats)
+        return self.unreduced_losses(cls_score, labels)
+
+    @torch.no_grad()
+    def background_predictions(self, feats: Tensor, bboxes: Tensor) -> RegionPredictions:
+        """Losses, best probabilities and their boxes of regions (R, C, h, w), with boxes (R, 4), on the background."""
+        cls_score, bbox_pred = self(feats)
+        scores, labels = self.probabilities(cls_score)[:, :-1].max(dim=1)
+        if bbox_pred is not None:
+            bboxes = self.bbox_coder.decode(bboxes, self.deltas_of(bbox_pred.float(), labels))
+        return RegionPredictions(self.unreduced_losses(cls_score, torch.full_like(labels, -1)), scores, bboxes)
+
+    def unreduced_losses(self, cls_score: Tensor, labels: Tensor) -> Tensor:
+        """(R,) classification losses; a label of -1 is background."""
         labels = torch.where(labels < 0, self.num_classes, labels)
         weights = torch.ones_like(labels, dtype=torch.float)
         losses = self.loss_cls(cls_score.float(), labels, weights, reduction_override='none')
         if isinstance(losses, dict):
             name = type(self.loss_cls).__name__
-            raise InvalidValueError(f'OHEM needs one loss to rank regions by, {name} has {list(losses)}', 'loss_cls')
+            raise InvalidValueError(f'this needs one loss for each region, {name} has {list(losses)}', 'loss_cls')
         assert isinstance(losses, Tensor)
         return losses
 
@@ -299,7 +315,7 @@ class BBoxHead(BaseModule):
     @torch.no_grad()
     def regress_by_class(self, bboxes: Tensor, labels: Tensor, bbox_pred: Tensor, meta: ImageMeta) -> Tensor:
         """(R, 4) `bboxes` moved by the deltas of their (R,) `labels`: the input of a cascade's next stage."""
-        deltas = self._deltas_of(bbox_pred.float(), labels)
+        deltas = self.deltas_of(bbox_pred.float(), labels)
         moved: Tensor = self.bbox_coder.decode(bboxes, deltas, max_shape=meta.img_shape)
         return moved
 
