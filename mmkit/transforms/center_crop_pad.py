@@ -117,7 +117,7 @@ class RandomCenterCropPad(FieldTransform[Centering]):
 
     def _test_edge(self, edge: int) -> int:
         assert self.test_pad_mode is not None
-        mode, number = self.test_pad_mode
+        mode, number = self.test_pad_mode[0], int(self.test_pad_mode[1])
         return (edge | number) + self.test_pad_add_pix if mode == 'logical_or' else -(-edge // number) * number
 
     def apply(self, sample: dict[str, Any], params: Centering) -> dict[str, Any] | None:

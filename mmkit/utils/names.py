@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
 # Types of mmdetection 2.28 and 3.3 that mmkit does not have; a test checks that none of them is registered.
-# is registered.
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
