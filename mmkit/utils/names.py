@@ -14,7 +14,7 @@ ELSEWHERE = frozenset(
     CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
-    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead
+    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FSAF FSAFHead
     GlobalContextHead GridHead GridRCNN GridRoIHead HeuristicFusionHead HourglassNet InstaBoost
     KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles LoadPanopticAnnotations
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead
