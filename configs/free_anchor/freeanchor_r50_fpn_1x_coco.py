@@ -1,4 +1,4 @@
-# FreeAnchor: learning to match anchors.
+# RetinaNet whose objects choose among bags of anchors.
 _base_ = [
     '../_base_/v3/datasets/coco_detection.py',
     '../_base_/v3/schedules/schedule_1x.py',
@@ -59,9 +59,6 @@ model = dict(
         nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=35, norm_type=2))
-tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
-img_scales = [(1333, 800), (666, 400), (2000, 1200)]
 tta_pipeline = [
     dict(type='LoadImageFromFile', backend_args=None),
     dict(
@@ -91,3 +88,6 @@ tta_pipeline = [
         ],
     ),
 ]
+optim_wrapper = dict(optimizer=dict(lr=0.01), clip_grad=dict(max_norm=35, norm_type=2))
+tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
+img_scales = [(1333, 800), (666, 400), (2000, 1200)]

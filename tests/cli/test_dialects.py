@@ -302,7 +302,7 @@ def test_the_hook_of_a_config_draws_a_test(runs, tmp_path):
     command = [str(runs['v3'] / 'cfg.py'), str(runs['v3'] / 'work' / 'epoch_2.pth'), '--device', 'cpu']
     hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': 'drawn'}
     options = [f'default_hooks.visualization.{key}={value}' for key, value in hook.items()]
-    assert test_command.main([*command, '--work-dir', str(tmp_path), '--cfg-options', *options]) == 0
+    assert test_command.main([*command, '--cfg-options', f'work_dir={tmp_path}', *options]) == 0
     assert sorted(path.name for path in tmp_path.glob('*/drawn/*')) == ['0.png', '1.png', '2.png', '3.png']
 
 

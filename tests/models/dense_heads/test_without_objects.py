@@ -65,6 +65,7 @@ HEADS = {
         reg_decoded_bbox=True,
         train_cfg=BY_IOU,
     ),
+    'free anchor': dict(DENSE, type='FreeAnchorRetinaHead', anchor_generator=ANCHORS, pre_anchor_topk=4),
     'retina, pisa': dict(
         DENSE, type='PISARetinaHead', anchor_generator=ANCHORS, loss_cls=FOCAL, train_cfg=dict(BY_IOU, **PRIME)
     ),
@@ -202,7 +203,6 @@ HEADS = {
         reg_decoded_bbox=True,
         train_cfg=dict(BY_IOU, assigner=dict(type='CenterRegionAssigner', pos_scale=0.5, neg_scale=0.8)),
     ),
-    'free anchor': dict(DENSE, type='FreeAnchorRetinaHead', anchor_generator=ANCHORS, pre_anchor_topk=5),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,

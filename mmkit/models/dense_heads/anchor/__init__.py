@@ -2,7 +2,7 @@
 
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.anchor.atss_head import ATSSHead
-from mmkit.models.dense_heads.anchor.free_anchor_retina_head import FreeAnchorRetinaHead
+from mmkit.models.dense_heads.anchor.free_anchor_head import FreeAnchorRetinaHead
 from mmkit.models.dense_heads.anchor.fsaf_head import FSAFHead
 from mmkit.models.dense_heads.anchor.ga_retina_head import GARetinaHead
 from mmkit.models.dense_heads.anchor.ga_rpn_head import GARPNHead

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from typing_extensions import Unpack
 
 from mmkit.bbox.assigners import TopkHungarianAssigner
 from mmkit.bbox.boxes import cxcywh_to_xyxy
+from mmkit.models.dense_heads.anchor.task_alignment import normalized_alignment
 from mmkit.models.dense_heads.query.deformable_detr_head import (
     DeformableDETRHead,
     build_branches,
@@ -23,6 +25,14 @@ from mmkit.models.settings import required
 from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
 from mmkit.utils.dist import reduce_mean
+
+
+class DenseTargets(NamedTuple):
+    """Labels (D,), background is num_classes, qualities (D,) in 0..1, and boxes (P, 4) xyxy in pixels of positives."""
+
+    labels: Tensor
+    quality: Tensor
+    bboxes: Tensor
 
 
 @HEADS.register_module()
@@ -137,34 +147,31 @@ class DDQDETRHead(DeformableDETRHead):
             self._dense_targets(image_scores, image_bboxes, gts, meta.img_shape)
             for image_scores, image_bboxes, gts, meta in zip(scores, bboxes, batch.gts, batch.metas, strict=True)
         ]
-        labels, quality = torch.cat([each[0] for each in targets]), torch.cat([each[1] for each in targets])  # (B*D,)
+        labels = torch.cat([each.labels for each in targets])  # (B*D,)
+        quality = torch.cat([each.quality for each in targets])  # (B*D,)
         positive = labels < self.num_classes
         avg_factor = reduce_mean(quality.sum()).clamp(min=1)
         return dict(
             aux_loss_cls=self.aux_loss_cls(scores.flatten(0, 1), (labels, quality), avg_factor=avg_factor),
             aux_loss_bbox=self.aux_loss_bbox(
                 bboxes.flatten(0, 1)[positive],
-                torch.cat([each[2] for each in targets]),
+                torch.cat([each.bboxes for each in targets]),
                 weight=quality[positive],
                 avg_factor=avg_factor,
             ),
         )
 
     @torch.no_grad()
-    def _dense_targets(
-        self, scores: Tensor, bboxes: Tensor, gts: Instances, img_shape: Sequence[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Labels (D,), qualities (D,) in 0..1, and boxes (P, 4) of the positives of one image."""
+    def _dense_targets(self, scores: Tensor, bboxes: Tensor, gts: Instances, img_shape: Sequence[int]) -> DenseTargets:
+        """Targets of one image."""
         info = PriorInfo(scores=scores, bbox_preds=bboxes, img_shape=img_shape)
         assignment = self.aux_assigner.assign(bboxes, gts, info=info)
         assert assignment.labels is not None
         positive = assignment.gt_inds >= 0
         inds = assignment.gt_inds[positive]
-        best_alignment, best_overlap = (
-            x.new_zeros(len(gts)).scatter_reduce(0, inds, x[positive], 'amax')
-            for x in (assignment.alignment, assignment.max_overlaps)
-        )  # (K,)
-        quality = assignment.alignment.clone()
-        quality[positive] *= best_overlap[inds] / (best_alignment[inds] + 1e-7)
+        quality = torch.zeros_like(assignment.alignment)
+        quality[positive] = normalized_alignment(
+            assignment.alignment[positive], assignment.max_overlaps[positive], inds, num_gts=len(gts)
+        )
         labels = torch.where(positive, assignment.labels, self.num_classes)
-        return labels, quality, gts.bboxes[inds]
+        return DenseTargets(labels, quality, gts.bboxes[inds])
