@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
 # Types of mmdetection 2.28 and 3.3 that mmkit does not have; a test checks that none of them is registered.
-# is registered.
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
@@ -21,7 +20,7 @@ ELSEWHERE = frozenset(
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead
     MaskPseudoSampler MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN OccludedSeparatedCocoDataset
     OpenImagesChallengeDataset OpenImagesDataset PanopticFPN PanopticFPNHead
-    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SAC
+    PixelDecoder PointRend PointRendRoIHead QueryInst RegionAssigner RFP SAC
     SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead SingleStageInstanceSegmentor SOLO
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d

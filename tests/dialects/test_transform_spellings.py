@@ -53,6 +53,10 @@ V3 = [
         dict(type='RandomFlip', prob=[0.3, 0.2], direction=['horizontal', 'vertical']),
         dict(type='RandomFlip', flip_ratio=[0.3, 0.2], direction=['horizontal', 'vertical']),
     ),
+    (
+        dict(type='RandomCenterCropPad', crop_size=(512, 384)),
+        dict(type='RandomCenterCropPad', crop_size=(384, 512)),
+    ),
     (dict(type='RandomCrop', crop_size=(600, 384)), dict(type='RandomCrop', crop_size=(384, 600))),
     (dict(type='Pad', size=(640, 480), pad_val=114), dict(type='Pad', size=(480, 640), pad_val=dict(img=114))),
     (dict(type='Pad', size_divisor=32), dict(type='Pad', size_divisor=32)),
