@@ -144,6 +144,7 @@ class TrainingRecipe:
         lr, momentum: schedules of the optimizer's values; None leaves them constant.
         checkpoint: arguments of `CheckpointHook`; None saves nothing.
         loggers, hooks: in the order of the config; each dialect logs in its own way.
+        timer: measure the time of iterations, for the log.
         load_from: weights to start from.
         resume_from: checkpoint of the training to resume.
         auto_resume: resume from the newest intact checkpoint in the work directory, if there is one.
@@ -159,6 +160,7 @@ class TrainingRecipe:
     checkpoint: ConfigDict | None = None
     loggers: tuple[ConfigDict, ...] = field(default=(), compare=False)
     hooks: tuple[HookRecipe, ...] = ()
+    timer: bool = True
     load_from: str | None = None
     resume_from: str | None = None
     auto_resume: bool = False

@@ -156,7 +156,8 @@ def register_hooks(runner: Runner, training: TrainingRecipe) -> None:
         runner.register_hook(LrUpdaterHook(training.lr))
     if training.momentum is not None:
         runner.register_hook(MomentumUpdaterHook(training.momentum))
-    runner.register_hook(IterTimerHook())
+    if training.timer:
+        runner.register_hook(IterTimerHook())
     if training.checkpoint is not None:
         runner.register_hook(_build_hook(training.checkpoint, type='CheckpointHook'))
     for logging_hook in training.loggers:

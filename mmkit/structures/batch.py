@@ -30,6 +30,8 @@ class ImageMeta:
             is filled with a constant. None is all of `pad_shape`.
         homography_matrix: (3, 3) float32, from pixels (x, y, 1) of the original image to those of this one; None if the
             pipeline does not keep it.
+        border: pixels (x, y) between the upper left corner and the image, where a test has put it in the middle of a
+            larger canvas.
         index: of the image in the dataset that the loader reads; None if the dataset does not say it.
     """
 
@@ -45,6 +47,7 @@ class ImageMeta:
     img_norm_cfg: dict[str, Any] | None = None
     norm_shape: tuple[int, int] | None = None
     homography_matrix: np.ndarray | None = None
+    border: tuple[int, int] = (0, 0)
     index: int | None = None
 
 

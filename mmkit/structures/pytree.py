@@ -40,7 +40,7 @@ def _essence(value: object) -> Any:
     if isinstance(value, list):
         return [_essence(item) for item in value]
     if isinstance(value, ImageMeta):
-        shapes = value.ori_shape, value.img_shape, value.pad_shape, value.norm_shape
+        shapes = value.ori_shape, value.img_shape, value.pad_shape, value.norm_shape, value.border
         return *shapes, tuple(value.scale_factor.tolist()), value.flip_direction, value.img_norm_cfg is None
     return type(value)
 

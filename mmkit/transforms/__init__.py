@@ -3,6 +3,7 @@
 from mmkit.transforms.affine import RandomAffine
 from mmkit.transforms.auto_augment import AutoAugment, RandAugment, RandomOrder
 from mmkit.transforms.base import FieldTransform, PixelTransform
+from mmkit.transforms.center_crop_pad import RandomCenterCropPad
 from mmkit.transforms.classification import CenterCrop, RandomResizedCrop
 from mmkit.transforms.color import Normalize, PhotoMetricDistortion, YOLOXHSVRandomAug
 from mmkit.transforms.compose import Compose
@@ -88,6 +89,7 @@ __all__ = [
     'Posterize',
     'RandAugment',
     'RandomAffine',
+    'RandomCenterCropPad',
     'RandomCrop',
     'RandomErasing',
     'RandomFlip',

@@ -223,7 +223,7 @@ class MinIoURandomCrop(WindowCrop):
 
     def apply(self, sample: dict[str, Any], params: Window) -> dict[str, Any] | None:
         for key in bbox_fields(sample):
-            keep_objects(sample, key, _centred_inside(params, sample[key]))
+            keep_objects(sample, key, centred_inside(params, sample[key]))
         return super().apply(sample, params)
 
     def _draw_window(self, height: int, width: int, rng: np.random.Generator) -> Window | None:
@@ -243,11 +243,11 @@ def _is_allowed(window: Window, bboxes: np.ndarray, min_iou: float) -> bool:
     overlaps = edges.clip(0).prod(axis=1)
     areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1) + window.width * window.height
     ious = overlaps / np.maximum(areas - overlaps, 1e-6)
-    return bool(ious.min() >= min_iou and _centred_inside(window, bboxes).any())
+    return bool(ious.min() >= min_iou and centred_inside(window, bboxes).any())
 
 
-def _centred_inside(window: Window, bboxes: np.ndarray) -> np.ndarray:
-    """(N,) bool."""
+def centred_inside(window: Window, bboxes: np.ndarray) -> np.ndarray:
+    """(N,) bool: boxes with their centre in the window."""
     centers = (bboxes[:, :2] + bboxes[:, 2:4]) / 2
     is_inside: np.ndarray = np.all((centers > window.corners[:2]) & (centers < window.corners[2:]), axis=1)
     return is_inside

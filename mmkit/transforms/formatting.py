@@ -221,6 +221,7 @@ def make_meta(sample: dict[str, Any], img: Tensor) -> ImageMeta:
         flip_direction=sample.get('flip_direction') if sample.get('flip', False) else None,
         img_norm_cfg=sample.get('img_norm_cfg'),
         norm_shape=sample.get('norm_shape'),
+        border=sample.get('border', (0, 0)),
         homography_matrix=sample.get('homography_matrix', np.eye(3, dtype=np.float32)),
     )
 

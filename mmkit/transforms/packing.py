@@ -16,7 +16,7 @@ from mmkit.transforms.randomness import rng_of
 
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 # What an `ImageMeta` holds, by the names of 3.x.
-KNOWN_META_KEYS = (*META_KEYS, 'pad_shape', 'batch_input_shape', 'homography_matrix')
+KNOWN_META_KEYS = (*META_KEYS, 'pad_shape', 'batch_input_shape', 'homography_matrix', 'border')
 Branch = Mapping[str, Any] | Sequence[Mapping[str, Any] | Transform]
 
 

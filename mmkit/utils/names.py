@@ -8,27 +8,26 @@ from collections.abc import Iterable, Sequence
 SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 
 # Types of mmdetection 2.28 and 3.3 that mmkit does not have; a test checks that none of them is registered.
-# is registered.
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
     CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
-    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FreeAnchorRetinaHead FSAF FSAFHead
+    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FSAF FSAFHead
     GlobalContextHead GridHead GridRCNN GridRoIHead HeuristicFusionHead HourglassNet InstaBoost
     KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles LoadPanopticAnnotations
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead
     MaskPseudoSampler MSDeformAttnPixelDecoder NASFCOS NASFCOS_FPN NASFCOSHead NASFPN OccludedSeparatedCocoDataset
     OpenImagesChallengeDataset OpenImagesDataset PanopticFPN PanopticFPNHead
-    PixelDecoder PointRend PointRendRoIHead QueryInst RandomCenterCropPad RegionAssigner RFP SAC
+    PixelDecoder PointRend PointRendRoIHead QueryInst RegionAssigner RFP SAC
     SCNet SCNetBBoxHead SCNetMaskHead SCNetRoIHead SCNetSemanticHead SingleStageInstanceSegmentor SOLO
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
     SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
     TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     CityScapesMetric COCOCaptionMetric CocoPanopticMetric CocoVideoMetric DODCocoMetric DumpDetResults
-    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric LVISMetric MOTChallengeMetric OpenImagesMetric
+    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric MOTChallengeMetric OpenImagesMetric
     OVCocoMetric RefExpMetric RefSegMetric ReIDMetrics SemSegMetric YouTubeVISMetric
     ADE20KPanopticDataset CocoCaptionDataset CustomSampleSizeSampler DODDataset DSDLDetDataset Flickr30kDataset
     GTBoxSubOne_GLIP LoadTextAnnotations LoadTrackAnnotations MDETRStyleRefCocoDataset MOTChallengeDataset ODVGDataset

@@ -38,6 +38,10 @@ V3 = [
         dict(type='Resize', img_scale=[(480, 1333), (512, 512)], multiscale_mode='value', keep_ratio=True),
     ),
     (
+        dict(type='LoadImageFromNDArray', backend_args=None),
+        dict(type='LoadImageFromWebcam', file_client_args=None),
+    ),
+    (
         dict(type='LoadImageFromFile', backend_args=dict(backend='local'), ignore_empty=False),
         dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
     ),
@@ -48,6 +52,10 @@ V3 = [
     (
         dict(type='RandomFlip', prob=[0.3, 0.2], direction=['horizontal', 'vertical']),
         dict(type='RandomFlip', flip_ratio=[0.3, 0.2], direction=['horizontal', 'vertical']),
+    ),
+    (
+        dict(type='RandomCenterCropPad', crop_size=(512, 384)),
+        dict(type='RandomCenterCropPad', crop_size=(384, 512)),
     ),
     (dict(type='RandomCrop', crop_size=(600, 384)), dict(type='RandomCrop', crop_size=(384, 600))),
     (dict(type='Pad', size=(640, 480), pad_val=114), dict(type='Pad', size=(480, 640), pad_val=dict(img=114))),

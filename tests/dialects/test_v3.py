@@ -127,13 +127,22 @@ def test_mixed_precision_and_the_step():
 
 
 def test_hooks_that_are_taken_out_and_hooks_that_are_added():
-    hooks = {'checkpoint': None, 'logger': None, 'param_scheduler': None, 'mine': {'type': 'MineHook', 'priority': 3}}
+    out = dict.fromkeys(('checkpoint', 'logger', 'param_scheduler', 'timer', 'visualization'))
+    hooks = {**out, 'mine': {'type': 'MineHook', 'priority': 3}}
     schedule = {'type': 'ConstantLR', 'end': 3}
     training = read_recipe({**BASE, 'default_hooks': hooks, 'param_scheduler': schedule}).training
     assert training.checkpoint is training.lr is None and training.loggers == ()
     assert training.hooks == (HookRecipe({'type': 'MineHook'}, 3),)
     assert read_recipe({**BASE, 'param_scheduler': schedule}).training.lr is not None
-    refused({**BASE, 'default_hooks': {'timer': None}}, 'default_hooks.timer=None')
+    assert not training.timer and read_recipe(BASE).training.timer
+
+
+def test_hooks_that_are_part_of_the_runner(caplog):
+    custom = [{'type': 'RuntimeInfoHook'}, {'type': 'DetVisualizationHook'}]
+    cfg = {**BASE, 'custom_hooks': custom, 'default_hooks': {'sampler_seed': None}}
+    assert read_recipe(cfg).training.hooks == ()
+    assert 'default_hooks.sampler_seed=None has no effect' in caplog.text
+    refused({**BASE, 'default_hooks': {'timer': {'type': 'IterTimerHook', 'interval': 3}}}, "has no 'interval'")
 
 
 def test_where_a_training_begins():

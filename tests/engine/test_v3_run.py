@@ -22,6 +22,7 @@ class Losses(Hook):
 
 def test_a_training_in_the_dialect_of_3x(tmp_path, caplog):
     cfg = tiny_config_v3(make_dataset(tmp_path / 'data'))
+    cfg.default_hooks.timer = None
     override(cfg, Overrides(work_dir=str(tmp_path / 'work'), seed=0, device='cpu'))
     recipe = read_recipe(cfg)
     runner, loaders = assemble(recipe)

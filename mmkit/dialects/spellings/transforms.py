@@ -243,6 +243,12 @@ TRANSFORMS: Mapping[str, Spelling] = {
         converted={'file_client_args': BACKEND},
         unused={'ignore_empty': (False,)},
     ),
+    'LoadImageFromNDArray': Spelling(
+        name='LoadImageFromWebcam',
+        renamed={'backend_args': 'file_client_args'},
+        converted={'file_client_args': BACKEND},
+        unused={'ignore_empty': (False,)},
+    ),
     'LoadAnnotations': Spelling(
         renamed={'backend_args': 'file_client_args'},
         converted={'file_client_args': BACKEND},
@@ -260,7 +266,7 @@ TRANSFORMS: Mapping[str, Spelling] = {
         unused={'swap_seg_labels': (None,)},
         restore=_write_flip,
     ),
-    'RandomCrop': Spelling(converted={'crop_size': SWAPPED}),
+    **dict.fromkeys(('RandomCrop', 'RandomCenterCropPad'), Spelling(converted={'crop_size': SWAPPED})),
     'Pad': Spelling(
         converted={'size': SWAPPED, 'pad_val': (_read_pad_val, _write_pad_val)},
         unused={'padding_mode': ('constant',)},

@@ -11,6 +11,7 @@ from mmkit.dialects.sections import check_keys, check_numbers, read_section, wit
 from mmkit.dialects.spellings import HOOKS, TRANSFORMS, read_v3
 from mmkit.dialects.spellings.hooks import ABSORBED
 from mmkit.errors import InvalidTypeError
+from mmkit.utils.logging import warn_once
 from mmkit.utils.names import unscoped
 
 # Hooks that a training has unless `default_hooks` takes them out. Those without a class here are part of the runner.
@@ -43,9 +44,10 @@ def read_hooks(cfg: ConfigDict) -> tuple[HookRecipe, ...]:
     """Hooks of the config itself, and default hooks that are neither part of the runner nor of evaluation and logs.
 
     Raises:
-        UserError: for a hook that cannot be taken out, or one that is no dict.
+        UserError: for a hook that is no dict, or an argument of one that is part of the runner.
     """
     chosen = [hook.copy() for hook in _all_hooks(cfg) if not _is_idle(hook)]
+    chosen = [hook for hook in chosen if unscoped(str(hook.get('type'))) not in ABSORBED]
     priorities = [hook.pop('priority', None) for hook in chosen]
     return tuple(
         HookRecipe(read_v3(hook, {**TRANSFORMS, **HOOKS}), priority) for hook, priority in zip(chosen, priorities)
@@ -76,9 +78,8 @@ def _others(cfg: ConfigDict) -> list[str]:
             continue
         hook = read_default_hook(cfg, name)
         if hook is None:
-            if name in DEFAULT_HOOKS:
-                message = f'default_hooks.{name}=None: it is part of the runner and cannot be taken out'
-                raise wrong(cfg, f'default_hooks.{name}', message)
+            if name in ('runtime_info', 'sampler_seed'):
+                warn_once(f'default_hooks.{name}=None has no effect: it is part of the runner')
         elif unscoped(hook['type']) in ABSORBED:
             check_keys(cfg, f'default_hooks.{name}', hook, ('type', 'priority'))
         else:

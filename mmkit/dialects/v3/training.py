@@ -35,6 +35,7 @@ def read_training(cfg: ConfigDict, train: LoaderRecipe) -> TrainingRecipe:
         checkpoint=read_checkpoint(cfg, BEST_KEYS),
         loggers=read_loggers(cfg, not counts_iterations(loop)),
         hooks=read_hooks(cfg),
+        timer=read_default_hook(cfg, 'timer') is not None,
         load_from=None if resume else load_from,
         resume_from=load_from if resume else None,
         auto_resume=resume and load_from is None,

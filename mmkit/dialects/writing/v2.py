@@ -84,6 +84,8 @@ def _loader(loader: LoaderRecipe, split: str) -> dict[str, Any]:
 
 def _training(training: TrainingRecipe, notes: Notes) -> dict[str, Any]:
     length = length_of(training.loop)
+    if not training.timer:
+        notes.add('default_hooks.timer=None has no words in mmdetection 2.x: iterations are always timed')
     optimizer = training.optimizer
     config = optimizer.config.copy()
     if optimizer.constructor != 'DefaultOptimizerConstructor':

@@ -171,6 +171,7 @@ def _hooks(training: TrainingRecipe, schedule: ConfigDict, notes: Notes) -> dict
     ]
     logs = write_loggers(training.loggers, notes)
     hooks = ConfigDict(logger=logs.pop('logger'), checkpoint=checkpoint)
+    hooks |= {} if training.timer else {'timer': None}
     return {'default_hooks': hooks, 'custom_hooks': custom or None, **logs}
 
 

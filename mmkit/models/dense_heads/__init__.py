@@ -3,6 +3,7 @@
 from mmkit.models.dense_heads.anchor import (
     AnchorHead,
     ATSSHead,
+    FreeAnchorRetinaHead,
     GARetinaHead,
     GARPNHead,
     GFLHead,
@@ -43,6 +44,7 @@ __all__ = [
     'DeformableDetrTransformer',
     'FCOSHead',
     'FoveaHead',
+    'FreeAnchorRetinaHead',
     'GARPNHead',
     'GARetinaHead',
     'GFLHead',

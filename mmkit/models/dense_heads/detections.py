@@ -150,7 +150,10 @@ def finish_predictions(candidates: InstancesT, meta: ImageMeta, cfg: PostProcess
             those of the original image.
     """
     if rescale:
-        candidates = replace(candidates, bboxes=candidates.bboxes / candidates.bboxes.new_tensor(meta.scale_factor))
+        moved = (
+            candidates.bboxes - candidates.bboxes.new_tensor(meta.border * 2) if any(meta.border) else candidates.bboxes
+        )
+        candidates = replace(candidates, bboxes=moved / moved.new_tensor(meta.scale_factor))
     if cfg.min_bbox_size > 0 or (cfg.strict_min_size and cfg.min_bbox_size == 0):
         sides = candidates.bboxes[:, 2:] - candidates.bboxes[:, :2]  # (K, 2)
         large = sides > cfg.min_bbox_size if cfg.strict_min_size else sides >= cfg.min_bbox_size

@@ -65,6 +65,7 @@ HEADS = {
         reg_decoded_bbox=True,
         train_cfg=BY_IOU,
     ),
+    'free anchor': dict(DENSE, type='FreeAnchorRetinaHead', anchor_generator=ANCHORS, pre_anchor_topk=4),
     'retina, pisa': dict(
         DENSE, type='PISARetinaHead', anchor_generator=ANCHORS, loss_cls=FOCAL, train_cfg=dict(BY_IOU, **PRIME)
     ),
