@@ -6,6 +6,7 @@ from mmkit.metrics.coco import CocoMetric
 from mmkit.metrics.coco_results import to_coco_json, write_coco_results
 from mmkit.metrics.composed import EvaluateMetric, EvaluatesItself, PartsMetric
 from mmkit.metrics.crowd_human import CrowdHumanMetric
+from mmkit.metrics.lvis import LVISMetric
 from mmkit.metrics.voc import VOCMetric
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'DatasetMetric',
     'EvaluateMetric',
     'EvaluatesItself',
+    'LVISMetric',
     'PartsMetric',
     'VOCMetric',
     'check_num_outputs',

@@ -27,7 +27,7 @@ ELSEWHERE = frozenset(
     SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
     TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
     CityScapesMetric COCOCaptionMetric CocoPanopticMetric CocoVideoMetric DODCocoMetric DumpDetResults
-    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric LVISMetric MOTChallengeMetric OpenImagesMetric
+    DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric MOTChallengeMetric OpenImagesMetric
     OVCocoMetric RefExpMetric RefSegMetric ReIDMetrics SemSegMetric YouTubeVISMetric
     ADE20KPanopticDataset CocoCaptionDataset CustomSampleSizeSampler DODDataset DSDLDetDataset Flickr30kDataset
     GTBoxSubOne_GLIP LoadTextAnnotations LoadTrackAnnotations MDETRStyleRefCocoDataset MOTChallengeDataset ODVGDataset

@@ -39,6 +39,9 @@ METRICS: Mapping[str, Spelling] = {
         },
         refine=_of_the_dataset,
     ),
+    'LVISMetric': Spelling(
+        renamed={'outfile_prefix': 'jsonfile_prefix'}, defaults={'prefix': ('lvis', None)}, unused=_UNUSED
+    ),
     'VOCMetric': Spelling(
         renamed={'iou_thrs': 'iou_thr'},
         defaults={
