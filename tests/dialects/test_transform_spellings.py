@@ -38,6 +38,10 @@ V3 = [
         dict(type='Resize', img_scale=[(480, 1333), (512, 512)], multiscale_mode='value', keep_ratio=True),
     ),
     (
+        dict(type='LoadImageFromNDArray', backend_args=None),
+        dict(type='LoadImageFromWebcam', file_client_args=None),
+    ),
+    (
         dict(type='LoadImageFromFile', backend_args=dict(backend='local'), ignore_empty=False),
         dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
     ),

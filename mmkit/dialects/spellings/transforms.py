@@ -243,6 +243,12 @@ TRANSFORMS: Mapping[str, Spelling] = {
         converted={'file_client_args': BACKEND},
         unused={'ignore_empty': (False,)},
     ),
+    'LoadImageFromNDArray': Spelling(
+        name='LoadImageFromWebcam',
+        renamed={'backend_args': 'file_client_args'},
+        converted={'file_client_args': BACKEND},
+        unused={'ignore_empty': (False,)},
+    ),
     'LoadAnnotations': Spelling(
         renamed={'backend_args': 'file_client_args'},
         converted={'file_client_args': BACKEND},
