@@ -8,6 +8,7 @@ from mmkit.bbox.boxes import (
     cxcywh_to_xyxy,
     distance2bbox,
     project_bboxes,
+    scale_bboxes,
     xyxy_to_cxcywh,
 )
 from mmkit.bbox.iou import BboxOverlaps2D, bbox_overlaps
@@ -30,5 +31,6 @@ __all__ = [
     'priors',
     'project_bboxes',
     'samplers',
+    'scale_bboxes',
     'xyxy_to_cxcywh',
 ]

@@ -25,6 +25,12 @@ def bbox_centers(bboxes: Tensor) -> Tensor:
     return (bboxes[..., :2] + bboxes[..., 2:4]) / 2
 
 
+def scale_bboxes(bboxes: Tensor, factor: float) -> Tensor:
+    """(..., 4) xyxy boxes with `factor` times the sides around the same centres."""
+    center, half = bbox_centers(bboxes), (bboxes[..., 2:4] - bboxes[..., :2]) * (factor / 2)
+    return torch.cat([center - half, center + half], dim=-1)
+
+
 def clip_bboxes(bboxes: Tensor, max_shape: Sequence[int]) -> Tensor:
     """(..., 4) xyxy boxes clipped to an image of `max_shape` (height, width)."""
     height, width = max_shape[0], max_shape[1]

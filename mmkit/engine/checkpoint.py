@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmkit.engine.converters import mmdet
 from mmkit.engine.mmengine import own_meta, without_preprocessor
 from mmkit.errors import InvalidValueError
 from mmkit.utils import env
@@ -84,6 +85,7 @@ def load_with_report(
         state_dict = with_metadata(renamed, metadata_of(state_dict))
     model = unwrap(model)
     report = load_state_dict(model, state_dict, strict)
+    report.hint = _other_dialect(report, filename, state_dict)
     _require_match(model, report, filename, state_dict)
     log = get_logger('mmkit.engine')
     (log.info if report.complete else log.warning)('weights of %s: %s', filename, report)
@@ -189,6 +191,21 @@ def _require_match(model: nn.Module, report: LoadReport, filename: object, state
             f'{filename} is not a checkpoint of this model: {matched} of {wanted} tensors of the {part} match. '
             f'The names in the model begin with {examples[0]}, those in the file with {examples[1]}.\n{report}'
         )
+
+
+def _other_dialect(report: LoadReport, filename: object, state_dict: Mapping[str, Tensor]) -> str:
+    """A hint where missing tensors have other names in the other dialect of mmdetection; else ''."""
+    if not report.missing:
+        return ''
+    for origin, convert in (('mmdet2', mmdet.to_v3), ('mmdet3', mmdet.to_v2)):
+        try:
+            renamed = convert(state_dict).state_dict
+        except InvalidValueError:  # two of its tensors would have one name: it is something else
+            continue
+        found = len(set(report.missing) & renamed.keys())
+        if found:
+            return f'{found} of the missing ones get their names by: mmkit convert {filename} NEW.pth --from {origin}'
+    return ''
 
 
 @functools.cache

@@ -11,10 +11,10 @@ SCOPES = ('mmdet', 'mmcls', 'mmcv', 'mmengine', 'mmpretrain')
 ELSEWHERE = frozenset(
     """
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
-    CenterRegionAssigner CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
+    CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
     DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
-    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE FSAF FSAFHead
+    DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE
     GlobalContextHead GridHead GridRCNN GridRoIHead HeuristicFusionHead HourglassNet InstaBoost
     KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles LoadPanopticAnnotations
     Mask2Former Mask2FormerHead MaskFormer MaskFormerFusionHead MaskFormerHead MaskHungarianAssigner MaskPointHead

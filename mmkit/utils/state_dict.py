@@ -30,12 +30,14 @@ class LoadReport:
         missing: in the module, but not in the file.
         unexpected: in the file, but not in the module.
         mismatched: name, shape in the module, shape in the file; not loaded.
+        hint: what may be done about what is missing.
     """
 
     matched: list[str]
     missing: list[str]
     unexpected: list[str]
     mismatched: list[tuple[str, Shape, Shape]]
+    hint: str = ''
 
     @property
     def complete(self) -> bool:
@@ -54,6 +56,7 @@ class LoadReport:
         lines += _listed('of another shape', shapes)
         lines += _listed('missing in the file', self.missing)
         lines += _listed('in the file, but not in the model', self.unexpected)
+        lines += [self.hint] if self.hint else []
         return '\n'.join(lines)
 
 

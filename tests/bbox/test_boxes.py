@@ -9,6 +9,7 @@ from mmkit.bbox import (
     cxcywh_to_xyxy,
     distance2bbox,
     project_bboxes,
+    scale_bboxes,
     xyxy_to_cxcywh,
 )
 
@@ -45,3 +46,7 @@ def test_distances_are_inverse_and_limited() -> None:
     torch.testing.assert_close(bbox2distance(points, BOXES, max_dis=4)[0], torch.tensor([1, 2, 3, 3.9]))
     assert distance2bbox(points, distance, max_shape=(8, 4))[0].tolist() == [1, 2, 4, 8]
     assert distance2bbox(points[:0], distance[:0]).shape == (0, 4)
+
+
+def test_boxes_scaled_around_their_centres():
+    assert scale_bboxes(torch.tensor([[0.0, 10, 8, 14]]), 0.5).tolist() == [[2, 11, 6, 13]]

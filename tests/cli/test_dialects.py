@@ -7,6 +7,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -293,6 +294,8 @@ def test_detections_in_single_images_are_the_same(runs):
         found += [inference_detector(model, image), inference_detector(model, [image, image], batch_size=2)[1]]
         data = model.cfg.data.test if name == 'v2' else model.cfg.test_dataloader.dataset
         found.append(inference_detector(model, image, test_pipeline=data.pipeline))
+        data.pipeline[0].type = 'LoadImageFromWebcam' if name == 'v2' else 'mmdet.LoadImageFromNDArray'
+        found.append(inference_detector(model, cv2.imread(image), test_pipeline=data.pipeline))
     assert len(found[0]) == 5
     for each in found[1:]:
         torch.testing.assert_close((each.bboxes, each.scores), (found[0].bboxes, found[0].scores))

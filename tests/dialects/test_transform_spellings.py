@@ -38,9 +38,14 @@ V3 = [
         dict(type='Resize', img_scale=[(480, 1333), (512, 512)], multiscale_mode='value', keep_ratio=True),
     ),
     (
+        dict(type='LoadImageFromNDArray', backend_args=None),
+        dict(type='LoadImageFromWebcam', file_client_args=None),
+    ),
+    (
         dict(type='LoadImageFromFile', backend_args=dict(backend='local'), ignore_empty=False),
         dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
     ),
+    (dict(type='LoadImageFromNDArray', to_float32=True), dict(type='LoadImageFromWebcam', to_float32=True)),
     (
         dict(type='LoadAnnotations', with_mask=True, poly2mask=False, box_type='hbox', backend_args=None),
         dict(type='LoadAnnotations', with_mask=True, poly2mask=False, file_client_args=None),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.engine.checkpoint import find_latest, is_intact, load_checkpoint, save_checkpoint
+from mmkit.engine.checkpoint import find_latest, is_intact, load_checkpoint, load_with_report, save_checkpoint
 
 
 def make_model(width=3):
@@ -192,3 +192,16 @@ def small_model():
     model.backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     model.neck = nn.Linear(4, 2)
     return model
+
+
+def test_a_checkpoint_of_the_other_dialect_says_how_to_convert_it(tmp_path):
+    class Proposals(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.backbone = nn.Linear(1, 1)
+            self.add_module(name, nn.ModuleDict({'rpn_conv': nn.Linear(1, 1)}))
+
+    torch.save(Proposals('bbox_head').state_dict(), tmp_path / 'a.pth')
+    hint = f'2 of the missing ones get their names by: mmkit convert {tmp_path}/a.pth NEW.pth --from mmdet3'
+    assert str(load_with_report(Proposals('rpn_head'), tmp_path / 'a.pth')[1]).endswith(hint)
+    assert not load_with_report(Proposals('bbox_head'), tmp_path / 'a.pth')[1].hint

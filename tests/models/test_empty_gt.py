@@ -137,6 +137,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'conditional_detr/conditional-detr_r50_8xb2-50e_coco': {},
     'dab_detr/dab-detr_r50_8xb2-50e_coco': {},
     'dab_detr/dab-detr_r50_8xb2-50e_coco#patterns': {'num_patterns': 2, 'with_random_refpoints': True},
+    'deformable_detr/deformable-detr-refine_r50_16xb2-50e_coco': {},
+    'deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco': {},
     'dino/dino-4scale_r50_8xb2-12e_coco': {},
     'ddq/ddq-detr-4scale_r50_8xb2-12e_coco': {},
 }

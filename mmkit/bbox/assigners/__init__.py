@@ -2,6 +2,7 @@
 
 from mmkit.bbox.assigners.atss import ATSSAssigner
 from mmkit.bbox.assigners.base import BaseAssigner
+from mmkit.bbox.assigners.center_region import CenterRegionAssigner, ShadowedAssignment
 from mmkit.bbox.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
 from mmkit.bbox.assigners.grid import GridAssigner
 from mmkit.bbox.assigners.hungarian import HungarianAssigner
@@ -18,6 +19,7 @@ __all__ = [
     'AlignedAssignment',
     'ApproxMaxIoUAssigner',
     'BaseAssigner',
+    'CenterRegionAssigner',
     'DynamicSoftLabelAssigner',
     'GridAssigner',
     'HungarianAssigner',
@@ -25,6 +27,7 @@ __all__ = [
     'MultiInstanceAssigner',
     'MultiInstanceAssignment',
     'PointAssigner',
+    'ShadowedAssignment',
     'SimOTAAssigner',
     'TaskAlignedAssigner',
     'TopkHungarianAssigner',

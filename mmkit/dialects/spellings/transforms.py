@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mmkit.config import ConfigDict
@@ -235,14 +236,17 @@ def _write_flip(cfg: ConfigDict) -> ConfigDict:
     return rename(cfg, {'flip_prob': 'flip_ratio'})
 
 
+_LOAD = Spelling(
+    renamed={'backend_args': 'file_client_args'},
+    converted={'file_client_args': BACKEND},
+    unused={'ignore_empty': (False,)},
+)
+
 TRANSFORMS: Mapping[str, Spelling] = {
     **RESIZING,
     **OPERATIONS,
-    'LoadImageFromFile': Spelling(
-        renamed={'backend_args': 'file_client_args'},
-        converted={'file_client_args': BACKEND},
-        unused={'ignore_empty': (False,)},
-    ),
+    'LoadImageFromFile': _LOAD,
+    'LoadImageFromNDArray': replace(_LOAD, name='LoadImageFromWebcam'),
     'LoadAnnotations': Spelling(
         renamed={'backend_args': 'file_client_args'},
         converted={'file_client_args': BACKEND},

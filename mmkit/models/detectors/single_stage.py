@@ -27,6 +27,7 @@ class SingleStageArgs(DetectorArgs, total=False):
         'CenterNet',
         'FCOS',
         'FOVEA',
+        'FSAF',
         'GFL',
         'PAA',
         'RepPointsDetector',

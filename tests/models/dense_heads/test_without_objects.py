@@ -193,6 +193,16 @@ HEADS = {
         loss_cls=FOCAL,
         train_cfg=dict(BY_IOU, assigner=dict(MAX_IOU, type='ApproxMaxIoUAssigner')),
     ),
+    'fsaf': dict(
+        DENSE,
+        type='FSAFHead',
+        anchor_generator=SQUARES,
+        bbox_coder=dict(type='TBLRBBoxCoder', normalizer=1.0),
+        loss_cls=dict(FOCAL, reduction='none'),
+        loss_bbox=dict(type='IoULoss', reduction='none'),
+        reg_decoded_bbox=True,
+        train_cfg=dict(BY_IOU, assigner=dict(type='CenterRegionAssigner', pos_scale=0.5, neg_scale=0.8)),
+    ),
     'ssd': dict(
         type='SSDHead',
         num_classes=3,

@@ -12,35 +12,9 @@ from mmkit.engine.converters import CONVERTERS
 from mmkit.models import build_detector
 from tests.models.test_empty_gt import CONFIGS, SCENES, batch_of, shrink
 
-ATTENTION = dict(embed_dims=256, batch_first=True)
-FFN = dict(embed_dims=256, feedforward_channels=1024, ffn_drop=0.1)
-
 
 def small(name: str, **changes: Any) -> dict[str, Any]:
     return shrink(Config.fromfile(str(CONFIGS / f'{name}.py')).model, **changes)
-
-
-def deformable_v3(**arguments: bool) -> dict[str, Any]:
-    """Deformable DETR as 3.x writes it, otherwise like the config of 2.x."""
-    model = Config.fromfile(str(CONFIGS / 'deformable_detr/deformable_detr_r50_16x2_50e_coco.py')).model
-    head = {key: model.bbox_head[key] for key in ('num_classes', 'loss_cls', 'loss_bbox', 'loss_iou')}
-    costs = [model.train_cfg.assigner[key] for key in ('cls_cost', 'reg_cost', 'iou_cost')]
-    decoder_layer = dict(self_attn_cfg=dict(ATTENTION, num_heads=8), cross_attn_cfg=ATTENTION, ffn_cfg=FFN)
-    cfg = dict(
-        type='DeformableDETR',
-        num_queries=300,
-        data_preprocessor=dict(type='DetDataPreprocessor'),
-        backbone=model.backbone,
-        neck=model.neck,
-        encoder=dict(num_layers=6, layer_cfg=dict(self_attn_cfg=ATTENTION, ffn_cfg=FFN)),
-        decoder=dict(num_layers=6, layer_cfg=decoder_layer),
-        positional_encoding=dict(num_feats=128, normalize=True, offset=-0.5),
-        bbox_head=dict(type='DeformableDETRHead', sync_cls_avg_factor=True, **head),
-        train_cfg=dict(assigner=dict(type='HungarianAssigner', match_costs=costs)),
-        test_cfg=model.test_cfg,
-        **arguments,
-    )
-    return shrink(cfg)
 
 
 TWO_STAGES = {'bbox_head.transformer.two_stage_num_proposals': 12}
@@ -49,10 +23,13 @@ PAIRS = {
         small('detr/detr_r50_8x2_150e_coco', **{'bbox_head.num_query': 12}),
         small('detr/detr_r50_8xb2-150e_coco'),
     ),
-    'deformable': lambda: (small('deformable_detr/deformable_detr_r50_16x2_50e_coco'), deformable_v3()),
+    'deformable': lambda: (
+        small('deformable_detr/deformable_detr_r50_16x2_50e_coco'),
+        small('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
+    ),
     'deformable, refined, two stages': lambda: (
         small('deformable_detr/deformable_detr_twostage_refine_r50_16x2_50e_coco', **TWO_STAGES),
-        deformable_v3(with_box_refine=True, as_two_stage=True),
+        small('deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco'),
     ),
 }
 

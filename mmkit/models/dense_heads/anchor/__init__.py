@@ -3,6 +3,7 @@
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorHead
 from mmkit.models.dense_heads.anchor.atss_head import ATSSHead
 from mmkit.models.dense_heads.anchor.free_anchor_head import FreeAnchorRetinaHead
+from mmkit.models.dense_heads.anchor.fsaf_head import FSAFHead
 from mmkit.models.dense_heads.anchor.ga_retina_head import GARetinaHead
 from mmkit.models.dense_heads.anchor.ga_rpn_head import GARPNHead
 from mmkit.models.dense_heads.anchor.gfl_head import GFLHead
@@ -20,6 +21,7 @@ from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
 __all__ = [
     'ATSSHead',
     'AnchorHead',
+    'FSAFHead',
     'FreeAnchorRetinaHead',
     'GARPNHead',
     'GARetinaHead',

@@ -53,16 +53,21 @@ class AnchorHead(BaseAnchorHead[AnchorOuts]):
         return self.conv_cls(feat), self.conv_reg(feat)
 
     def loss(self, outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
-        cls_scores, bbox_preds = outs
-        anchors = torch.cat(self.anchors(cls_scores))  # (N, 4)
-        targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
-        scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
-        deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
-        targets, further = attend_to_prime(self, scores, deltas, anchors, targets)
-        return anchor_losses(self, cls_scores, bbox_preds, anchors, targets) | further
+        return losses_of(self, outs, batch)
 
     def level_predictions(self, outs: AnchorOuts) -> list[LevelPredictions]:
         return self.anchor_predictions(*outs)
+
+
+def losses_of(head: BaseAnchorHead[AnchorOuts], outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
+    """Losses of classes and boxes, and what a `PrimeTraining` adds to them."""
+    cls_scores, bbox_preds = outs
+    anchors = torch.cat(head.anchors(cls_scores))  # (N, 4)
+    targets = head.targets(anchors, featmap_sizes(cls_scores), batch)
+    scores = flatten_levels(cls_scores, head.cls_out_channels).float()  # (B, N, C)
+    deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
+    targets, further = attend_to_prime(head, scores, deltas, anchors, targets)
+    return anchor_losses(head, cls_scores, bbox_preds, anchors, targets) | further
 
 
 def anchor_losses(

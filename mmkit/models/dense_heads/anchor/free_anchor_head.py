@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from mmkit.bbox import bbox_overlaps
 from mmkit.errors import InvalidValueError
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, AnchorTraining
 from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
 from mmkit.models.dense_heads.levels import flatten_levels
 from mmkit.registry import HEADS, Cfg
@@ -44,6 +44,8 @@ class FreeAnchorRetinaHead(RetinaHead):
     Raises:
         InvalidValueError: for classes with a softmax.
     """
+
+    training_settings: ClassVar[type[AnchorTraining]] = AnchorTraining
 
     def __init__(
         self,
