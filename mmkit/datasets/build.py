@@ -124,7 +124,7 @@ def build_dataloader(
         drop_last: leave out a last batch that is smaller.
         prefetch_factor: batches prepared ahead by each worker.
         sampler: class in DATA_SAMPLERS and its arguments, which decides in the place of `shuffle`.
-        batch_sampler: the same for batches, in the place of `drop_last`.
+        batch_sampler: the same for batches.
     """
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     dataset.set_seed(seed)
@@ -132,7 +132,7 @@ def build_dataloader(
     num_workers = num_gpus * workers_per_gpu
     batch_size = num_gpus * samples_per_gpu
     ranks = (get_world_size(), get_rank()) if dist else (1, 0)
-    source = SampledData(dataset, batch_size, *ranks, seed)
+    source = SampledData(dataset, batch_size, *ranks, seed, drop_last)
     batching: dict[str, Any]
     if batch_sampler is not None:
         order = build_sampler(sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}, source)
