@@ -24,6 +24,7 @@ class SampledData:
         batch_size: images in a batch of one process.
         num_replicas, rank: number of processes, and of this one.
         seed: of the order, where a sampler has none of its own.
+        drop_last: leave out a last batch that is smaller.
     """
 
     dataset: SeededDataset
@@ -31,6 +32,7 @@ class SampledData:
     num_replicas: int = 1
     rank: int = 0
     seed: int = 0
+    drop_last: bool = False
 
 
 def build_sampler(cfg: Mapping[str, Any], source: SampledData) -> EpochSampler:
@@ -145,13 +147,13 @@ class AspectRatioBatchSampler(Sampler[list[int]]):
     Args:
         sampler: gives the images.
         source: what it draws from.
-        drop_last: leave out a last batch that is smaller.
+        drop_last: leave out a last batch that is smaller; None does as `source` says.
     """
 
-    def __init__(self, sampler: EpochSampler, source: SampledData, drop_last: bool = False) -> None:
+    def __init__(self, sampler: EpochSampler, source: SampledData, drop_last: bool | None = None) -> None:
         self.sampler = sampler
         self.batch_size = source.batch_size
-        self.drop_last = drop_last
+        self.drop_last = source.drop_last if drop_last is None else drop_last
         self.flag = source.dataset.groups()
         self.shuffles = isinstance(sampler, DefaultSampler) and sampler.shuffle
 

@@ -52,13 +52,13 @@ def require_whole(cfg: ConfigDict, path: str, value: object, least: int = 1) -> 
 
 
 def check_keys(cfg: ConfigDict, path: str, section: Collection[str], known: Collection[str]) -> None:
-    """Refuse keys of the section at a dotted key that are not known.
+    """Refuse keys of the section at a dotted key that are not known; `_scope_`, which means nothing here, may be there.
 
     Raises:
         InvalidTypeError: naming the nearest known key.
     """
     for key in section:
-        if key not in known:
+        if key not in known and key != '_scope_':
             near = nearest(key, known, 1)
             hint = f'the nearest is {near[0]!r}' if near else f'expected some of {", ".join(known)}'
             raise wrong(cfg, f'{path}.{key}', f'{path} has no {key!r}; {hint}', InvalidTypeError)

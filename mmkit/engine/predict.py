@@ -15,7 +15,7 @@ from mmkit.datasets import SeededDataset
 from mmkit.engine.checkpoint import unwrap
 from mmkit.errors import ConfigError, InvalidValueError
 from mmkit.metrics import DatasetMetric
-from mmkit.models.detectors.base import Detector
+from mmkit.models.detectors import Detector, SemiBaseDetector
 from mmkit.ops import batched_nms
 from mmkit.protocols import Metric
 from mmkit.registry import METRICS
@@ -25,6 +25,7 @@ from mmkit.utils.logging import get_logger
 from mmkit.utils.progress import track
 
 logger = get_logger('mmkit.engine')
+_DETECTOR_BASES = (Detector, SemiBaseDetector)
 Visit = Callable[[ImageMeta, Prediction], None]
 Views = Batch | Sequence[Batch]  # of several views of the same images (test-time augmentation) a batch for each
 
@@ -159,7 +160,7 @@ def check_masks(model: nn.Module, metrics: Sequence[Metric]) -> None:
     """Raises a ConfigError if masks are to be evaluated and the model makes none."""
     detector = unwrap(model)
     needs_masks = any(metric.needs_masks for metric in metrics if isinstance(metric, DatasetMetric))
-    if needs_masks and isinstance(detector, Detector) and not detector.with_mask:
+    if needs_masks and isinstance(detector, _DETECTOR_BASES) and not detector.with_mask:
         raise ConfigError("metric 'segm' evaluates masks, and this detector makes boxes only", key='metric')
 
 
@@ -226,7 +227,7 @@ def _merged(model: nn.Module, predictions: Sequence[Prediction], merging: Mergin
     scores = [each.scores for each in predictions if isinstance(each, ClassScores)]
     if scores:
         return ClassScores(torch.stack(scores).mean(dim=0))
-    settings = model.nms_settings if isinstance(model, Detector) else None
+    settings = model.nms_settings if isinstance(model, _DETECTOR_BASES) else None
     nms = merging.nms or (settings.nms if settings is not None else None)
     if not nms:
         raise InvalidValueError(

@@ -119,3 +119,11 @@ def test_the_rest_of_an_interrupted_epoch():
     assert list(rest.batch_sampler) == whole[2:] and len(rest) == 4
     set_epoch(loader, 4)
     assert list(loader.batch_sampler) != whole
+
+
+def test_a_last_batch_may_be_left_out():
+    group = dict(type='AspectRatioBatchSampler')
+    loader = build_dataloader(Flags(*[0] * 5), 2, 0, seed=0, drop_last=True, batch_sampler=group)
+    assert len(loader) == len(list(loader.batch_sampler)) == 2
+    kept = build_dataloader(Flags(*[0] * 5), 2, 0, seed=0, drop_last=True, batch_sampler={**group, 'drop_last': False})
+    assert len(kept) == 3

@@ -45,7 +45,6 @@ V3 = [
         dict(type='LoadImageFromFile', backend_args=dict(backend='local'), ignore_empty=False),
         dict(type='LoadImageFromFile', file_client_args=dict(backend='disk')),
     ),
-    (dict(type='LoadImageFromNDArray', to_float32=True), dict(type='LoadImageFromWebcam', to_float32=True)),
     (
         dict(type='LoadAnnotations', with_mask=True, poly2mask=False, box_type='hbox', backend_args=None),
         dict(type='LoadAnnotations', with_mask=True, poly2mask=False, file_client_args=None),

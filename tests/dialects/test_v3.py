@@ -221,6 +221,14 @@ def test_the_rest_of_the_surroundings():
     assert read_recipe({**test, 'test_evaluator': {'type': 'CocoMetric'}}).test_fp16
 
 
+def test_the_project_of_a_type_may_be_named():
+    scope = {'_scope_': 'mmpretrain'}
+    loader = {'dataset': DATASET, 'sampler': {'type': 'DefaultSampler', 'shuffle': False, **scope}}
+    hooks = {'timer': {'type': 'IterTimerHook', **scope}}
+    recipe = read_recipe({**BASE, 'val_dataloader': loader, 'default_hooks': hooks})
+    assert recipe.val.sampler is None and recipe.training.hooks == ()
+
+
 def test_a_misspelt_key_is_reported():
     assert "'param_scheduler'" in read_recipe({**BASE, 'param_schedulers': []}).unread[0]
 

@@ -29,3 +29,13 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     assert env.resolve_device('cuda:1') == torch.device('cuda:1')
     with pytest.raises(ValueError, match='cuda:2 was asked for, but there are 2 GPUs'):
         env.resolve_device('cuda:2')
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_allows(monkeypatch):
+    resource = pytest.importorskip('resource')
+    limits = {'now': (1024, 4096)}
+    monkeypatch.setattr(resource, 'getrlimit', lambda kind: limits['now'])
+    monkeypatch.setattr(resource, 'setrlimit', lambda kind, pair: limits.update(now=pair))
+    for wanted, soft in ((2048, 2048), (100, 2048), (10**6, 4096)):
+        env.raise_file_limit(wanted)
+        assert limits['now'] == (soft, 4096)

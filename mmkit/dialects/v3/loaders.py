@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import DatasetConfig, LoaderRecipe
-from mmkit.dialects.sections import check_keys, check_numbers, read_section, require_whole, wrong
+from mmkit.dialects.sections import check_keys, check_numbers, read_section, require_whole, without_keys, wrong
 from mmkit.dialects.spellings import DATASETS, TRANSFORMS, read_v3
 from mmkit.errors import InvalidTypeError
 from mmkit.utils.names import unscoped
@@ -95,7 +95,7 @@ def _part(cfg: ConfigDict, name: str, section: ConfigDict, key: str) -> ConfigDi
     if not isinstance(part, ConfigDict) or not isinstance(part.get('type'), str):
         message = f"{name}.{key} is {part!r}, expected a dict with type, such as dict(type='DefaultSampler')"
         raise wrong(cfg, f'{name}.{key}', message, InvalidTypeError)
-    return part.copy()
+    return without_keys(part, ('_scope_',))
 
 
 def _check_collate(cfg: ConfigDict, name: str, collate: object) -> None:

@@ -36,7 +36,7 @@ def write_v2(recipe: Recipe, notes: Notes) -> ConfigDict:
     notes.drop('the environment', 2, diff_rank_seed=env.diff_rank_seed, resource_limit=env.resource_limit)
     launcher = env.launcher if env.launcher != 'none' else ''
     notes.drop('the environment', 2, launcher=launcher, experiment_name=recipe.experiment)
-    notes.drop('a test', 2, fp16=recipe.test_fp16)
+    notes.drop('a test', 2, fp16=recipe.test_fp16, drawing=recipe.test_drawing)
     surroundings = {
         'cudnn_benchmark': env.cudnn_benchmark or None,
         'opencv_num_threads': env.opencv_num_threads,

@@ -19,6 +19,7 @@ from mmkit.models.builder import build_neutral_model
 from mmkit.models.detectors.base import Detector
 from mmkit.models.preprocessor import DataPreprocessor
 from mmkit.models.settings import known_settings
+from mmkit.protocols import NMSSettings
 from mmkit.registry import DETECTORS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances, SemiBatch
 
@@ -92,6 +93,16 @@ class SemiBaseDetector(BaseModule):
 
     def _read_settings(self, cfg: Cfg) -> SemiTrainSettings:
         return SemiTrainSettings(**known_settings(cfg, SemiTrainSettings, 'semi_train_cfg'))
+
+    @property
+    def with_mask(self) -> bool:
+        """False: both make boxes only."""
+        return self.teacher.with_mask
+
+    @property
+    def nms_settings(self) -> NMSSettings | None:
+        """Settings by which detections in several views of an image are merged; None without NMS."""
+        return self.teacher.nms_settings
 
     def train(self, mode: bool = True) -> SemiBaseDetector:
         super().train(mode)

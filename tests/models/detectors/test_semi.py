@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmkit.engine.predict import predict_views
 from mmkit.errors import InvalidValueError
 from mmkit.models import build_detector
 from mmkit.models.detectors import semi, soft_teacher
@@ -73,6 +74,12 @@ class TestBase:
         with model.predicting_on('teacher'):
             assert torch.equal(model(scene())[0].scores, own['teacher'][0].scores)
         assert model.predict_on == 'student'
+
+    def test_views_of_an_image_are_merged_as_by_its_detectors(self):
+        model = make_model().eval()
+        assert not model.with_mask and model.nms_settings.max_per_img == 6
+        (merged, _) = predict_views(model, [scene(), scene()])
+        assert torch.equal(merged.scores, predict_views(model, scene())[0].scores)
 
     def test_the_teacher_stays_in_evaluation_mode(self):
         model = make_model().eval().train()
