@@ -10,11 +10,14 @@ from mmkit.config import Config, ConfigDict
 from mmkit.dialects import read_recipe
 from mmkit.dialects.lr_config import read_lr_config
 from mmkit.dialects.param_scheduler import read_param_scheduler
+from mmkit.dialects.recipe import LoaderRecipe
 from mmkit.dialects.writing import Notes, canonical, write_v2, write_v3
+from mmkit.dialects.writing.metrics import own_metric
 from mmkit.dialects.writing.pipelines import UnpackableError
 from mmkit.dialects.writing.policies import to_policy
 from mmkit.dialects.writing.schedulers import to_param_scheduler
 from mmkit.dialects.writing.schedules import Length
+from mmkit.errors import ConfigError
 from mmkit.schedules import Clock, values_along
 from tests.tiny import tiny_config_v3
 
@@ -172,6 +175,24 @@ def test_what_2x_has_no_words_for(tmp_path):
     for word in ('sampler', 'batch_augments', 'tta_pipeline', 'diff_rank_seed'):
         assert any(word in note for note in notes)
     assert notes.comments.startswith('# ')
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'metric'),
+    [
+        (dict(type='CocoDataset'), dict(type='CocoMetric')),
+        (dict(type='RepeatDataset', times=2, dataset=[dict(type='CocoDataset')]), dict(type='CocoMetric')),
+        (dict(type='ImageNet'), dict(type='ClassificationMetric')),
+        (
+            dict(type='VOCDataset', img_prefix='VOC2007/'),
+            dict(type='VOCMetric', eval_mode='11points', use_legacy_coordinate=True),
+        ),
+    ],
+)
+def test_the_metric_that_a_dataset_has_of_its_own(dataset, metric):
+    assert own_metric(LoaderRecipe(ConfigDict(dataset)), {'x': 1}) == {**metric, 'x': 1}
+    with pytest.raises(ConfigError, match='the metric of Mine has no name'):
+        own_metric(LoaderRecipe(ConfigDict(type='Mine')), {})
 
 
 def view(**options):

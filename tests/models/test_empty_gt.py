@@ -109,6 +109,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     'gfl/gfl_r50_fpn_1x_coco': GROUPS,
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
     'fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco': GROUPS,
+    'crowddet/crowddet-rcnn_refine_r50_fpn_8xb2-30e_crowdhuman': {},
     'centernet/centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco': GROUPS,
     'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance': GROUPS | CONDITIONAL,
     'boxinst/boxinst_r50_fpn_ms-90k_coco': GROUPS | CONDITIONAL,

@@ -24,6 +24,8 @@ SLOW = [
     'fcos/fcos_r50_caffe_fpn_gn-head_1x_coco',
     'atss/atss_r50_fpn_1x_coco',
     'gfl/gfl_r50_fpn_1x_coco',
+    'centernet/centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco',
+    'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance',
     'ssd/ssd300_coco',
     'yolo/yolov3_mobilenetv2_mstrain-416_300e_coco',
     'rtmdet/rtmdet_tiny_8xb32-300e_coco',

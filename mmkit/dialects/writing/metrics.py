@@ -10,9 +10,19 @@ from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import EvaluationRecipe, LoaderRecipe, Recipe
 from mmkit.dialects.spellings import METRICS
 from mmkit.dialects.writing.notes import Notes
+from mmkit.errors import ConfigError
 from mmkit.utils.names import unscoped
 
-_VOC = ('VOCDataset', 'XMLDataset', 'CustomDataset', 'WIDERFaceDataset')
+# The metrics that datasets have of their own.
+_METRIC_OF = {
+    **dict.fromkeys(
+        ('VOCDataset', 'XMLDataset', 'CustomDataset', 'WIDERFaceDataset', 'CrowdHumanDataset'), 'VOCMetric'
+    ),
+    **dict.fromkeys(('ImageNet', 'CIFAR10', 'CIFAR100'), 'ClassificationMetric'),
+    **dict.fromkeys(('CocoDataset', 'CityscapesDataset', 'DeepFashionDataset', 'LVISDataset'), 'CocoMetric'),
+    **dict.fromkeys(('LVISV05Dataset', 'LVISV1Dataset', 'V3DetDataset'), 'CocoMetric'),
+    **dict.fromkeys(('Objects365V1Dataset', 'Objects365V2Dataset'), 'CocoMetric'),
+}
 
 
 def with_metrics(recipe: Recipe) -> Recipe:
@@ -26,18 +36,34 @@ def with_metrics(recipe: Recipe) -> Recipe:
 
 
 def own_metric(loader: LoaderRecipe, arguments: Mapping[str, Any]) -> ConfigDict:
-    """The metric that the dataset of a loader has of its own, with the arguments of an evaluation."""
-    dataset: Any = loader.dataset
-    while isinstance(dataset, (list, tuple)) or (isinstance(dataset, Mapping) and ('dataset' in dataset)):
-        dataset = dataset[0] if isinstance(dataset, (list, tuple)) else dataset['dataset']
-    kind = unscoped(str(dataset.get('type'))) if isinstance(dataset, Mapping) else ''
-    if kind not in _VOC:
-        return ConfigDict(type='CocoMetric') | arguments
-    own = ConfigDict(type='VOCMetric')
+    """The metric that the dataset of a loader has of its own, with the arguments of an evaluation.
+
+    Raises:
+        ConfigError: it is a dataset of a user, which may have any.
+    """
+    dataset = _innermost(loader.dataset)
+    kind = unscoped(str(dataset.get('type')))
+    if kind not in _METRIC_OF:
+        raise ConfigError(
+            f'the metric of {kind} has no name: write evaluation=dict(metrics=[dict(type=...)])', 'evaluation'
+        )
+    own = ConfigDict(type=_METRIC_OF[kind])
     if kind == 'VOCDataset':
-        own['eval_mode'] = '11points' if 'VOC2007' in str(dataset.get('img_prefix')) else 'area'
-        own['use_legacy_coordinate'] = True
+        folders = f'{dataset.get("data_root")} {dataset.get("img_prefix")}'
+        own |= {'eval_mode': '11points' if 'VOC2007' in folders else 'area', 'use_legacy_coordinate': True}
     return own | arguments
+
+
+def _innermost(dataset: Any) -> Mapping[str, Any]:
+    """The dataset in wrappers; the first of several."""
+    while not isinstance(dataset, Mapping) or 'dataset' in dataset or 'datasets' in dataset:
+        if isinstance(dataset, Mapping):
+            dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets']
+        elif isinstance(dataset, (list, tuple)) and dataset:
+            dataset = dataset[0]
+        else:
+            return {}
+    return dataset
 
 
 def with_prefixes(recipe: Recipe) -> Recipe:
