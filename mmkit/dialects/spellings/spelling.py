@@ -86,9 +86,13 @@ def rename(cfg: ConfigDict, names: Mapping[str, str]) -> ConfigDict:
         if new in renamed or (new != key and new in cfg):
             raise InvalidTypeError(f'{cfg.get("type")} has {key!r} and {new!r}, which are the same', cfg._path_of(key))
         renamed._put(new, value, cfg._origins.get(key))
-    written = {new: cfg._written.get(old, old) for old, new in names.items() if old in cfg}
-    renamed.__setstate__({'_written': {**cfg._written, **written}})
+    show_as(renamed, {new: cfg._written.get(old, old) for old, new in names.items() if old in cfg})
     return renamed
+
+
+def show_as(cfg: ConfigDict, written: Mapping[str, str]) -> None:
+    """Let messages about some keys of a config show the (dotted) keys that the file has."""
+    cfg.__setstate__({'_written': {**cfg._written, **written}})
 
 
 def _read(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:
