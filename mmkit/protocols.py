@@ -214,7 +214,7 @@ class BBoxHead(Protocol):
         ...
 
     def background_predictions(self, feats: Tensor, bboxes: Tensor) -> RegionPredictions:
-        """What the head makes of regions (R, C, h, w), with boxes (R, 4), that are background."""
+        """Predictions for regions (R, C, h, w), with boxes (R, 4), that are background."""
         ...
 
     def probabilities(self, cls_score: Tensor | None) -> Tensor:

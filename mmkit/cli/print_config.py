@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def translated(cfg: Config, dialect: int) -> str:
-    """What a config says in the dialect of mmdetection 2.x or 3.x, as Python source.
+    """Python source of a config in the dialect of mmdetection 2.x or 3.x.
 
     Raises:
         UserError: the config makes no sense, or its pipelines do what the other dialect cannot.

@@ -1,10 +1,9 @@
-"""Where the bases of a config are: beside it, in a folder of another project's configs, in a module's file."""
+"""Search for the bases of a config: beside it, among another project's configs, in a module's file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from mmkit.config.config_dict import ConfigDict
 from mmkit.errors import ConfigError, MissingFileError
@@ -88,7 +87,7 @@ def _folders(scope: str, child: str) -> Iterator[str]:
 
 
 def near_path(path: str) -> str:
-    """What resembles a path that doesn't exist, for messages."""
+    """Hint for the message about a path that doesn't exist: the missing folder, the nearest names."""
     folder, name = os.path.split(path)
     missing = ''
     while not os.path.isdir(folder) and folder != os.path.dirname(folder):
@@ -98,7 +97,7 @@ def near_path(path: str) -> str:
     return missing + (f'the nearest in its folder: {", ".join(near)}' if near else 'nothing alike is in its folder')
 
 
-def mark_scope(value: Any, scope: str) -> None:
+def mark_scope(value: object, scope: str) -> None:
     """Note in each outermost dict with a `type` the project to which it belongs."""
     if isinstance(value, ConfigDict):
         if 'type' in value:

@@ -130,19 +130,11 @@ def build_dataloader(
     dataset.set_seed(seed)
     num_gpus = 1 if dist else num_gpus
     num_workers = num_gpus * workers_per_gpu
-    batch_size = num_gpus * samples_per_gpu
     ranks = (get_world_size(), get_rank()) if dist else (1, 0)
-    source = SampledData(dataset, batch_size, *ranks, seed, drop_last)
-    batching: dict[str, Any]
-    if batch_sampler is not None:
-        order = build_sampler(sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}, source)
-        batching = dict(batch_sampler=build_batch_sampler(batch_sampler, order, source))
-    else:
-        batching = dict(batch_size=batch_size, drop_last=drop_last)
-        batching['sampler'] = build_sampler(sampler, source) if sampler else _order_of_2x(source, shuffle)
+    source = SampledData(dataset, num_gpus * samples_per_gpu, *ranks, seed, drop_last)
     return DataLoader(
         dataset,
-        **batching,
+        **_batching(source, sampler, batch_sampler, shuffle),
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
@@ -153,19 +145,24 @@ def build_dataloader(
     )
 
 
+def _batching(
+    source: SampledData, sampler: Mapping[str, Any] | None, batch_sampler: Mapping[str, Any] | None, shuffle: bool
+) -> dict[str, Any]:
+    """Arguments of a DataLoader that say which samples make a batch."""
+    if batch_sampler is not None:
+        order = build_sampler(sampler or {'type': 'DefaultSampler', 'shuffle': shuffle}, source)
+        return dict(batch_sampler=build_batch_sampler(batch_sampler, order, source))
+    order = build_sampler(sampler, source) if sampler is not None else _order_of_2x(source, shuffle)
+    return dict(sampler=order, batch_size=source.batch_size, drop_last=source.drop_last)
+
+
 def _order_of_2x(source: SampledData, shuffle: bool) -> EpochSampler:
-    dataset, size, num_replicas, rank, seed = (
-        source.dataset,
-        source.batch_size,
-        source.num_replicas,
-        source.rank,
-        source.seed,
-    )
+    dataset, num_replicas, rank, seed = source.dataset, source.num_replicas, source.rank, source.seed
     if not shuffle or dataset.flag is None:
         return DistributedSampler(dataset, num_replicas, rank, shuffle, seed)
     if num_replicas == 1:
-        return GroupSampler(dataset, size, seed)
-    return DistributedGroupSampler(dataset, size, num_replicas, rank, seed)
+        return GroupSampler(dataset, source.batch_size, seed)
+    return DistributedGroupSampler(dataset, source.batch_size, num_replicas, rank, seed)
 
 
 def _start_worker(worker_id: int) -> None:

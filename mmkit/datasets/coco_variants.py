@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -38,28 +39,24 @@ class DeepFashionDataset(CocoDataset):
     )
 
 
-class RenamedImages(CocoDataset):
-    """The base of datasets whose files have other names than their images."""
-
-    def filename(self, listed: str) -> str:
-        """The path of an image, by its name in the annotation file."""
-        raise NotImplementedError
-
-    def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
-        return [{**image, 'filename': self.filename(image['filename'])} for image in super().load_annotations(ann_file)]
-
-
 @DATASETS.register_module()
-class LVISV05Dataset(RenamedImages):
+class LVISV05Dataset(CocoDataset):
     """LVIS 0.5 (arXiv:1908.03195), on images that are called by their numbers, as in COCO 2017."""
 
-    def filename(self, listed: str) -> str:
-        return listed[-16:] if listed.startswith('COCO') else listed
+    def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
+        images = super().load_annotations(ann_file)
+        return _renamed(images, lambda listed: listed[-16:] if listed.startswith('COCO') else listed)
 
 
 @DATASETS.register_module()
-class Objects365V2Dataset(RenamedImages):
+class Objects365V2Dataset(CocoDataset):
     """Objects365, version 2, with images in their folders (patch0, ...) and no others above."""
 
-    def filename(self, listed: str) -> str:
-        return str(PurePosixPath(*PurePosixPath(listed).parts[-2:]))
+    def load_annotations(self, ann_file: str) -> list[dict[str, Any]]:
+        images = super().load_annotations(ann_file)
+        return _renamed(images, lambda listed: str(PurePosixPath(*PurePosixPath(listed).parts[-2:])))
+
+
+def _renamed(images: list[dict[str, Any]], path_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The images with the paths of their files, by the names in the annotation file."""
+    return [{**image, 'filename': path_of(image['filename'])} for image in images]

@@ -170,7 +170,7 @@ class CustomDataset(SeededDataset):
         return self._run(index, rng) if self.test_mode else self._usable(index, rng)
 
     def _usable(self, index: int, rng: np.random.Generator, end: int | None = None) -> Any:
-        """What the pipeline, or its first `end` steps, make of an image or of another one in its place."""
+        """The sample of an image after the pipeline or its first `end` steps; or of another in its place."""
         sample = self._replacements.first_usable(index, rng, self.groups(), lambda i: self._run(i, rng, end))
         if sample is None:
             raise BrokenDataError(

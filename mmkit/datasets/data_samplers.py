@@ -17,7 +17,7 @@ from mmkit.registry import DATA_SAMPLERS, located
 
 @dataclass(frozen=True)
 class SampledData:
-    """What a sampler draws from, and for whom.
+    """The dataset that a sampler draws from, and the process that it draws for.
 
     Attributes:
         dataset: to draw from.

@@ -1,9 +1,9 @@
-"""Which dialect a config speaks, by its keys; a mixture of both is refused."""
+"""The dialect of a config, found by its keys; a mixture of both is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.sections import find_origin
@@ -67,7 +67,7 @@ def _is_part(cfg: ConfigDict, key: str, others: Collection[str]) -> bool:
     return is_block and any(holds(cfg[other], value) for other in others)
 
 
-def _foreign(value: Any, dialect: Dialect) -> Iterator[tuple[ConfigDict, str]]:
+def _foreign(value: object, dialect: Dialect) -> Iterator[tuple[ConfigDict, str]]:
     """Configs, and the key of each, that are in the spelling of the other dialect."""
     if isinstance(value, (list, tuple)):
         for item in value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -104,7 +104,7 @@ def stage_of(name: str, num_stages: int) -> int:
     return int(stage[1]) + 1 if stage else num_stages + 1
 
 
-def _checked(arguments: Mapping[str, Any], reader: Any) -> dict[str, Any]:
+def _checked(arguments: Mapping[str, Any], reader: Callable[..., None]) -> dict[str, Any]:
     try:
         check_arguments(reader, arguments, name='paramwise_cfg')
     except InvalidTypeError as error:

@@ -1,4 +1,4 @@
-"""What a log in the manner of mmdetection 3.x says: which figures, averaged over what, and the lines for people."""
+"""Log entries in the manner of mmdetection 3.x: the choice of figures, their averages, and the lines of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the figures of a training go: files, tensorboard, wandb, MLflow."""
+"""Destinations for the figures of a training: files, tensorboard, wandb, MLflow."""
 
 from __future__ import annotations
 

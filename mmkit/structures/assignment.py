@@ -19,7 +19,7 @@ HardLosses = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RegionPredictions:
-    """What a second stage makes of K regions that are background.
+    """Predictions of a second stage for K regions that are background.
 
     Attributes:
         losses: (K,) classification loss.

@@ -107,7 +107,7 @@ def cpu_state_dict(module: nn.Module) -> OrderedDict[str, Tensor]:
 
 
 def metadata_of(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What torch notes about the modules of a state dict, such as versions; nothing for a dict that it did not make."""
+    """Torch's notes on the modules of a state dict, such as versions; empty for a dict that it did not make."""
     metadata: Mapping[str, Any] = getattr(state_dict, '_metadata', {})
     return metadata
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mmkit.config.config_dict import Origin, convert
 from mmkit.dialects.spellings import DATASETS, TRANSFORMS, complete, read_v3, write_v3
 from mmkit.errors import InvalidTypeError, InvalidValueError
 
@@ -111,3 +112,14 @@ def test_what_has_no_meaning_is_refused():
         read_v3(dict(type='CocoDataset', filter_cfg='all'), TABLES)
     with pytest.raises(InvalidTypeError, match='one ann_file'):
         write_v3(dict(type='VOCDataset', ann_file=['a', 'b']), TABLES)
+
+
+def test_messages_show_the_keys_of_the_file():
+    cfg = convert(
+        {'type': 'CocoDataset', 'metainfo': {'classes': ('cat',)}, 'data_prefix': {'img': 'a/'}},
+        'data',
+        Origin('a.py', 3),
+    )
+    neutral = read_v3(cfg, DATASETS)
+    assert neutral._locate('classes') == 'data.metainfo.classes at a.py:3'
+    assert neutral._locate('img_prefix') == 'data.data_prefix.img at a.py:3'

@@ -92,7 +92,7 @@ class BaseSampler(ABC):
         hard_losses: HardLosses | None,
         predict: PredictRegions | None,
     ) -> tuple[SamplingContext, int]:
-        """What to choose from, and how many ground truths were put before it."""
+        """The candidates with their assignment, and the number of ground truths put before them."""
         bboxes = bboxes[:, :4]
         num_added = len(gts) if self.add_gt_as_proposals else 0
         if num_added:

@@ -37,7 +37,7 @@ class Variables:
                 return scope[name]
         if name in self.own:
             return self.own[name]
-        if name.startswith('__') or name in ('copy', 'deepcopy') or hasattr(builtins, name):
+        if name.startswith('__') or name in ('copy', 'deepcopy') or name in vars(builtins):
             raise Refused(f'{name!r} is not a value of a config')
         if name == '_base_':
             raise NameError('a value of _base_ is asked for before _base_ is set')
@@ -110,7 +110,7 @@ class Variables:
 
 
 def type_name(path: str) -> str:
-    """What a config says for an imported type: `FCOS`, `mmpretrain.ConvNeXt`, `torch.nn.modules.activation.GELU`."""
+    """Name in a config of an imported type: `FCOS`, `mmpretrain.ConvNeXt`, `torch.nn.modules.activation.GELU`."""
     scope, name = path.partition('.')[0], path.rpartition('.')[2]
     if path.startswith(_SAME_NAMES):
         return name
@@ -118,5 +118,5 @@ def type_name(path: str) -> str:
 
 
 def _is_class_name(name: str) -> bool:
-    """Whether a name is in CapWords; a constant is not."""
+    """True for a name in CapWords; a constant is not."""
     return name[0].isupper() and not name.isupper()

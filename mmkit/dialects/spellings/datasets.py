@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mmkit.config import ConfigDict
-from mmkit.dialects.spellings.spelling import Rewrite, Spelling
+from mmkit.dialects.spellings.spelling import Rewrite, Spelling, show_as
 from mmkit.dialects.spellings.transforms import BACKEND, without
 from mmkit.errors import InvalidTypeError, InvalidValueError
 
@@ -40,6 +40,7 @@ def _read_groups(groups: _Groups) -> Rewrite:
                     raise InvalidValueError(message, cfg._path_of(f'{group}.{key}'), values._origins.get(key))
                 if names[key]:
                     cfg._put(names[key], value, values._origins.get(key))
+                    show_as(cfg, {names[key]: f'{group}.{key}'})
         return cfg
 
     return read

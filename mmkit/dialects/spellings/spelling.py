@@ -44,7 +44,7 @@ class Spelling:
 Spellings = Mapping[str, Spelling]  # by the type's name in 3.x
 
 
-def read_v3(value: Any, spellings: Spellings) -> Any:
+def read_v3(value: object, spellings: Spellings) -> Any:
     """The neutral spelling of configs of 3.x; the innermost are rewritten first, and `value` stays as it is.
 
     Args:
@@ -57,12 +57,12 @@ def read_v3(value: Any, spellings: Spellings) -> Any:
     return _walk(value, lambda cfg: _read(cfg, spellings))
 
 
-def write_v3(value: Any, spellings: Spellings) -> Any:
+def write_v3(value: object, spellings: Spellings) -> Any:
     """The spelling of 3.x of neutral configs: the inverse of `read_v3`."""
     return _walk(value, lambda cfg: _write(cfg, spellings))
 
 
-def complete(value: Any, spellings: Spellings) -> Any:
+def complete(value: object, spellings: Spellings) -> Any:
     """Neutral configs in which no argument is left out whose default differs between the dialects."""
 
     def fill(cfg: ConfigDict) -> ConfigDict:
@@ -86,9 +86,13 @@ def rename(cfg: ConfigDict, names: Mapping[str, str]) -> ConfigDict:
         if new in renamed or (new != key and new in cfg):
             raise InvalidTypeError(f'{cfg.get("type")} has {key!r} and {new!r}, which are the same', cfg._path_of(key))
         renamed._put(new, value, cfg._origins.get(key))
-    written = {new: cfg._written.get(old, old) for old, new in names.items() if old in cfg}
-    renamed.__setstate__({'_written': {**cfg._written, **written}})
+    show_as(renamed, {new: cfg._written.get(old, old) for old, new in names.items() if old in cfg})
     return renamed
+
+
+def show_as(cfg: ConfigDict, written: Mapping[str, str]) -> None:
+    """Let messages about some keys of a config show the (dotted) keys that the file has."""
+    cfg.__setstate__({'_written': {**cfg._written, **written}})
 
 
 def _read(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:
@@ -149,7 +153,7 @@ def _complete(cfg: ConfigDict, spelling: Spelling) -> ConfigDict:
     return cfg
 
 
-def _walk(value: Any, rewrite: Rewrite) -> Any:
+def _walk(value: object, rewrite: Rewrite) -> Any:
     """A copy in which every config, from the inside to the outside, is rewritten; other dicts are copied."""
     if isinstance(value, ConfigDict):
         new = value.copy()

@@ -11,17 +11,25 @@ from mmkit.dialects.spellings.spelling import Rewrite, Spelling, rename
 from mmkit.errors import InvalidValueError
 from mmkit.utils.names import unscoped
 
-
-def swapped(size: Any) -> Any:
-    """(height, width) from (width, height), and back; a number is the edge of a square."""
-    return size if size is None else (size, size) if isinstance(size, (int, float)) else size[::-1]
+_Size = float | Sequence[float]  # of a square, or of both edges
+_Chain = Sequence[Mapping[str, Any]]
 
 
-def read_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _pair(size: _Size) -> Sequence[float]:
+    """The size as it is; a number is the edge of a square."""
+    return (size, size) if isinstance(size, (int, float)) else size
+
+
+def _swapped(size: _Size | None) -> Sequence[float] | None:
+    """(height, width) from (width, height), and back."""
+    return None if size is None else _pair(size)[::-1]
+
+
+def _read_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return {'backend': 'disk'} if backend == {'backend': 'local'} else backend
 
 
-def write_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _write_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return {'backend': 'local'} if backend == {'backend': 'disk'} else backend
 
 
@@ -36,8 +44,8 @@ def without(*keys: str) -> Rewrite:
     return drop
 
 
-SWAPPED = (swapped, swapped)
-BACKEND = (read_backend, write_backend)
+_SWAPPED = (_swapped, _swapped)
+BACKEND = (_read_backend, _write_backend)
 
 # ------------------------------------------------------------------ resizing
 
@@ -72,11 +80,11 @@ def _write_resizes(cfg: ConfigDict) -> ConfigDict:
     return without('multiscale_mode', 'override')(cfg)
 
 
-def _read_scales(scales: Any) -> Any:
-    return [(scale, scale) if isinstance(scale, int) else scale for scale in scales]
+def _read_scales(scales: Sequence[_Size]) -> list[Sequence[float]]:
+    return [_pair(scale) for scale in scales]
 
 
-def _write_scales(scales: Any) -> Any:
+def _write_scales(scales: Sequence[Any]) -> Sequence[Any]:
     return scales if isinstance(scales[0], (list, tuple)) else [scales]
 
 
@@ -100,7 +108,7 @@ def _write_one_resize(cfg: ConfigDict) -> ConfigDict:
 
 _RESIZE_NAMES = {'scale': 'img_scale', 'clip_object_border': 'bbox_clip_border'}
 _KEEP_RATIO = {'keep_ratio': (False, True)}
-_EDGE = (lambda scale: (scale, scale) if isinstance(scale, int) else scale, lambda scale: scale)
+_PAIR = (_pair, lambda scale: scale)
 
 RESIZING: Mapping[str, Spelling] = {
     'RandomChoiceResize': Spelling(
@@ -124,13 +132,13 @@ RESIZING: Mapping[str, Spelling] = {
         name='Resize',
         renamed=_RESIZE_NAMES,
         defaults=_KEEP_RATIO,
-        converted={'img_scale': _EDGE},
+        converted={'img_scale': _PAIR},
         refine=_round_down,
         restore=_write_one_resize,
         applies=lambda cfg: bool(cfg.get('round_down')),
     ),
     'Resize': Spelling(
-        renamed=_RESIZE_NAMES, defaults=_KEEP_RATIO, converted={'img_scale': _EDGE}, restore=_write_one_resize
+        renamed=_RESIZE_NAMES, defaults=_KEEP_RATIO, converted={'img_scale': _PAIR}, restore=_write_one_resize
     ),
 }
 
@@ -203,29 +211,29 @@ OPERATIONS: Mapping[str, Spelling] = {
 # ------------------------------------------------------------------ all others
 
 
-def _read_pad_val(value: Any) -> Any:
+def _read_pad_val(value: float | Mapping[str, Any]) -> Mapping[str, Any]:
     return {'img': value} if isinstance(value, (int, float)) else value
 
 
-def _write_pad_val(value: Any) -> Any:
+def _write_pad_val(value: float | Mapping[str, Any]) -> Mapping[str, Any]:
     return {'img': value, 'masks': value} if isinstance(value, (int, float)) else value
 
 
-def _read_chains(chains: Any) -> Any:
-    return [chain if isinstance(chain, (list, tuple)) else [chain] for chain in chains]
+def _read_chains(chains: Sequence[_Chain | Mapping[str, Any]]) -> list[_Chain]:
+    return [chain if isinstance(chain, Sequence) else [chain] for chain in chains]
 
 
-def _read_labels(params: Any) -> Any:
+def _read_labels(params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """`label_fields` of Albu: the names of fields that go with boxes."""
     return _with_labels(params, {'gt_bboxes_labels': ['gt_labels'], 'gt_ignore_flags': []})
 
 
-def _write_labels(params: Any) -> Any:
+def _write_labels(params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return _with_labels(params, {'gt_labels': ['gt_bboxes_labels', 'gt_ignore_flags']})
 
 
-def _with_labels(params: Any, names: Mapping[str, Sequence[str]]) -> Any:
-    if not isinstance(params, Mapping) or 'label_fields' not in params:
+def _with_labels(params: Mapping[str, Any] | None, names: Mapping[str, Sequence[str]]) -> Mapping[str, Any] | None:
+    if params is None or 'label_fields' not in params:
         return params
     return {**params, 'label_fields': [new for name in params['label_fields'] for new in names.get(name, [name])]}
 
@@ -264,19 +272,19 @@ TRANSFORMS: Mapping[str, Spelling] = {
         unused={'swap_seg_labels': (None,)},
         restore=_write_flip,
     ),
-    **dict.fromkeys(('RandomCrop', 'RandomCenterCropPad'), Spelling(converted={'crop_size': SWAPPED})),
+    **dict.fromkeys(('RandomCrop', 'RandomCenterCropPad'), Spelling(converted={'crop_size': _SWAPPED})),
     'Pad': Spelling(
-        converted={'size': SWAPPED, 'pad_val': (_read_pad_val, _write_pad_val)},
+        converted={'size': _SWAPPED, 'pad_val': (_read_pad_val, _write_pad_val)},
         unused={'padding_mode': ('constant',)},
     ),
     'RandomChoice': Spelling(
         name='AutoAugment', renamed={'transforms': 'policies'}, converted={'policies': (_read_chains, list)}
     ),
     'Albu': Spelling(converted={'bbox_params': (_read_labels, _write_labels)}),
-    'RandomAffine': Spelling(converted={'border': SWAPPED}),
-    **dict.fromkeys(('Mosaic', 'MixUp'), Spelling(converted={'img_scale': SWAPPED})),
+    'RandomAffine': Spelling(converted={'border': _SWAPPED}),
+    **dict.fromkeys(('Mosaic', 'MixUp'), Spelling(converted={'img_scale': _SWAPPED})),
     **dict.fromkeys(
         ('CachedMosaic', 'CachedMixUp'),  # mmkit has no cache: see mmkit/transforms/mixup.py
-        Spelling(converted={'img_scale': SWAPPED}, refine=without('max_cached_images', 'random_pop')),
+        Spelling(converted={'img_scale': _SWAPPED}, refine=without('max_cached_images', 'random_pop')),
     ),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import DatasetConfig, LoaderRecipe
@@ -55,9 +54,9 @@ def read_loader(cfg: ConfigDict, split: str) -> LoaderRecipe:
 def _order(
     sampler: ConfigDict | None, batch_sampler: ConfigDict | None
 ) -> tuple[bool, ConfigDict | None, ConfigDict | None]:
-    """Whether a loader shuffles, and its samplers unless their order is the usual one, which a recipe says by None.
+    """Shuffling of a loader, and its two samplers.
 
-    The usual one is in order, or shuffled with wide and high images in batches of their own.
+    The samplers are None for the usual order: sequential, or shuffled with wide and high images in separate batches.
     """
     if sampler is None:
         return False, None, batch_sampler
@@ -70,7 +69,7 @@ def _order(
     return shuffles, sampler, batch_sampler
 
 
-def _dataset(dataset: Any, split: str) -> DatasetConfig | None:
+def _dataset(dataset: object, split: str) -> DatasetConfig | None:
     """The dataset in the neutral spelling; that of a validation or test is in test mode without saying so."""
     neutral: DatasetConfig | None = read_v3(dataset, {**TRANSFORMS, **DATASETS})
     if split != 'train':
@@ -78,7 +77,7 @@ def _dataset(dataset: Any, split: str) -> DatasetConfig | None:
     return neutral
 
 
-def _drop_test_mode(dataset: Any) -> None:
+def _drop_test_mode(dataset: object) -> None:
     if isinstance(dataset, ConfigDict):
         if dataset.get('test_mode') is True:
             del dataset['test_mode']

@@ -78,14 +78,14 @@ def _schedule(schedule: ConfigDict, training: TrainingRecipe | None) -> ConfigDi
     return full
 
 
-def _plain(value: Any, kind: str | None = None) -> Any:
+def _plain(value: object, kind: str | None = None) -> Any:
     """Configs as they are after being written in 3.x and read again, without what says nothing; lists for tuples."""
     if kind is not None and isinstance(value, ConfigDict) and 'type' not in value:
         value = ConfigDict(type=kind) | value
     return _stripped(read_v3(write_v3(value, _SPELLINGS), _SPELLINGS))
 
 
-def _stripped(value: Any) -> Any:
+def _stripped(value: object) -> Any:
     if isinstance(value, dict):
         spoken = {key: item for key, item in value.items() if key not in _SILENT and item != _USUAL.get(key)}
         return {key: _stripped(item) for key, item in spoken.items()}

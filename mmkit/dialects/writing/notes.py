@@ -1,4 +1,4 @@
-"""What a dialect cannot spell, or not to the last digit."""
+"""Remarks on values that a dialect cannot spell, or not to the last digit."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _SILENT = ('pad_mask', 'mask_pad_value', 'pad_seg', 'seg_pad_value', 'boxtype2te
 
 @dataclass
 class _Found:
-    """What pipelines do at their ends: `Normalize` and `Pad(size_divisor=)`, which all of them must share."""
+    """`Normalize` and `Pad(size_divisor=)` at the ends of pipelines, which all of them must share."""
 
     norms: list[Mapping[str, Any]] = field(default_factory=list)
     divisors: list[int] = field(default_factory=list)
@@ -79,7 +79,7 @@ def unpack(recipe: Recipe, notes: Notes) -> Recipe:
     return replace(_with_phases(recipe, train), train=train, val=val, test=test, model=model)
 
 
-def _holds_packing(value: Any) -> bool:
+def _holds_packing(value: object) -> bool:
     if isinstance(value, Mapping):
         return _kind(value) == 'PackDetInputs' or any(_holds_packing(item) for item in value.values())
     return isinstance(value, (list, tuple)) and any(_holds_packing(item) for item in value)
@@ -113,7 +113,7 @@ def _changed(dataset: DatasetConfig | None, change: Callable[[Steps], Steps]) ->
     return dataset
 
 
-def pipelines_of(dataset: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+def pipelines_of(dataset: object) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Every pipeline of a dataset and of those in it."""
     if isinstance(dataset, Mapping):
         if isinstance(dataset.get('pipeline'), (list, tuple)):
@@ -205,7 +205,7 @@ def _end_of(preprocessor: Mapping[str, Any]) -> Steps:
     return steps
 
 
-def _keys(dataset: Any) -> list[str]:
+def _keys(dataset: object) -> list[str]:
     """Keys of Collect: everything that the pipelines of a dataset load."""
     keys = ['img']
     for step in (step for steps in pipelines_of(dataset) for step in steps if _kind(step) == 'LoadAnnotations'):

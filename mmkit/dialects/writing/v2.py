@@ -70,7 +70,7 @@ def _data(recipe: Recipe, notes: Notes) -> dict[str, Any]:
 
 
 def _loader(loader: LoaderRecipe, split: str) -> dict[str, Any]:
-    """What differs from the training's numbers, and from what a loader of 2.x does by itself."""
+    """Arguments in which a loader differs from the training's numbers and from the defaults of 2.x."""
     usual = vars(LoaderRecipe(None))
     values = {old: vars(loader)[new] for old, new in LOADER_KEYS.items()}
     sizes = {'samples_per_gpu': values.pop('samples_per_gpu'), 'workers_per_gpu': values.pop('workers_per_gpu')}

@@ -1,4 +1,4 @@
-"""What the backbones of CSP layers share."""
+"""Shared parts of the backbones made of CSP layers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whole detectors."""
 
 from mmkit.models.detectors.base import Detector
-from mmkit.models.detectors.condinst import BoxInst, CondInst
+from mmkit.models.detectors.condinst import CondInst
 from mmkit.models.detectors.ddq_detr import DDQDETR
 from mmkit.models.detectors.deformable_detr import DeformableDETR
 from mmkit.models.detectors.detr import DABDETR, DETR
@@ -21,7 +21,6 @@ __all__ = [
     'DINO',
     'RPN',
     'YOLOX',
-    'BoxInst',
     'CondInst',
     'DeformableDETR',
     'Detector',

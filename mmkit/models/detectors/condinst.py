@@ -12,20 +12,21 @@ from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.models.dense_heads import CondInstBboxHead
 from mmkit.models.dense_heads.detections import PriorInstances
 from mmkit.models.detectors.single_stage import SingleStageArgs, SingleStageDetector
-from mmkit.models.mask_heads import BoxInstMaskHead, CondInstMaskHead
+from mmkit.models.mask_heads import CondInstMaskHead
 from mmkit.models.settings import required
-from mmkit.protocols import Progress
 from mmkit.registry import DETECTORS, HEADS, Cfg
 from mmkit.structures import Batch, Instances
 
 
-@DETECTORS.register_module()
+@DETECTORS.register_module(['CondInst', 'BoxInst'])
 class CondInst(SingleStageDetector):
     """FCOS with a mask for every detection, by convolutions that the box head predicts for it.
 
+    BoxInst learns its masks from boxes: by its mask head and its data preprocessor.
+
     Args:
         bbox_head: a `CondInstBboxHead`.
-        mask_head: a `CondInstMaskHead`.
+        mask_head: a `CondInstMaskHead`; its `needs` are the detector's, too.
         train_cfg, test_cfg: of `bbox_head`, see `CondInstPostProcessing`.
 
     Others as in `Detector`.
@@ -35,7 +36,7 @@ class CondInst(SingleStageDetector):
         InvalidValueError: if `num_params` of `bbox_head` are not those that `mask_head` needs.
     """
 
-    needs = (*SingleStageDetector.needs, 'gt_masks')
+    with_mask = True
     mask_head: CondInstMaskHead
 
     def __init__(self, backbone: Cfg, bbox_head: Cfg, mask_head: Cfg, **kwargs: Unpack[SingleStageArgs]) -> None:
@@ -48,6 +49,7 @@ class CondInst(SingleStageDetector):
                 f'{type(self).__name__} needs a CondInstBboxHead and a CondInstMaskHead, got {given}'
             )
         self.mask_head = masks
+        self.needs = (*self.needs, *masks.needs)
         if boxes.num_params != masks.num_params:
             message = f'num_params of bbox_head is {boxes.num_params}, masks of mask_head need {masks.num_params}'
             raise InvalidValueError(message, key='bbox_head')
@@ -100,25 +102,3 @@ def inds_of(detections: PriorInstances) -> Tensor:
     """(K,) the priors that detections come from."""
     assert detections.prior_inds is not None
     return detections.prior_inds
-
-
-@DETECTORS.register_module()
-class BoxInst(CondInst):
-    """CondInst whose masks are learned from boxes (arXiv:2012.02310).
-
-    Its data preprocessor is a `BoxInstDataPreprocessor`.
-
-    Args:
-        bbox_head: a `BoxInstBboxHead`.
-        mask_head: a `BoxInstMaskHead`.
-        train_cfg, test_cfg: of `bbox_head`, see `CondInstPostProcessing`.
-
-    Others as in `Detector`.
-    """
-
-    needs = SingleStageDetector.needs
-    with_mask = True
-
-    def set_progress(self, progress: Progress) -> None:
-        if isinstance(self.mask_head, BoxInstMaskHead):
-            self.mask_head.iteration = progress.iter

@@ -13,6 +13,7 @@ from mmkit.models.boxinst_preprocessor import BoxInstBatch
 from mmkit.models.losses.pairwise import disagreement
 from mmkit.models.mask_heads.condinst_mask_head import CondInstMaskHead, CondInstMaskHeadArgs
 from mmkit.models.mask_heads.dynamic_conv import MaskKernels
+from mmkit.protocols import Progress
 from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, Instances
 
@@ -32,6 +33,8 @@ class BoxInstMaskHead(CondInstMaskHead):
         iteration: training iterations so far.
     """
 
+    needs = ()
+
     def __init__(
         self,
         mask_feature_head: Cfg,
@@ -47,6 +50,10 @@ class BoxInstMaskHead(CondInstMaskHead):
         self.pairwise_dilation = pairwise_dilation
         self.warmup_iters = warmup_iters
         self.iteration = 0
+
+    def set_progress(self, progress: Progress) -> None:
+        """The loss of pairs grows with the iterations."""
+        self.iteration = progress.iter
 
     def loss(self, mask_feats: Tensor, kernels: Sequence[MaskKernels], batch: Batch) -> dict[str, Tensor]:
         """`loss_mask_project`, of the extent of the masks, and `loss_mask_pairwise`, of neighbours of a like colour.

@@ -101,9 +101,14 @@ class CondInstMaskHead(BaseModule):
         topk_masks_per_img: about that many are trained, the surest of every object; -1: all.
         loss_mask: of logits (K, h, w) against masks.
 
+    Attributes:
+        needs: fields of the ground truth to learn from, besides boxes and labels.
+
     Raises:
         InvalidValueError: if the stride of the features is no multiple of `mask_out_stride`, or both limits are given.
     """
+
+    needs: tuple[str, ...] = ('gt_masks',)
 
     def __init__(
         self,

@@ -142,7 +142,7 @@ def test_the_loss_of_pairs_grows():
     detector, batch = model('BoxInst', mask=dict(warmup_iters=100)), scene()
     losses = []
     for done in (0, 49, 99, 1000):
-        detector.set_progress(Progress(epoch=0, max_epochs=1, iter=done, max_iters=2000))
+        detector.mask_head.set_progress(Progress(epoch=0, max_epochs=1, iter=done, max_iters=2000))
         losses.append(detector(batch)['loss_mask_pairwise'].item())
     assert [each / losses[2] for each in losses] == pytest.approx([0.01, 0.5, 1, 1], rel=1e-4)
 

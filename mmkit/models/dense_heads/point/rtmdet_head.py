@@ -157,7 +157,7 @@ class RTMDetHead(BaseDenseHead[RTMDetOuts], BaseModule):
         return nn.ModuleList(conv() for _ in self.prior_generator.strides)
 
     def _at(self, layers: nn.Module, level: int) -> nn.Module:
-        """What `_towers` or `_predictor` has made for this level."""
+        """The layers of one level, of those made by `_towers` or `_predictor`."""
         return layers.get_submodule(str(level)) if self.separate_levels else layers
 
     def init_weights(self) -> None:

@@ -29,7 +29,7 @@ def distinct(scores: Tensor, boxes: Tensor, nms: Cfg, among: Tensor | None = Non
 
 
 class DistinctQueries:
-    """What queries see in each layer: those that are no longer distinct see only the distinct ones.
+    """Attention masks of each layer, in which queries that are no longer distinct see only the distinct ones.
 
     Args:
         attn_mask: (N, N) bool of the first layer, True where a query must not look.

@@ -1,4 +1,4 @@
-"""What passes between the transformer, the head and the losses of detectors with queries."""
+"""Outputs and targets of detectors with queries."""
 
 from __future__ import annotations
 
