@@ -50,6 +50,7 @@ class CSPNeXt(CSPBackbone):
         arch: str = 'P5',
         deepen_factor: float = 1.0,
         widen_factor: float = 1.0,
+        *,
         out_indices: Sequence[int] = (2, 3, 4),
         frozen_stages: int = -1,
         use_depthwise: bool = False,

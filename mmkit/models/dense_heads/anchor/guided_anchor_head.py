@@ -94,6 +94,7 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         feat_channels: int = 256,
         approx_anchor_generator: Cfg = dict(
             type='AnchorGenerator',

@@ -93,6 +93,7 @@ class FoveaHead(BaseDenseHead[FoveaOuts], BaseModule):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         feat_channels: int = 256,
         stacked_convs: int = 4,
         strides: Sequence[int] = (4, 8, 16, 32, 64),
