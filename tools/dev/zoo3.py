@@ -30,6 +30,7 @@ from mmkit.dialects import Recipe, neutral_model, read_recipe
 from mmkit.errors import UserError, summary
 from mmkit.models import build_neutral_model
 from mmkit.registry import (
+    DATA_SAMPLERS,
     DATASETS,
     HOOKS,
     METRICS,
@@ -144,6 +145,8 @@ def build_parts(recipe: Recipe) -> None:
     """
     for loader in (recipe.train, recipe.val, recipe.test):
         _check_datasets(loader.dataset)
+        for number, sampler in enumerate((loader.sampler, loader.batch_sampler), start=1):
+            _check_sampler(sampler, number)
     if recipe.tta is not None:
         _build_pipeline(recipe.tta.pipeline)
     for metric in (*recipe.test_metrics, *(recipe.evaluation.metrics if recipe.evaluation else ())):
@@ -160,6 +163,13 @@ def build_parts(recipe: Recipe) -> None:
         HOOKS.build(training.checkpoint, type='CheckpointHook')
     OPTIMIZERS.get(training.optimizer.config['type'])
     OPTIMIZER_BUILDERS.get(training.optimizer.constructor)
+
+
+def _check_sampler(sampler: ConfigDict | None, num_positional: int) -> None:
+    """The name and arguments of a sampler, which takes the data, or of one of batches, which takes a sampler before."""
+    if sampler is not None:
+        arguments = {key: value for key, value in sampler.items() if key not in ('type', '_scope_')}
+        check_arguments(DATA_SAMPLERS.get(sampler['type']), arguments, num_positional, sampler['type'])
 
 
 def _check_datasets(dataset: Any) -> None:

@@ -30,6 +30,7 @@ KNOWN_KEYS = frozenset(
 CUSTOMARY_KEYS = frozenset(
     """
     dataset_type data_root backend_args train_pipeline test_pipeline weak_pipeline metainfo classes num_classes
+    img_scales
     """.split()
 )
 # What belongs together: all of them are there, or none is.
