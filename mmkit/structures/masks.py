@@ -133,7 +133,7 @@ class BitmapMasks(Masks):
     """Masks as bitmaps.
 
     Args:
-        masks: (N, height, width) array of 0 and 1, or a sequence of N such arrays.
+        masks: (N, height, width) array of 0 and 1, which is not copied, or a sequence of N such arrays.
         height, width: size of the canvas in pixels.
 
     Raises:
@@ -142,7 +142,8 @@ class BitmapMasks(Masks):
 
     def __init__(self, masks: np.ndarray | Sequence[np.ndarray], height: int, width: int) -> None:
         self.height, self.width = int(height), int(width)
-        stack = np.stack(list(masks)) if len(masks) else np.zeros((0, self.height, self.width))
+        stack = masks if isinstance(masks, np.ndarray) else np.stack(list(masks)) if len(masks) else np.zeros(0)
+        stack = stack if len(stack) else np.zeros((0, self.height, self.width))
         if stack.shape[1:] != (self.height, self.width):
             raise ValueError(f'masks of shape {stack.shape} on a canvas of (height, width) {self.height, self.width}')
         self.masks: np.ndarray = np.ascontiguousarray(stack, dtype=np.uint8)

@@ -13,7 +13,7 @@ ELSEWHERE = frozenset(
     AnchorFreeHead AssociativeEmbeddingLoss AutoAssign AutoAssignHead CascadeRPNHead
     CentripetalHead CoarseMaskHead CocoPanopticDataset CornerHead CornerNet
     CrissCrossAttention DDOD DDODHead DecoupledSOLOHead DecoupledSOLOLightHead DetectoRS_ResNet
-    DetectoRS_ResNeXt DIIHead DilatedEncoder DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
+    DetectoRS_ResNeXt DIIHead DoubleConvFCBBoxHead DoubleHeadRoIHead DyHead DynamicConv DynamicMaskHead
     DynamicRoIHead EfficientNet EmbeddingRPNHead FeatureRelayHead FPG FPN_CARAFE
     GlobalContextHead GridHead GridRCNN GridRoIHead HeuristicFusionHead HourglassNet InstaBoost
     KnowledgeDistillationSingleStageDetector LAD LADHead LDHead LoadMultiChannelImageFromFiles LoadPanopticAnnotations
@@ -25,7 +25,7 @@ ELSEWHERE = frozenset(
     SOLOHead SOLOv2 SOLOV2Head SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d
     SparseInverseConv2d SparseInverseConv3d SparseRCNN SparseRoIHead StageCascadeRPNHead SubMConv2d SubMConv3d
     SubMConv4d TransformerEncoderPixelDecoder TridentFasterRCNN TridentResNet TridentRoIHead
-    TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead YOLOF YOLOFHead
+    TwoStagePanopticSegmentor WrapFieldsToLists YOLACT YOLACTHead YOLACTProtonet YOLACTSegmHead
     CityScapesMetric COCOCaptionMetric CocoPanopticMetric CocoVideoMetric DODCocoMetric DumpDetResults
     DumpODVGResults DumpProposals Flickr30kMetric LVISFixedAPMetric MOTChallengeMetric OpenImagesMetric
     OVCocoMetric RefExpMetric RefSegMetric ReIDMetrics SemSegMetric YouTubeVISMetric

@@ -21,11 +21,13 @@ class UniformAssignment(Assignment):
     """An assignment with the pairs that the box loss compares; a prior may be in several.
 
     Attributes:
+        pos_inds: (M,) int64, the prior of each pair.
         pos_is_used: (M,) bool, whether the pair is good enough for the loss.
         pos_bboxes: (M, 4) predicted boxes.
         pos_gt_bboxes: (M, 4) the ground truth of each.
     """
 
+    pos_inds: Tensor
     pos_is_used: Tensor
     pos_bboxes: Tensor
     pos_gt_bboxes: Tensor
@@ -71,7 +73,11 @@ class UniformAssigner(BaseAssigner):
         if not len(gts) or not len(bboxes):
             none = bboxes.new_zeros(0, 4)
             return UniformAssignment(
-                **vars(assignment), pos_is_used=none[:, 0] > 0, pos_bboxes=none, pos_gt_bboxes=none
+                **vars(assignment),
+                pos_inds=none[:, 0].long(),
+                pos_is_used=none[:, 0] > 0,
+                pos_bboxes=none,
+                pos_gt_bboxes=none,
             )
         chosen = torch.cat([self._choose(bbox_preds, gts), self._choose(bboxes, gts)], dim=1).reshape(-1)
         pair_gts = torch.arange(len(gts), device=bboxes.device).repeat(len(chosen) // len(gts))
@@ -82,5 +88,9 @@ class UniformAssigner(BaseAssigner):
         gt_inds[chosen] = torch.where(used, pair_gts, IGNORED)
         assignment = Assignment.from_gt_inds(gt_inds, anchor_overlaps.amax(1), gts)
         return UniformAssignment(
-            **vars(assignment), pos_is_used=used, pos_bboxes=bbox_preds[chosen], pos_gt_bboxes=gts.bboxes[pair_gts]
+            **vars(assignment),
+            pos_inds=chosen,
+            pos_is_used=used,
+            pos_bboxes=bbox_preds[chosen],
+            pos_gt_bboxes=gts.bboxes[pair_gts],
         )

@@ -17,6 +17,7 @@ from mmkit.models.dense_heads.anchor import (
     SSDHead,
     TOODHead,
     VFNetHead,
+    YOLOFHead,
     YOLOV3Head,
 )
 from mmkit.models.dense_heads.point import (
@@ -65,6 +66,7 @@ __all__ = [
     'TOODHead',
     'Transformer',
     'VFNetHead',
+    'YOLOFHead',
     'YOLOV3Head',
     'YOLOXHead',
 ]

@@ -34,6 +34,7 @@ class SingleStageArgs(DetectorArgs, total=False):
         'RetinaNet',
         'TOOD',
         'VFNet',
+        'YOLOF',
         'YOLOV3',
     ]
 )

@@ -4,6 +4,7 @@ from mmkit.models.necks.bfp import BFP
 from mmkit.models.necks.channel_mapper import ChannelMapper
 from mmkit.models.necks.csp_pafpn import YOLOXPAFPN, CSPNeXtPAFPN
 from mmkit.models.necks.ct_resnet_neck import CTResNetNeck
+from mmkit.models.necks.dilated_encoder import DilatedEncoder
 from mmkit.models.necks.fpn import FPN, PAFPN
 from mmkit.models.necks.gap import GlobalAveragePooling
 from mmkit.models.necks.hrfpn import HRFPN
@@ -19,6 +20,7 @@ __all__ = [
     'CSPNeXtPAFPN',
     'CTResNetNeck',
     'ChannelMapper',
+    'DilatedEncoder',
     'GlobalAveragePooling',
     'SSDNeck',
     'YOLOV3Neck',

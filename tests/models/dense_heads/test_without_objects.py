@@ -69,6 +69,18 @@ HEADS = {
     'retina, pisa': dict(
         DENSE, type='PISARetinaHead', anchor_generator=ANCHORS, loss_cls=FOCAL, train_cfg=dict(BY_IOU, **PRIME)
     ),
+    'yolof': dict(
+        type='YOLOFHead',
+        in_channels=8,
+        num_classes=3,
+        num_cls_convs=1,
+        num_reg_convs=1,
+        anchor_generator=dict(ANCHORS, strides=STRIDES),
+        loss_cls=FOCAL,
+        loss_bbox=GIOU,
+        train_cfg=dict(assigner=dict(type='UniformAssigner', pos_ignore_thr=0.15, neg_ignore_thr=0.7)),
+        test_cfg=TEST,
+    ),
     'retina, ghm': dict(
         DENSE,
         type='RetinaHead',

@@ -17,6 +17,7 @@ from mmkit.models.dense_heads.anchor.ssd_head import SSDHead
 from mmkit.models.dense_heads.anchor.tood_head import TOODHead
 from mmkit.models.dense_heads.anchor.vfnet_head import VFNetHead
 from mmkit.models.dense_heads.anchor.yolo_head import YOLOV3Head
+from mmkit.models.dense_heads.anchor.yolof_head import YOLOFHead
 
 __all__ = [
     'ATSSHead',
@@ -35,5 +36,6 @@ __all__ = [
     'SSDHead',
     'TOODHead',
     'VFNetHead',
+    'YOLOFHead',
     'YOLOV3Head',
 ]
