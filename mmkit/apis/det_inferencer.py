@@ -69,6 +69,7 @@ class DetInferencer:
         self,
         inputs: Inputs,
         batch_size: int = 1,
+        *,
         return_vis: bool = False,
         show: bool = False,
         wait_time: float = 0,

@@ -9,7 +9,6 @@ from mmkit.config import ConfigDict
 from mmkit.dialects.sections import find_origin
 from mmkit.dialects.spellings import TRANSFORMS
 from mmkit.dialects.spellings.models import is_v3_model
-from mmkit.dialects.unread import holds
 from mmkit.errors import ConfigError
 from mmkit.utils.names import unscoped
 
@@ -63,8 +62,15 @@ def find_dialect(cfg: ConfigDict) -> Dialect:
 def _is_part(cfg: ConfigDict, key: str, others: Collection[str]) -> bool:
     """True if `cfg[key]` is a building block of other keys, as `optimizer` may be of `optim_wrapper`."""
     value = cfg[key]
-    is_block = isinstance(value, (Mapping, list)) and bool(value)
-    return is_block and any(holds(cfg[other], value) for other in others)
+    return isinstance(value, Mapping) and 'type' in value and any(_contains(cfg[other], value) for other in others)
+
+
+def _contains(value: object, part: object) -> bool:
+    """True if `part` is `value`, or somewhere in it."""
+    if value == part:
+        return True
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return any(_contains(item, part) for item in parts)
 
 
 def _foreign(value: object, dialect: Dialect) -> Iterator[tuple[ConfigDict, str]]:

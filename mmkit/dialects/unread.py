@@ -26,7 +26,7 @@ def unread_keys(cfg: Mapping[str, Any], known: Collection[str], customary: Colle
         for key in cfg
         if key not in known
         and key not in customary
-        and (_nearest_key(key, known) is not None or not any(holds(value, cfg[key]) for value in values))
+        and (_nearest_key(key, known) is not None or not any(_holds(value, cfg[key]) for value in values))
     ]
 
 
@@ -61,7 +61,7 @@ def _nearest_key(key: str, known: Collection[str]) -> str | None:
     return near[0] if near else None
 
 
-def holds(value: object, part: object) -> bool:
+def _holds(value: object, part: object) -> bool:
     """True if `part` is `value` or somewhere in it: as an item, as items of a dict, or as the start of a path."""
     if type(value) is type(part) and value == part:
         return True
@@ -70,9 +70,9 @@ def holds(value: object, part: object) -> bool:
     if isinstance(value, Mapping):
         if isinstance(part, Mapping) and part and all(key in value and value[key] == part[key] for key in part):
             return True
-        return any(holds(item, part) for item in value.values())
+        return any(_holds(item, part) for item in value.values())
     if isinstance(value, (list, tuple)):
         if isinstance(part, (list, tuple)) and list(value) == list(part):
             return True
-        return any(holds(item, part) for item in value)
+        return any(_holds(item, part) for item in value)
     return False

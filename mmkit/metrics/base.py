@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.evaluation import Truth
+from mmkit.evaluation import DetectionTruth, Truth
 from mmkit.protocols import Metric
 from mmkit.structures import ImageMeta, Instances, Prediction
 from mmkit.utils import dist
@@ -110,6 +110,28 @@ def check_num_outputs(outputs: Sequence[Prediction], expected: int) -> None:
     """Raises an InvalidValueError unless there is a prediction for each image."""
     if len(outputs) != expected:
         raise InvalidValueError(f'outputs of {len(outputs)} images for a dataset of {expected} images')
+
+
+def truth_and_detections(
+    metric: DatasetMetric, predictions: Sequence[Prediction]
+) -> tuple[DetectionTruth, list[Instances]]:
+    """The ground truth of a metric of detections, and the detections in each of its images.
+
+    Raises:
+        RuntimeError: before `prepare`.
+        InvalidTypeError: for scores of whole images.
+        InvalidValueError: unless there is a prediction for each image, with masks if the metric needs them.
+    """
+    truth = metric.truth
+    if not isinstance(truth, DetectionTruth):
+        raise RuntimeError('prepare(truth) comes before compute')
+    check_num_outputs(predictions, len(truth))
+    detections = [out for out in predictions if isinstance(out, Instances)]
+    if len(detections) != len(predictions):
+        raise InvalidTypeError('the metric is about detected objects, and these are scores of whole images')
+    if metric.needs_masks and any(out.masks is None and len(out) for out in detections):
+        raise InvalidValueError("metric 'segm' needs detections with masks", key='metric')
+    return truth, detections
 
 
 def compute_metrics(metrics: Sequence[Metric], outputs: Sequence[Prediction]) -> dict[str, float | str]:

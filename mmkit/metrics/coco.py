@@ -9,8 +9,8 @@ from typing import Any
 
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import CocoEvaluation, CocoOptions, DetectionTruth, Truth
-from mmkit.metrics.base import DatasetMetric, check_num_outputs
-from mmkit.metrics.coco_results import as_instances, coco_detections, write_coco_results
+from mmkit.metrics.base import DatasetMetric, truth_and_detections
+from mmkit.metrics.coco_results import coco_detections, write_coco_results
 from mmkit.registry import METRICS
 from mmkit.structures import Prediction
 
@@ -81,13 +81,7 @@ class CocoMetric(DatasetMetric):
         self._evaluation = CocoEvaluation(truth, self.options, self.logger)
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        truth = self.truth
-        if not isinstance(truth, DetectionTruth):
-            raise RuntimeError('prepare(truth) comes before compute')
-        check_num_outputs(predictions, len(truth))
-        outputs = as_instances(predictions)
-        if self.needs_masks and any(out.masks is None and len(out) for out in outputs):
-            raise InvalidValueError("metric 'segm' needs detections with masks", key='metric')
+        truth, outputs = truth_and_detections(self, predictions)
         if self.jsonfile_prefix is not None:
             write_coco_results(outputs, self.jsonfile_prefix, truth.img_ids, truth.cat_ids)
         if self._evaluation is None:

@@ -9,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.errors import InvalidTypeError, InvalidValueError
-from mmkit.structures import EncodedMasks, Instances, Masks, Prediction
+from mmkit.errors import InvalidValueError
+from mmkit.structures import EncodedMasks, Instances, Masks
 from mmkit.utils.files import atomic_write
-
-
-def as_instances(predictions: Sequence[Prediction]) -> list[Instances]:
-    """The predictions; an InvalidTypeError if they are scores of whole images."""
-    outputs = [out for out in predictions if isinstance(out, Instances)]
-    if len(outputs) != len(predictions):
-        raise InvalidTypeError('the metric is about detected objects, and these are scores of whole images')
-    return outputs
 
 
 def coco_detections(img_id: Hashable, out: Instances, num_classes: int, with_masks: bool) -> list[dict[str, Any]]:

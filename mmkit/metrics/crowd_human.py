@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import Boxes, DetectionTruth, Truth
 from mmkit.evaluation.crowd import REFERENCE_FPPI, crowd_eval
-from mmkit.metrics.base import DatasetMetric, check_num_outputs
-from mmkit.metrics.coco_results import as_instances
+from mmkit.metrics.base import DatasetMetric, truth_and_detections
 from mmkit.registry import METRICS
 from mmkit.structures import Prediction
 
@@ -52,13 +51,11 @@ class CrowdHumanMetric(DatasetMetric):
         super().prepare(truth)
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        if not isinstance(self.truth, DetectionTruth):
-            raise RuntimeError('prepare(truth) comes before compute')
-        check_num_outputs(predictions, len(self.truth))
+        truth, outputs = truth_and_detections(self, predictions)
         detections = []
-        for out in as_instances(predictions):
+        for out in outputs:
             if out.labels is None or out.scores is None:
                 raise InvalidValueError('CrowdHumanMetric needs detections with labels and scores', key='metric')
             detections.append(Boxes(out.bboxes.cpu().numpy(), out.labels.cpu().numpy(), out.scores.cpu().numpy()))
-        figures = crowd_eval(detections, self.truth.boxes(), self.iou_thres, self.mr_ref)
+        figures = crowd_eval(detections, truth.boxes(), self.iou_thres, self.mr_ref)
         return {FIGURES[name]: round(figures[FIGURES[name]], 4) for name in self.metrics}

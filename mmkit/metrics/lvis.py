@@ -12,8 +12,8 @@ from typing import Any
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import DetectionTruth, Truth
 from mmkit.evaluation.options import check_flag, check_names
-from mmkit.metrics.base import DatasetMetric, check_num_outputs
-from mmkit.metrics.coco_results import as_instances, to_coco_json, write_coco_results
+from mmkit.metrics.base import DatasetMetric, truth_and_detections
+from mmkit.metrics.coco_results import to_coco_json, write_coco_results
 from mmkit.registry import METRICS
 from mmkit.structures import Prediction
 from mmkit.utils.logging import get_logger
@@ -74,13 +74,7 @@ class LVISMetric(DatasetMetric):
             self.names = [self.with_prefix(f'{metric}_{item}') for metric in self.metrics for item in self.items]
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        truth = self.truth
-        if not isinstance(truth, DetectionTruth):
-            raise RuntimeError('prepare(truth) comes before compute')
-        check_num_outputs(predictions, len(truth))
-        outputs = as_instances(predictions)
-        if self.needs_masks and any(out.masks is None and len(out) for out in outputs):
-            raise InvalidValueError("metric 'segm' needs detections with masks", key='metric')
+        truth, outputs = truth_and_detections(self, predictions)
         if self.jsonfile_prefix is not None:
             write_coco_results(outputs, self.jsonfile_prefix, truth.img_ids, truth.cat_ids)
         values: dict[str, float | str] = {}

@@ -11,8 +11,7 @@ from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.evaluation import Boxes, DetectionTruth, Truth, recall_values, voc_eval
 from mmkit.evaluation.options import check_counts, check_flag, check_names, check_ranges, check_thresholds
 from mmkit.evaluation.voc import MODES
-from mmkit.metrics.base import DatasetMetric, check_num_outputs
-from mmkit.metrics.coco_results import as_instances
+from mmkit.metrics.base import DatasetMetric, truth_and_detections
 from mmkit.registry import METRICS
 from mmkit.structures import Instances, Prediction
 
@@ -66,13 +65,10 @@ class VOCMetric(DatasetMetric):
         super().prepare(truth)
 
     def compute(self, predictions: Sequence[Prediction]) -> dict[str, float | str]:
-        if not isinstance(self.truth, DetectionTruth):
-            raise RuntimeError('prepare(truth) comes before compute')
-        check_num_outputs(predictions, len(self.truth))
-        outputs = as_instances(predictions)
+        truth, outputs = truth_and_detections(self, predictions)
         values: dict[str, float | str] = {}
         for name in self.metrics:
-            values |= self._mean_ap(outputs, self.truth) if name == 'mAP' else self._recall(outputs, self.truth)
+            values |= self._mean_ap(outputs, truth) if name == 'mAP' else self._recall(outputs, truth)
         return values
 
     def _mean_ap(self, outputs: Sequence[Instances], truth: DetectionTruth) -> dict[str, float]:

@@ -67,6 +67,23 @@ def test_keys_of_both_dialects_are_named_with_their_lines(tmp_path):
     refused(cfg, r"'runner' \(at .*mixed.py:3\) .* 2.x and 'train_dataloader' \(at .*mixed.py:1\) one of 3.x")
 
 
+@pytest.mark.parametrize(
+    'keys',
+    [
+        {'optimizer': {'type': 'SGD', 'lr': 0.2}},
+        {
+            'checkpoint_config': {'interval': 1},
+            'default_hooks': {'checkpoint': {'type': 'CheckpointHook', 'interval': 1}},
+        },
+        {'total_epochs': 5},
+        {'data': {'samples_per_gpu': 2}},
+        {'workflow': [('train', 1)]},
+    ],
+)
+def test_each_key_of_2x_in_a_config_of_3x_is_refused(keys):
+    refused({**BASE, **keys}, f"'{next(iter(keys))}' is a key of mmdetection 2.x and 'train_dataloader' one of 3.x")
+
+
 def test_a_building_block_may_have_the_name_of_a_key_of_the_other_dialect():
     cfg = {**BASE, 'optimizer': {'type': 'SGD', 'lr': 0.1}, 'data': None}
     assert read_recipe(cfg).dialect == 3

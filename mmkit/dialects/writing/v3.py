@@ -34,30 +34,34 @@ def write_v3(recipe: Recipe, notes: Notes) -> ConfigDict:
     cfg = ConfigDict(default_scope='mmdet')
     if recipe.model is not None:
         cfg['model'] = spelled(recipe.model, MODELS)
-    for split, loader in (('train', recipe.train), ('val', recipe.val), ('test', recipe.test)):
-        cfg[f'{split}_dataloader'] = None if loader.dataset is None else _loader(loader, split)
-    training, evaluation = recipe.training, recipe.evaluation
-    cfg |= {'train_dataloader': cfg['train_dataloader'] if training is not None else None}
-    cfg |= _training(training, evaluation, notes) if training is not None else {}
-    if evaluation is not None and cfg['val_dataloader'] is not None:
-        is_half = evaluation.schedule.get('fp16')
-        is_half = training is not None and training.step.fp16 is not None if is_half is None else is_half
-        kind = 'TeacherStudentValLoop' if evaluation.schedule.get('branches') else 'ValLoop'
-        cfg['val_cfg'] = {'type': kind, **({'fp16': True} if is_half else {})}
-        cfg['val_evaluator'] = spelled(list(evaluation.metrics), METRICS)
-    else:
-        cfg['val_dataloader'] = None
-    if recipe.test_metrics and cfg['test_dataloader'] is not None:
-        test_cfg = {'type': 'TestLoop', **({'fp16': True} if recipe.test_fp16 else {})}
-        cfg |= {'test_cfg': test_cfg, 'test_evaluator': spelled(list(recipe.test_metrics), METRICS)}
-    else:
-        cfg['test_dataloader'] = None
+    if recipe.training is not None:
+        cfg |= _training(recipe.training, recipe.train, recipe.evaluation, notes)
+    if recipe.evaluation is not None:
+        cfg |= _validation(recipe, recipe.evaluation)
+    if recipe.test_metrics and recipe.test.dataset is not None:
+        cfg['test_dataloader'] = _loader(recipe.test, 'test')
+        cfg['test_cfg'] = {'type': 'TestLoop', **({'fp16': True} if recipe.test_fp16 else {})}
+        cfg['test_evaluator'] = spelled(list(recipe.test_metrics), METRICS)
     if recipe.tta is not None:
         settings = {'nms': recipe.tta.nms, 'max_per_img': recipe.tta.max_per_img}
         settings = {key: value for key, value in settings.items() if value is not None}
         cfg['tta_model'] = {'type': 'DetTTAModel', 'tta_cfg': settings}
         cfg['tta_pipeline'] = spelled(recipe.tta.pipeline, TRANSFORMS)
     return _without_none(cfg | _environment(recipe))
+
+
+def _validation(recipe: Recipe, evaluation: EvaluationRecipe) -> dict[str, Any]:
+    if recipe.val.dataset is None:
+        return {}
+    is_half = evaluation.schedule.get('fp16')
+    if is_half is None:  # as in the training
+        is_half = recipe.training is not None and recipe.training.step.fp16 is not None
+    kind = 'TeacherStudentValLoop' if evaluation.schedule.get('branches') else 'ValLoop'
+    return {
+        'val_dataloader': _loader(recipe.val, 'val'),
+        'val_cfg': {'type': kind, **({'fp16': True} if is_half else {})},
+        'val_evaluator': spelled(list(evaluation.metrics), METRICS),
+    }
 
 
 def _loader(loader: LoaderRecipe, split: str) -> dict[str, Any]:
@@ -95,7 +99,9 @@ def _in_test_mode(dataset: Any) -> Any:
 # ------------------------------------------------------------------ training
 
 
-def _training(training: TrainingRecipe, evaluation: EvaluationRecipe | None, notes: Notes) -> dict[str, Any]:
+def _training(
+    training: TrainingRecipe, train: LoaderRecipe, evaluation: EvaluationRecipe | None, notes: Notes
+) -> dict[str, Any]:
     notes.drop('training', 3, workflow=training.turns if len(training.workflow) > 1 else None)
     notes.drop('training', 3, detect_anomalous_params=training.step.detect_anomalous_params)
     schedule = ConfigDict() if evaluation is None else evaluation.schedule
@@ -104,6 +110,7 @@ def _training(training: TrainingRecipe, evaluation: EvaluationRecipe | None, not
         'broadcast_buffers': training.broadcast_buffers,
     }
     return {
+        'train_dataloader': None if train.dataset is None else _loader(train, 'train'),
         'train_cfg': _loop(training, schedule, notes),
         'optim_wrapper': _optim_wrapper(training.optimizer, training.step, notes),
         'param_scheduler': _schedulers(training, notes),

@@ -106,6 +106,7 @@ class ConvNeXt(BaseModule):
     def __init__(
         self,
         arch: str | Mapping[str, Sequence[int]] = 'tiny',
+        *,
         in_channels: int = 3,
         stem_patch_size: int = 4,
         norm_cfg: Cfg = LN2D,

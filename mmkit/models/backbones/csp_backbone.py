@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from typing_extensions import Self, Unpack
 
 from mmkit.errors import InvalidValueError
-from mmkit.layers import BaseModule, ConvModule, InitCfg, LayerCfgs, freeze, freeze_batch_norm
+from mmkit.layers import (
+    BaseModule,
+    ConvModule,
+    DepthwiseSeparableConvModule,
+    InitCfg,
+    LayerCfgs,
+    Sequential,
+    freeze,
+    freeze_batch_norm,
+)
+from mmkit.layers.csp_layer import CSPLayer
+from mmkit.registry import Cfg
 
 Stage = tuple[int, int, int, bool, bool]
 """in_channels, out_channels, blocks, add_identity, use_spp"""
@@ -19,6 +30,19 @@ Stage = tuple[int, int, int, bool, bool]
 TORCH_DEFAULT = dict(
     type='Kaiming', layer='Conv2d', a=math.sqrt(5), distribution='uniform', mode='fan_in', nonlinearity='leaky_relu'
 )
+
+
+def usual_stages(num_blocks: int) -> dict[str, list[Stage]]:
+    """Stages of the architectures 'P5' and 'P6', with so many blocks in those in the middle."""
+    begin: list[Stage] = [
+        (64, 128, 3, True, False),
+        (128, 256, num_blocks, True, False),
+        (256, 512, num_blocks, True, False),
+    ]
+    return {
+        'P5': [*begin, (512, 1024, 3, False, True)],
+        'P6': [*begin, (512, 768, 3, True, False), (768, 1024, 3, False, True)],
+    }
 
 
 def chosen_stages(
@@ -56,6 +80,44 @@ class SPPBottleneck(BaseModule):
         x = self.conv1(x)
         x = self.conv2(torch.cat([x, *(pool(x) for pool in self.poolings)], 1))
         return x
+
+
+def build_stages(
+    settings: Sequence[Sequence[Any]],
+    *,
+    deepen_factor: float,
+    widen_factor: float,
+    use_depthwise: bool,
+    spp_kernel_sizes: Sequence[int],
+    csp_cfg: Cfg,
+    **cfgs: Unpack[LayerCfgs],
+) -> list[nn.Module]:
+    """Stages of a convolution with stride 2, in some of spatial pyramid pooling, and of a CSP layer.
+
+    Args:
+        settings: a `Stage` of each.
+        deepen_factor, widen_factor: factors of the numbers of blocks and of channels.
+        use_depthwise: make the 3 x 3 convolutions depthwise separable.
+        spp_kernel_sizes: windows of the pooling.
+        csp_cfg: further arguments of the CSP layers.
+        cfgs: kinds of layer.
+    """
+    conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
+    stages: list[nn.Module] = []
+    for source, target, num_blocks, add_identity, use_spp in settings:
+        source, target = int(source * widen_factor), int(target * widen_factor)
+        csp = CSPLayer(
+            target,
+            target,
+            num_blocks=max(round(num_blocks * deepen_factor), 1),
+            add_identity=add_identity,
+            use_depthwise=use_depthwise,
+            **csp_cfg,
+            **cfgs,
+        )
+        pooling = [SPPBottleneck(target, target, spp_kernel_sizes, **cfgs)] if use_spp else []
+        stages.append(Sequential(conv(source, target, 3, stride=2, padding=1, **cfgs), *pooling, csp))
+    return stages
 
 
 class CSPBackbone(BaseModule):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from mmkit.layers import ConvModule, DepthwiseSeparableConvModule, InitCfg, LayerCfgs, Sequential
-from mmkit.layers.csp_layer import BN, SWISH, CSPLayer
-from mmkit.models.backbones.csp_backbone import TORCH_DEFAULT, CSPBackbone, SPPBottleneck, Stage, chosen_stages
+from mmkit.layers import ConvModule, InitCfg, LayerCfgs
+from mmkit.layers.csp_layer import BN, SWISH
+from mmkit.models.backbones.csp_backbone import TORCH_DEFAULT, CSPBackbone, build_stages, chosen_stages, usual_stages
 from mmkit.registry import BACKBONES, Cfg
 
 
@@ -48,21 +48,7 @@ class CSPDarknet(CSPBackbone):
         out_indices, frozen_stages, norm_eval, init_cfg: see `CSPBackbone`.
     """
 
-    arch_settings: ClassVar[dict[str, list[Stage]]] = {
-        'P5': [
-            (64, 128, 3, True, False),
-            (128, 256, 9, True, False),
-            (256, 512, 9, True, False),
-            (512, 1024, 3, False, True),
-        ],
-        'P6': [
-            (64, 128, 3, True, False),
-            (128, 256, 9, True, False),
-            (256, 512, 9, True, False),
-            (512, 768, 3, True, False),
-            (768, 1024, 3, False, True),
-        ],
-    }
+    arch_settings = usual_stages(num_blocks=9)
 
     def __init__(
         self,
@@ -82,23 +68,14 @@ class CSPDarknet(CSPBackbone):
     ) -> None:
         settings = chosen_stages(self.arch_settings, arch, arch_ovewrite, 'CSPDarknet')
         cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         stem = Focus(3, int(settings[0][0] * widen_factor), 3, **cfgs)
-        stages = []
-        for source, target, num_blocks, add_identity, use_spp in settings:
-            source, target = int(source * widen_factor), int(target * widen_factor)
-            layers: list[nn.Module] = [conv(source, target, 3, stride=2, padding=1, **cfgs)]
-            if use_spp:
-                layers.append(SPPBottleneck(target, target, spp_kernal_sizes, **cfgs))
-            layers.append(
-                CSPLayer(
-                    target,
-                    target,
-                    num_blocks=max(round(num_blocks * deepen_factor), 1),
-                    add_identity=add_identity,
-                    use_depthwise=use_depthwise,
-                    **cfgs,
-                )
-            )
-            stages.append(Sequential(*layers))
+        stages = build_stages(
+            settings,
+            deepen_factor=deepen_factor,
+            widen_factor=widen_factor,
+            use_depthwise=use_depthwise,
+            spp_kernel_sizes=spp_kernal_sizes,
+            csp_cfg=dict(),
+            **cfgs,
+        )
         super().__init__(stem, stages, out_indices, frozen_stages=frozen_stages, norm_eval=norm_eval, init_cfg=init_cfg)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import nn
-
-from mmkit.layers import ConvModule, DepthwiseSeparableConvModule, InitCfg, LayerCfgs, Sequential
-from mmkit.layers.csp_layer import BN, SILU, CSPLayer
-from mmkit.models.backbones.csp_backbone import TORCH_DEFAULT, CSPBackbone, SPPBottleneck, Stage, chosen_stages
+from mmkit.layers import ConvModule, InitCfg, LayerCfgs, Sequential
+from mmkit.layers.csp_layer import BN, SILU
+from mmkit.models.backbones.csp_backbone import TORCH_DEFAULT, CSPBackbone, build_stages, chosen_stages, usual_stages
 from mmkit.registry import BACKBONES, Cfg
 
 
@@ -29,27 +27,14 @@ class CSPNeXt(CSPBackbone):
         out_indices, frozen_stages, norm_eval, init_cfg: see `CSPBackbone`.
     """
 
-    arch_settings: ClassVar[dict[str, list[Stage]]] = {
-        'P5': [
-            (64, 128, 3, True, False),
-            (128, 256, 6, True, False),
-            (256, 512, 6, True, False),
-            (512, 1024, 3, False, True),
-        ],
-        'P6': [
-            (64, 128, 3, True, False),
-            (128, 256, 6, True, False),
-            (256, 512, 6, True, False),
-            (512, 768, 3, True, False),
-            (768, 1024, 3, False, True),
-        ],
-    }
+    arch_settings = usual_stages(num_blocks=6)
 
     def __init__(
         self,
         arch: str = 'P5',
         deepen_factor: float = 1.0,
         widen_factor: float = 1.0,
+        *,
         out_indices: Sequence[int] = (2, 3, 4),
         frozen_stages: int = -1,
         use_depthwise: bool = False,
@@ -65,7 +50,6 @@ class CSPNeXt(CSPBackbone):
     ) -> None:
         settings = chosen_stages(self.arch_settings, arch, arch_ovewrite, 'CSPNeXt')
         cfgs = LayerCfgs(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
-        conv = DepthwiseSeparableConvModule if use_depthwise else ConvModule
         width = int(settings[0][0] * widen_factor)
         half = int(settings[0][0] * widen_factor // 2)
         stem = Sequential(
@@ -73,24 +57,13 @@ class CSPNeXt(CSPBackbone):
             ConvModule(half, half, 3, padding=1, **cfgs),
             ConvModule(half, width, 3, padding=1, **cfgs),
         )
-        stages = []
-        for source, target, num_blocks, add_identity, use_spp in settings:
-            source, target = int(source * widen_factor), int(target * widen_factor)
-            layers: list[nn.Module] = [conv(source, target, 3, stride=2, padding=1, **cfgs)]
-            if use_spp:
-                layers.append(SPPBottleneck(target, target, spp_kernel_sizes, **cfgs))
-            layers.append(
-                CSPLayer(
-                    target,
-                    target,
-                    expand_ratio=expand_ratio,
-                    num_blocks=max(round(num_blocks * deepen_factor), 1),
-                    add_identity=add_identity,
-                    use_depthwise=use_depthwise,
-                    use_cspnext_block=True,
-                    channel_attention=channel_attention,
-                    **cfgs,
-                )
-            )
-            stages.append(Sequential(*layers))
+        stages = build_stages(
+            settings,
+            deepen_factor=deepen_factor,
+            widen_factor=widen_factor,
+            use_depthwise=use_depthwise,
+            spp_kernel_sizes=spp_kernel_sizes,
+            csp_cfg=dict(expand_ratio=expand_ratio, use_cspnext_block=True, channel_attention=channel_attention),
+            **cfgs,
+        )
         super().__init__(stem, stages, out_indices, frozen_stages=frozen_stages, norm_eval=norm_eval, init_cfg=init_cfg)

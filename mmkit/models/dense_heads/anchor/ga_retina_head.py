@@ -54,6 +54,7 @@ class GARetinaHead(GuidedAnchorHead):
     def forward_single(self, feat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cls_feat, reg_feat = apply_convs(self.cls_convs, feat), apply_convs(self.reg_convs, feat)
         shape = self.conv_shape(reg_feat)
-        scores = self.retina_cls(self.feature_adaption_cls(cls_feat, shape))
-        deltas = self.retina_reg(self.feature_adaption_reg(reg_feat, shape))
+        fixed = shape.detach()
+        scores = self.retina_cls(self.feature_adaption_cls(cls_feat, fixed))
+        deltas = self.retina_reg(self.feature_adaption_reg(reg_feat, fixed))
         return scores, deltas, shape, self.conv_loc(cls_feat)

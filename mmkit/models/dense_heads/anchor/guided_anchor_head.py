@@ -15,9 +15,9 @@ from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.anchor.anchor_head import anchor_losses
 from mmkit.models.dense_heads.anchor.approxs import build_approx_generator, cells_inside, grid_approxs
 from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, BaseAnchorHead, inside_image
-from mmkit.models.dense_heads.anchor.feature_adaption import FeatureAdaption
 from mmkit.models.dense_heads.anchor.guided_training import GuidedTraining, location_targets
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, best_priors, detect
+from mmkit.models.dense_heads.feature_adaption import FeatureAdaption
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels
 from mmkit.models.settings import required
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, Cfg, build_from_cfg
@@ -94,6 +94,7 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         feat_channels: int = 256,
         approx_anchor_generator: Cfg = dict(
             type='AnchorGenerator',
@@ -171,7 +172,7 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
     def forward_single(self, feat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scores, deltas, shapes and locations of one level."""
         shape = self.conv_shape(feat)
-        adapted = self.feature_adaption(feat, shape)
+        adapted = self.feature_adaption(feat, shape.detach())
         return self.conv_cls(adapted), self.conv_reg(adapted), shape, self.conv_loc(feat)
 
     def guided_anchors(self, squares: Tensor, shapes: Tensor) -> Tensor:

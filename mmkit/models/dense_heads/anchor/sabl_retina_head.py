@@ -54,6 +54,7 @@ class SABLRetinaHead(BaseAnchorHead[SABLOuts]):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         stacked_convs: int = 4,
         feat_channels: int = 256,
         approx_anchor_generator: Cfg = dict(

@@ -102,6 +102,7 @@ class VFNetHead(BaseAnchorHead[VFNetOuts]):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         regress_ranges: Sequence[Sequence[float]] = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)),
         center_sampling: bool = False,
         center_sample_radius: float = 1.5,

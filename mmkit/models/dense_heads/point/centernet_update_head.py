@@ -76,6 +76,7 @@ class CenterNetUpdateHead(BaseDenseHead[CenterNetUpdateOuts], BaseModule):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         regress_ranges: Sequence[Sequence[float]] = ((0, 80), (64, 160), (128, 320), (256, 640), (512, 1e8)),
         hm_min_radius: float = 4,
         hm_min_overlap: float = 0.8,

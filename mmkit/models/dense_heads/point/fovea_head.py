@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.errors import InvalidValueError
-from mmkit.layers import BaseModule, ConvModule, DeformConv2d
+from mmkit.layers import BaseModule, ConvModule
 from mmkit.layers.init import InitCfg
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
+from mmkit.models.dense_heads.feature_adaption import FeatureAdaption
 from mmkit.models.dense_heads.levels import (
     featmap_sizes,
     flatten_level,
@@ -36,35 +36,6 @@ class FoveaOuts(NamedTuple):
 
     cls_scores: list[Tensor]
     bbox_preds: list[Tensor]
-
-
-class FeatureAlign(BaseModule):
-    """A deformable convolution whose offsets follow from the predicted box.
-
-    Args:
-        in_channels, out_channels, kernel_size: of the convolution.
-        deform_groups: groups of channels with offsets of their own.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int = 3,
-        deform_groups: int = 4,
-        init_cfg: InitCfg = dict(
-            type='Normal', layer='Conv2d', std=0.1, override=dict(type='Normal', name='conv_adaption', std=0.01)
-        ),
-    ) -> None:
-        super().__init__(init_cfg)
-        self.conv_offset = nn.Conv2d(4, deform_groups * 2 * kernel_size**2, 1, bias=False)
-        self.conv_adaption = DeformConv2d(
-            in_channels, out_channels, kernel_size, padding=(kernel_size - 1) // 2, deform_groups=deform_groups
-        )
-
-    def forward(self, x: Tensor, shape: Tensor) -> Tensor:
-        """Features (B, C, H, W) and distances to the sides (B, 4, H, W) -> (B, out_channels, H, W)."""
-        return F.relu(self.conv_adaption(x, self.conv_offset(shape)))
 
 
 @HEADS.register_module()
@@ -93,6 +64,7 @@ class FoveaHead(BaseDenseHead[FoveaOuts], BaseModule):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         feat_channels: int = 256,
         stacked_convs: int = 4,
         strides: Sequence[int] = (4, 8, 16, 32, 64),
@@ -141,7 +113,9 @@ class FoveaHead(BaseDenseHead[FoveaOuts], BaseModule):
         self.conv_reg = nn.Conv2d(feat_channels, 4, 3, padding=1)
         if with_deform:
             wide = 4 * feat_channels
-            self.feature_adaption = FeatureAlign(feat_channels, feat_channels, deform_groups=deform_groups)
+            self.feature_adaption = FeatureAdaption(
+                feat_channels, feat_channels, deform_groups=deform_groups, shape_channels=4
+            )
             self.cls_convs = nn.ModuleList(
                 ConvModule(
                     channels, wide, size, padding=size // 2, conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=conv_bias

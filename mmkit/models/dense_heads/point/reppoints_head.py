@@ -89,6 +89,7 @@ class RepPointsHead(BaseDenseHead[RepPointsOuts], BaseModule):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         feat_channels: int = 256,
         stacked_convs: int = 3,
         point_feat_channels: int = 256,

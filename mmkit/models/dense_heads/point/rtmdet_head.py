@@ -80,6 +80,7 @@ class RTMDetHead(BaseDenseHead[RTMDetOuts], BaseModule):
         self,
         num_classes: int,
         in_channels: int,
+        *,
         with_objectness: bool = True,
         act_cfg: Cfg | None = RELU,
         pred_kernel_size: int = 3,

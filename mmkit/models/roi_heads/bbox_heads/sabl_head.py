@@ -38,6 +38,7 @@ class SABLHead(BBoxHead):
         self,
         num_classes: int,
         cls_in_channels: int = 256,
+        *,
         reg_in_channels: int = 256,
         roi_feat_size: int = 7,
         reg_feat_up_ratio: int = 2,
