@@ -1,4 +1,5 @@
 import copy
+import importlib
 import subprocess
 import sys
 import traceback
@@ -229,6 +230,7 @@ def test_errors_inside_constructors_of_torch_and_mmkit_are_of_the_config():
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason='notes are of Python 3.11')
 def test_a_fault_in_a_part_of_a_user_is_none_of_the_config():
+    importlib.import_module('mmkit.models')  # registers
     norm = registered(NORM_LAYERS, 'Broken', lambda channels, eps: 1 // 0)
     with norm, pytest.raises(ZeroDivisionError):
         BACKBONES.build(Config.fromstring("x = dict(type='ResNet', depth=18, norm_cfg=dict(type='Broken'))").x)
