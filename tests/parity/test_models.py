@@ -69,8 +69,9 @@ QUICK = (
 )
 # Their backbones and heads have gradients compared in another family.
 WITHOUT_GRADIENTS = (
-    'ddq/ddq-detr-4scale_r50_8xb2-12e_coco',
     'dcnv2/faster_rcnn_r50_fpn_mdconv_c3-c5_1x_coco',
+    'ddq/ddq-detr-4scale_r50_8xb2-12e_coco',
+    'dino/dino-4scale_r50_8xb2-12e_coco',
     'fcos/fcos_r18_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-lsj-200e_coco',
     'gcnet/mask_rcnn_r50_fpn_syncbn-backbone_r4_gcb_c3-c5_1x_coco',
     'gn/mask_rcnn_r50_fpn_gn-all_2x_coco',
