@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmkit.errors import InvalidTypeError
+from mmkit.errors import InvalidTypeError, MissingFileError, UserError
 from mmkit.evaluation import Truth
 from mmkit.metrics import DatasetMetric, EvaluateMetric, compute_metrics
 from mmkit.protocols import Metric
@@ -146,10 +147,19 @@ class SeededDataset(Dataset[Any]):
 
     def _prepared(self, metric: Metric) -> Metric:
         if isinstance(metric, DatasetMetric) and metric.truth is None:
-            truth = self.truth() if metric.ann_file is None else self.truth_in(metric.ann_file)
+            truth = self.truth() if metric.ann_file is None else self._truth_in_file(metric.ann_file)
             if truth is not None:
                 metric.prepare(truth)
         return metric
+
+    def _truth_in_file(self, ann_file: str) -> Truth | None:
+        if not Path(ann_file).is_file():
+            raise MissingFileError(f'no annotation file {ann_file}', key='ann_file')
+        try:
+            return self.truth_in(ann_file)
+        except UserError as error:
+            error.key = 'ann_file'  # an argument of the metric, whatever it is for the reader
+            raise
 
     def evaluate(
         self,
