@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,17 +28,22 @@ class SeededDataset(Dataset[Any]):
     Attributes:
         CLASSES: names of the labels 0..C-1.
         PALETTE: RGB of each label, for drawings; None leaves the choice to them.
+        METAINFO: `classes` and `palette`, as a class of mmdetection 3.x has the two.
         flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch. None: no groups.
         has_own_evaluate: set for a subclass that overrides `evaluate`: its figures are those that this returns.
     """
 
     CLASSES: tuple[str, ...] | None = None
     PALETTE: Sequence[Sequence[int]] | None = None
+    METAINFO: ClassVar[Mapping[str, Any]] = {}
     flag: np.ndarray | None = None
     has_own_evaluate: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        if 'METAINFO' in vars(cls):
+            cls.CLASSES = cls.METAINFO.get('classes', cls.CLASSES)
+            cls.PALETTE = cls.METAINFO.get('palette', cls.PALETTE)
         if 'evaluate' in vars(cls) and 'has_own_evaluate' not in vars(cls):
             cls.has_own_evaluate = True
 
@@ -153,10 +157,10 @@ class SeededDataset(Dataset[Any]):
         return metric
 
     def _truth_in_file(self, ann_file: str) -> Truth | None:
-        if not Path(ann_file).is_file():
-            raise MissingFileError(f'no annotation file {ann_file}', key='ann_file')
         try:
             return self.truth_in(ann_file)
+        except FileNotFoundError as error:
+            raise MissingFileError(f'no annotation file {ann_file}', key='ann_file') from error
         except UserError as error:
             error.key = 'ann_file'  # an argument of the metric, whatever it is for the reader
             raise

@@ -47,5 +47,5 @@ def test_only_a_model_with_a_preprocessor_of_3x_is_rewritten():
 
 def test_a_detector_that_is_not_there_is_named_before_its_parts_are_read():
     cost = {'type': 'HungarianAssigner', 'match_costs': [{'type': 'DiceCost'}]}
-    model = {'type': 'Mask2Former', 'data_preprocessor': {'type': 'DetDataPreprocessor'}, 'train_cfg': {'assigner': cost}}
+    model = {'type': 'Mask2Former', **V3, 'train_cfg': {'assigner': cost}}
     assert neutral_model(model) is model

@@ -250,6 +250,10 @@ def test_the_environment():
         ({'param_scheduler': [{'type': 'ConstantParamScheduler', 'param_name': 'weight_decay'}]}, "'weight_decay'"),
         ({'tta_model': {'type': 'DetTTAModel'}}, 'tta_model, but no tta_pipeline'),
         ({'train_cfg': {'max_epochs': 3, 'dynamic_intervals': [2, 1]}}, 'expected a list of pairs'),
+        (
+            {'model': {'type': 'mmdet.SOLO', 'data_preprocessor': {'x': 1}}},
+            "'SOLO' is a part of mmdetection",
+        ),
         ({'resume': 'a.pth'}, "resume is 'a.pth', expected True or False"),
         ({'visualizer': {'type': 'DetLocalVisualiser'}}, "visualizer.type is 'DetLocalVisualiser'"),
         ({'visualizer': {'type': 'DetLocalVisualizer', 'line_width': 3}}, "visualizer has no 'line_width'"),
