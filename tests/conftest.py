@@ -29,20 +29,16 @@ def _nothing_leaks():
     """Fail a test that leaves threads, processes, environment variables, files or process-wide settings behind."""
     torch_is_loaded = 'torch' in sys.modules  # a test may be the first to import it
     before, logs, files = settings(torch_is_loaded), log_files(), files_here()
-    threads, processes = set(threading.enumerate()), children()
+    threads, processes = own_threads(), children()
     yield
-    for thread in set(threading.enumerate()) - threads:
+    for thread in own_threads() - threads:
         thread.join(GRACE)
     for process in multiprocessing.active_children():
         process.join(GRACE)
     after = settings(torch_is_loaded)
     leaked = [f'{key}: {before.get(key)!r} became {after.get(key)!r}' for key in after if before.get(key) != after[key]]
     leaked += [f'{key} was {before[key]!r} and is gone' for key in before.keys() - after.keys()]
-    leaked += [
-        f'thread {thread.name} ({type(thread).__module__})'
-        for thread in set(threading.enumerate()) - threads
-        if not any(name in type(thread).__module__ for name in LASTING_THREADS)
-    ]
+    leaked += [f'thread {thread.name} ({type(thread).__module__})' for thread in own_threads() - threads]
     leaked += [f'process {pid}' for pid in children() - processes]
     leaked += [f'open log {path}' for path in log_files() - logs]
     leaked += [f'file {name} in the working directory' for name in files_here() - files]
@@ -92,6 +88,12 @@ def log_files() -> set[str]:
     """Files that the loggers write to."""
     handlers = [*logging.getLogger().handlers, *logging.getLogger('mmkit').handlers]
     return {handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)}
+
+
+def own_threads() -> set[threading.Thread]:
+    """Threads that run, but for those of libraries that last."""
+    running = threading.enumerate()
+    return {each for each in running if not any(name in type(each).__module__ for name in LASTING_THREADS)}
 
 
 def files_here() -> set[str]:

@@ -73,6 +73,13 @@ class SourceSampler(EpochSampler):
         """The generator of this epoch, or of other numbers."""
         return np.random.default_rng((self.seed, *(more or (self.epoch,))))
 
+    def all_images(self, shuffle: bool, *more: int) -> np.ndarray:
+        """Indices of all images, in a new order for each epoch (or other numbers) with `shuffle`."""
+        order = np.arange(len(self.dataset))
+        if shuffle:
+            self.rng(*more).shuffle(order)
+        return order
+
     def own_part(self, order: np.ndarray, fill: bool = True) -> np.ndarray:
         """Every `num_replicas`-th image of an order, for each process as many with `fill`."""
         total = -(-len(order) // self.num_replicas) * self.num_replicas if fill else len(order)
@@ -102,10 +109,7 @@ class DefaultSampler(SourceSampler):
         return -(-num_images // self.num_replicas)
 
     def indices(self) -> np.ndarray:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            self.rng().shuffle(order)
-        return self.own_part(order, self.round_up)
+        return self.own_part(self.all_images(self.shuffle), self.round_up)
 
 
 @DATA_SAMPLERS.register_module()
@@ -128,14 +132,8 @@ class InfiniteSampler(SourceSampler):
         total = len(self) * self.num_replicas
         first, start = divmod(self.epoch * total, len(self.dataset))
         num_passes = -(-(start + total) // len(self.dataset))
-        passes = [self._pass(number) for number in range(first, first + num_passes)]
+        passes = [self.all_images(self.shuffle, number) for number in range(first, first + num_passes)]
         return self.own_part(np.concatenate(passes)[start : start + total])
-
-    def _pass(self, number: int) -> np.ndarray:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            self.rng(number).shuffle(order)
-        return order
 
 
 @DATA_SAMPLERS.register_module()
@@ -172,16 +170,14 @@ class AspectRatioBatchSampler(Sampler[list[int]]):
 
     def _grouped_steps(self) -> Iterator[list[int]]:
         """Batches of this process in steps that all processes share."""
-        step = self.batch_size * self.sampler.num_replicas
+        rank, num_replicas = self.sampler.rank, self.sampler.num_replicas
+        step = self.batch_size * num_replicas
         rng = np.random.default_rng((self.sampler.seed, self.sampler.epoch))
         steps, left = group_steps(self.flag, step, rng, fill=False)
         for images in [*steps, *np.split(left, range(step, len(left), step))]:
             if len(images) == step or (len(images) and not self.drop_last):
-                share = -(
-                    -len(images) // self.sampler.num_replicas
-                )  # of each process; a last step is filled up to that
-                start = self.sampler.rank * share
-                yield np.resize(images, share * self.sampler.num_replicas)[start : start + share].tolist()
+                share = -(-len(images) // num_replicas)  # of each process; a last step is filled up to that
+                yield np.resize(images, share * num_replicas)[rank * share : (rank + 1) * share].tolist()
 
     def _grouped_stream(self) -> Iterator[list[int]]:
         """Batches in the order in which they fill up."""

@@ -191,7 +191,4 @@ class RepeatAugSampler(SourceSampler):
         return self.num_selected
 
     def indices(self) -> np.ndarray:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            self.rng().shuffle(order)
-        return self.own_part(np.repeat(order, self.num_repeats))[: len(self)]
+        return self.own_part(np.repeat(self.all_images(self.shuffle), self.num_repeats))[: len(self)]

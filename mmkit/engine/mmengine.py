@@ -34,7 +34,6 @@ def trained_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     Averages of 3.x are the `state_dict`, so that they are what is loaded, and the others are in `ema_state_dict`.
     """
     others: Mapping[str, Tensor] = checkpoint.get('ema_state_dict') or {}
-    trained = {
-        name.removeprefix('module.'): value for name, value in others.items() if name.startswith('module.')
-    }  # beside them there is a counter
+    start = 'module.'  # beside them there is a counter
+    trained = {name.removeprefix(start): value for name, value in others.items() if name.startswith(start)}
     return dict(without_preprocessor(trained))

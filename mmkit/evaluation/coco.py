@@ -87,7 +87,7 @@ class CocoEvaluation:
         values = dict(zip(self.truth.classes, aps, strict=True))
         pairs = [(name, 'no objects' if value < 0 else f'{value:.3f}') for name, value in values.items()]
         self.logger.info('\n%s', format_pairs(pairs, ('category', f'{metric} AP')))
-        return {f'{metric}_mAP/{name}': value for name, value in values.items()}
+        return {self.options.name_of_class(metric, name): value for name, value in values.items()}
 
     def _proposal_values(self, counts: Counts) -> dict[str, float]:
         known = self._recalls(counts)

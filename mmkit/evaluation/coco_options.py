@@ -28,8 +28,9 @@ class CocoOptions:
             100 (-1 if 100 is not among them), the other items of the largest number.
         items: names of the items to return; empty for mAP mAP_50 mAP_75 mAP_s mAP_m mAP_l, or for proposals AR@100
             AR@300 AR@1000 AR_s@1000 AR_m@1000 AR_l@1000.
-        classwise: also the AP of every class, as `<metric>_mAP/<class>`.
+        classwise: also the AP of every class.
         engine: hotcoco or pycocotools; the numbers are the same.
+        classwise_name: name of the AP of a class, with {metric} and {name} for the metric and the class.
     """
 
     metrics: list[str]
@@ -38,6 +39,7 @@ class CocoOptions:
     items: list[str]
     classwise: bool = False
     engine: str = 'hotcoco'
+    classwise_name: str = '{metric}_mAP/{name}'
 
     @classmethod
     def checked(
@@ -48,6 +50,7 @@ class CocoOptions:
         metric_items: str | Sequence[str] | None = None,
         proposal_nums: Sequence[int] = (100, 300, 1000),
         engine: str = 'hotcoco',
+        classwise_name: str = '{metric}_mAP/{name}',
     ) -> CocoOptions:
         """Checked options from the arguments of a config.
 
@@ -69,6 +72,7 @@ class CocoOptions:
             items=items,
             classwise=check_flag(classwise, 'classwise'),
             engine=check_names('engine', engine, ENGINES, 'engine')[0],
+            classwise_name=_check_template(classwise_name),
         )
 
     def names(self, classes: Sequence[str]) -> list[str]:
@@ -81,8 +85,23 @@ class CocoOptions:
                 names += self.items or recall_names(self.proposal_nums)
             else:
                 names += [f'{metric}_{item}' for item in self.items or AP_ITEMS]
-                names += [f'{metric}_mAP/{name}' for name in classes if self.classwise]
+                names += [self.name_of_class(metric, name) for name in classes if self.classwise]
         return names
+
+    def name_of_class(self, metric: str, name: str) -> str:
+        """Name of the AP of a class."""
+        return self.classwise_name.format(metric=metric, name=name)
+
+
+def _check_template(template: str) -> str:
+    try:
+        first, second = (template.format(metric='bbox', name=name) for name in ('a', 'b'))
+    except (AttributeError, IndexError, KeyError, ValueError):
+        first = second = ''
+    if first == second:
+        message = f'classwise_name is {template!r}, expected a text with {{name}} and perhaps {{metric}} in it'
+        raise InvalidValueError(message, key='classwise_name')
+    return template
 
 
 def recall_names(nums: Sequence[int]) -> list[str]:

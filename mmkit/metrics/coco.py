@@ -21,7 +21,7 @@ class CocoMetric(DatasetMetric):
 
     Args:
         metric: some of bbox, segm, proposal, proposal_fast.
-        classwise: also the AP of every class, as `bbox_mAP/<class>`.
+        classwise: also the AP of every class.
         proposal_nums: numbers of boxes of an image that count.
         iou_thrs: overlaps from which on a detection is right; 0.5, 0.55 ... 0.95 by default.
         metric_items: names of the items to return, such as mAP_50; the usual six by default.
@@ -31,6 +31,7 @@ class CocoMetric(DatasetMetric):
         ann_file: compare with the objects of this file; by default with those of the dataset.
         format_only: only write the detections to files of `jsonfile_prefix`, for a test server.
         prefix: stands before the names of the figures, as in `coco/bbox_mAP`.
+        classwise_name: name of the AP of a class, with {metric} and {name} in it.
 
     Raises:
         InvalidValueError: naming the argument that is wrong.
@@ -49,6 +50,7 @@ class CocoMetric(DatasetMetric):
         ann_file: str | None = None,
         format_only: bool = False,
         prefix: str | None = None,
+        classwise_name: str = '{metric}_mAP/{name}',
     ) -> None:
         self.options = CocoOptions.checked(
             metric,
@@ -57,6 +59,7 @@ class CocoMetric(DatasetMetric):
             metric_items=metric_items,
             proposal_nums=proposal_nums,
             engine=engine,
+            classwise_name=classwise_name,
         )
         if jsonfile_prefix is not None and not isinstance(jsonfile_prefix, (str, PathLike)):
             raise InvalidValueError(f'jsonfile_prefix is {jsonfile_prefix!r}, expected a path', key='jsonfile_prefix')

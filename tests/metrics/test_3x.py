@@ -33,6 +33,16 @@ def test_figures_have_the_prefix_of_3x_in_front(tmp_path):
     assert figures(dataset, dataset.img_ids, prefix='mine')['mine/bbox_mAP'] == pytest.approx(1)
 
 
+def test_classes_have_the_names_of_3x(tmp_path):
+    dataset = CocoDataset(save(tmp_path / 'a.json'), [], test_mode=True)
+    values = figures(dataset, dataset.img_ids, classwise=True)
+    assert [values[f'coco/{name}_precision'] for name in dataset.CLASSES] == pytest.approx([1, 1])
+    values = figures(dataset, dataset.img_ids, classwise=True, classwise_name='{metric}/{name}')
+    assert values[f'coco/bbox/{dataset.CLASSES[0]}'] == pytest.approx(1)
+    with pytest.raises(InvalidValueError, match='classwise_name is .mAP., expected a text with {name}'):
+        figures(dataset, dataset.img_ids, classwise=True, classwise_name='mAP')
+
+
 def test_the_ground_truth_of_another_file_counts(tmp_path):
     dataset = CocoDataset(save(tmp_path / 'a.json'), [], test_mode=True)
     other = coco_content()

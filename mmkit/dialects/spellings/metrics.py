@@ -25,7 +25,7 @@ def _of_the_dataset(cfg: ConfigDict) -> ConfigDict:
 METRICS: Mapping[str, Spelling] = {
     'CocoMetric': Spelling(
         renamed={'outfile_prefix': 'jsonfile_prefix'},
-        defaults={'prefix': ('coco', None)},
+        defaults={'prefix': ('coco', None), 'classwise_name': ('{name}_precision', '{metric}_mAP/{name}')},
         unused={**_UNUSED, 'use_mp_eval': (False, True), 'sort_categories': (False, True)},
     ),
     'CrowdHumanMetric': Spelling(

@@ -23,6 +23,8 @@ _METRIC_OF = {
     **dict.fromkeys(('LVISV05Dataset', 'LVISV1Dataset', 'V3DetDataset'), 'CocoMetric'),
     **dict.fromkeys(('Objects365V1Dataset', 'Objects365V2Dataset'), 'CocoMetric'),
 }
+# Arguments of metrics on which names of figures depend.
+_NAMES = ('prefix', 'classwise_name')
 
 
 def with_metrics(recipe: Recipe) -> Recipe:
@@ -71,8 +73,8 @@ def with_prefixes(recipe: Recipe) -> Recipe:
     evaluation = recipe.evaluation
     if evaluation is None:
         return recipe
-    metrics = tuple(_prefixed(metric) for metric in evaluation.metrics)
-    test_metrics = tuple(_prefixed(metric) for metric in recipe.test_metrics)
+    metrics = tuple(_with_names(metric) for metric in evaluation.metrics)
+    test_metrics = tuple(_with_names(metric) for metric in recipe.test_metrics)
     schedule = evaluation.schedule.copy()
     best, prefix = schedule.get('save_best'), metrics[0].get('prefix') if metrics else None
     if isinstance(best, str) and best != 'auto' and '/' not in best.partition('mAP')[0] and prefix:
@@ -80,12 +82,11 @@ def with_prefixes(recipe: Recipe) -> Recipe:
     return replace(recipe, evaluation=EvaluationRecipe(schedule, metrics=metrics), test_metrics=test_metrics)
 
 
-def _prefixed(metric: ConfigDict) -> ConfigDict:
+def _with_names(metric: ConfigDict) -> ConfigDict:
+    """The metric with the arguments that name its figures as in 3.x, unless it has others already."""
     spelling = METRICS.get(unscoped(metric['type']))
-    usual = spelling.defaults.get('prefix') if spelling is not None else None
-    if usual is None or metric.get('prefix') is not None:
-        return metric
-    return metric | {'prefix': usual[0]}
+    usual = {} if spelling is None else {key: spelling.defaults.get(key, (None,))[0] for key in _NAMES}
+    return metric | {key: value for key, value in usual.items() if value is not None and metric.get(key) is None}
 
 
 def metrics_of_v2(evaluation: EvaluationRecipe, recipe: Recipe, notes: Notes) -> ConfigDict:
