@@ -43,6 +43,7 @@ def test_the_parts_of_a_run():
     assert recipe.training.lr is recipe.training.step.fp16 is recipe.training.resume_from is None
     assert recipe.evaluation.schedule == {'interval': 2, 'by_epoch': True, 'begin': 3, 'at_end': True}
     metric = {'type': 'CocoMetric', 'metric': 'bbox', 'jsonfile_prefix': 'out', 'prefix': 'coco'}
+    metric['classwise_name'] = '{name}_precision'
     assert recipe.evaluation.metrics == (metric,) and not recipe.test_metrics
 
 
