@@ -9,7 +9,7 @@ import pytest
 
 from mmkit.datasets import CocoDataset, ConcatDataset, CustomDataset
 from mmkit.dialects.spellings import METRICS, read_v3
-from mmkit.errors import InvalidValueError
+from mmkit.errors import InvalidValueError, MissingFileError, UserError
 from tests.metrics.conftest import coco_content, make_meta, perfect
 
 
@@ -98,3 +98,13 @@ def test_voc_in_3x():
         'eval_mode': '11points',
         'use_legacy_coordinate': True,
     }
+
+
+def test_a_wrong_file_of_ground_truth_is_named(tmp_path):
+    dataset = CocoDataset(save(tmp_path / 'a.json'), [], test_mode=True)
+    with pytest.raises(MissingFileError, match='no annotation file') as missing:
+        figures(dataset, [], ann_file=str(tmp_path / 'none.json'))
+    categories = [{**each, 'name': f'other {each["name"]}'} for each in coco_content()['categories']]
+    with pytest.raises(UserError, match='has no category') as other:
+        figures(dataset, [], ann_file=save(tmp_path / 'b.json', categories=categories))
+    assert missing.value.key == other.value.key == 'ann_file'
