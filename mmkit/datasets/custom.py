@@ -275,6 +275,13 @@ class CustomDataset(SeededDataset):
             self._truth = self._read_truth()
         return self._truth
 
+    def truth_in(self, ann_file: str) -> DetectionTruth:
+        if Path(ann_file).resolve() == Path(self.ann_file).resolve():
+            return self.truth()
+        kind = type(self).__name__
+        message = f'a {kind} is evaluated by its own ann_file, {self.ann_file}, and not by {ann_file}: leave it out'
+        raise InvalidValueError(message, key='ann_file')
+
     def _read_truth(self) -> DetectionTruth:
         anns = [self.get_ann_info(index) for index in range(len(self))]
         sizes = [(image['height'], image['width']) for image in self.images]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmkit.errors import InvalidTypeError
+from mmkit.errors import InvalidTypeError, MissingFileError, UserError
 from mmkit.evaluation import Truth
 from mmkit.metrics import DatasetMetric, EvaluateMetric, compute_metrics
 from mmkit.protocols import Metric
@@ -28,17 +28,22 @@ class SeededDataset(Dataset[Any]):
     Attributes:
         CLASSES: names of the labels 0..C-1.
         PALETTE: RGB of each label, for drawings; None leaves the choice to them.
+        METAINFO: `classes` and `palette`, as a class of mmdetection 3.x has the two.
         flag: (N,) uint8, the group of each image: `GroupSampler` never mixes groups in a batch. None: no groups.
         has_own_evaluate: set for a subclass that overrides `evaluate`: its figures are those that this returns.
     """
 
     CLASSES: tuple[str, ...] | None = None
     PALETTE: Sequence[Sequence[int]] | None = None
+    METAINFO: ClassVar[Mapping[str, Any]] = {}
     flag: np.ndarray | None = None
     has_own_evaluate: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        if 'METAINFO' in vars(cls):
+            cls.CLASSES = cls.METAINFO.get('classes', cls.CLASSES)
+            cls.PALETTE = cls.METAINFO.get('palette', cls.PALETTE)
         if 'evaluate' in vars(cls) and 'has_own_evaluate' not in vars(cls):
             cls.has_own_evaluate = True
 
@@ -146,10 +151,19 @@ class SeededDataset(Dataset[Any]):
 
     def _prepared(self, metric: Metric) -> Metric:
         if isinstance(metric, DatasetMetric) and metric.truth is None:
-            truth = self.truth() if metric.ann_file is None else self.truth_in(metric.ann_file)
+            truth = self.truth() if metric.ann_file is None else self._truth_in_file(metric.ann_file)
             if truth is not None:
                 metric.prepare(truth)
         return metric
+
+    def _truth_in_file(self, ann_file: str) -> Truth | None:
+        try:
+            return self.truth_in(ann_file)
+        except FileNotFoundError as error:
+            raise MissingFileError(f'no annotation file {ann_file}', key='ann_file') from error
+        except UserError as error:
+            error.key = 'ann_file'  # an argument of the metric, whatever it is for the reader
+            raise
 
     def evaluate(
         self,

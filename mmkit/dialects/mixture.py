@@ -7,7 +7,8 @@ from typing import Literal
 
 from mmkit.config import ConfigDict
 from mmkit.dialects.sections import find_origin
-from mmkit.dialects.spellings import TRANSFORMS
+from mmkit.dialects.spellings import DATASETS, TRANSFORMS
+from mmkit.dialects.spellings.datasets import GROUPED
 from mmkit.dialects.spellings.models import is_v3_model
 from mmkit.errors import ConfigError
 from mmkit.utils.names import unscoped
@@ -43,7 +44,7 @@ def find_dialect(cfg: ConfigDict) -> Dialect:
     """The dialect of a merged config: 2 or 3, for mmdetection 2.x and 3.x.
 
     Raises:
-        ConfigError: it has keys of both, or transforms in the spelling of the other one; naming both and their places.
+        ConfigError: it has keys of both, or data in the spelling of the other one; naming both and their places.
     """
     present = {dialect: [key for key in keys if cfg.get(key) is not None] for dialect, keys in KEYS.items()}
     of_2 = [key for key in present[2] if not _is_part(cfg, key, present[3])]
@@ -86,6 +87,8 @@ def _foreign(value: object, dialect: Dialect) -> Iterator[tuple[ConfigDict, str]
         if spelling is not None:
             old, new = set(spelling.renamed.values()), set(spelling.renamed)
             yield from ((value, key) for key in value if key in (new - old if dialect == 2 else old - new))
+        if dialect == 3 and kind in DATASETS:
+            yield from ((value, key) for key in value if key in GROUPED)
         for item in value.values():
             yield from _foreign(item, dialect)
 

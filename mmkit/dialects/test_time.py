@@ -38,10 +38,14 @@ def augmented(recipe: Recipe) -> Recipe:
     if recipe.dialect == 2:
         message = 'a config of 2.x says its views in MultiScaleFlipAug: set flip=True and several img_scale there'
         raise ConfigError(f'--tta: {message}', 'data.test.pipeline')
-    nms = ConfigDict(type='nms', iou_threshold=0.5)
-    tta = recipe.tta or TTARecipe(_mirrored(find_pipeline(recipe.test.dataset)), nms, max_per_img=100)
+    tta = recipe.tta or merged_by_default(_mirrored(find_pipeline(recipe.test.dataset)))
     dataset = _with_pipeline(recipe.test.dataset, tta.pipeline)
     return replace(recipe, tta=tta, test=replace(recipe.test, dataset=dataset))
+
+
+def merged_by_default(pipeline: Pipeline) -> TTARecipe:
+    """Views of a config without `tta_model`, merged as mmdetection 3.x does then."""
+    return TTARecipe(pipeline, ConfigDict(type='nms', iou_threshold=0.5), max_per_img=100)
 
 
 def _mirrored(pipeline: Pipeline | None) -> Pipeline:

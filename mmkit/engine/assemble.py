@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmkit.config import ConfigDict
 from mmkit.datasets import SeededDataset
 from mmkit.dialects.recipe import Environment, EvaluationRecipe, Recipe, TrainingRecipe
+from mmkit.dialects.sections import find_origin
 from mmkit.engine.checkpoint import find_latest, unwrap
 from mmkit.engine.device_normalize import normalize_on_device
 from mmkit.engine.dry_run import dry_run_prediction, dry_run_training
@@ -37,7 +38,7 @@ from mmkit.engine.parts import (
     wrap_distributed,
 )
 from mmkit.engine.runner import Runner
-from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError
+from mmkit.errors import ConfigError, InvalidTypeError, InvalidValueError, UserError
 from mmkit.registry import HOOKS, RUNNERS, located
 from mmkit.utils.dist import broadcast_object, is_main
 from mmkit.utils.env import raise_file_limit
@@ -111,7 +112,11 @@ def assemble(
     register_hooks(runner, training)
     # mmdetection checks by a hook of its default runtime; who takes it out may have classes to spare.
     is_checked = any(isinstance(hook, NumClassCheckHook) for hook in runner.hooks)
-    check_num_classes(model, datasets[0], spare=not is_checked)
+    try:
+        check_num_classes(model, datasets[0], spare=not is_checked)
+    except UserError as error:
+        error.locate(error.key, find_origin(recipe.model or ConfigDict(), (error.key or '').removeprefix('model.')))
+        raise
     if recipe.evaluation is not None:
         _add_evaluation(runner, recipe, recipe.evaluation, distributed, seed, classes)
     resume_from = _checkpoint_to_resume(training, recipe.environment.work_dir)

@@ -23,6 +23,7 @@ class CrowdHumanMetric(DatasetMetric):
         iou_thres: overlap above which a detection is right.
         mr_ref: 'CALTECH_-2' or 'CALTECH_-4', from how many false detections per image on the miss rate is averaged.
         prefix: stands before the names of the figures, as in `crowd_human/mAP`.
+        ann_file: that of the dataset, if it is given.
 
     Raises:
         InvalidValueError: for another metric or reference.
@@ -34,6 +35,7 @@ class CrowdHumanMetric(DatasetMetric):
         iou_thres: float = 0.5,
         mr_ref: str = 'CALTECH_-2',
         prefix: str | None = None,
+        ann_file: str | None = None,
     ) -> None:
         self.metrics = [metric] if isinstance(metric, str) else list(metric)
         for name in self.metrics:
@@ -44,6 +46,7 @@ class CrowdHumanMetric(DatasetMetric):
         self.iou_thres = iou_thres
         self.mr_ref = mr_ref
         self.prefix = prefix
+        self.ann_file = ann_file
 
     def prepare(self, truth: Truth) -> None:
         if not isinstance(truth, DetectionTruth):

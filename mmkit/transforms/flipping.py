@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmkit.errors import InvalidValueError
+from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.registry import TRANSFORMS
 from mmkit.structures.masks import DIRECTIONS
 from mmkit.transforms.base import FieldTransform, ObjectMasks
@@ -57,6 +57,9 @@ class RandomFlip(FieldTransform[Flip]):
         directions = [direction] if isinstance(direction, str) else list(direction)
         for name in directions:
             check_choice('direction', name, DIRECTIONS)
+        if isinstance(flip_ratio, str):
+            message = f'RandomFlip needs a probability, or one for each direction, got {flip_ratio!r}'
+            raise InvalidTypeError(message, key='flip_ratio')
         if isinstance(flip_ratio, (int, float)):
             ratios = [flip_ratio / len(directions)] * len(directions)
         else:

@@ -34,6 +34,8 @@ ELSEWHERE = frozenset(
     PackReIDInputs PackTrackInputs RandomFlip_GLIP RandomSamplingNegPos RefCocoDataset ReIDDataPreprocessor ReIDDataset
     TrackAspectRatioBatchSampler TrackDataPreprocessor TrackImgSampler TransformBroadcaster UniformRefFrameSample
     YouTubeVISDataset
+    BaseReID ByteTrack DeepSORT Detectron2Wrapper GLIP GroundingDINO Mask2FormerVideo MaskTrackRCNN OCSORT QDTrack
+    StrongSORT
     """.split()
 )
 

@@ -9,11 +9,11 @@ import torch
 
 import mmkit.models  # noqa: F401 - registers preprocessors
 from mmkit.config import Config
-from mmkit.datasets import build_dataset
+from mmkit.datasets import CocoDataset, build_dataset
 from mmkit.dialects import read_recipe
 from mmkit.engine.loading import set_epoch
 from mmkit.engine.parts import build_loader
-from mmkit.registry import DATA_PREPROCESSORS
+from mmkit.registry import DATA_PREPROCESSORS, DATASETS
 from mmkit.transforms.deferred import defer_normalize
 
 NORM = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -90,3 +90,16 @@ def test_batches_are_the_same(make_images, coco, by_name):
             assert (mine.scale_factor == other.scale_factor).all()
         for mine, other in zip(first.gts, second.gts, strict=True):
             assert torch.equal(mine.bboxes, other.bboxes) and torch.equal(mine.labels, other.labels)
+
+
+def test_a_class_of_ones_own_is_written_as_the_one_it_derives_from(make_images, coco, monkeypatch):
+    class Pets(CocoDataset):
+        METAINFO = dict(classes=('cat', 'dog'), palette=[(1, 2, 3), (4, 5, 6)])
+
+    monkeypatch.setitem(DATASETS._entries, 'Pets', Pets)
+    ann_file = coco(SIZES, [(image, 3 + 4 * (image % 2), (5, 6, 20, 25)) for image in range(10)])
+    cfg = config_of_3x(ann_file, str(make_images(*SIZES)))
+    cfg['train_dataloader']['dataset'].update(type='mmdet.Pets', metainfo=dict())
+    dataset = build_dataset(read_recipe(Config(cfg)).train.dataset)
+    assert type(dataset) is Pets and len(dataset) == len(SIZES)
+    assert dataset.CLASSES == ('cat', 'dog') and dataset.PALETTE == Pets.METAINFO['palette']

@@ -108,7 +108,7 @@ def test_what_has_no_meaning_is_refused():
     ):
         with pytest.raises(InvalidValueError, match=reason):
             read_v3(dict(type='CocoDataset', ann_file='a.json', **wrong), TABLES)
-    with pytest.raises(InvalidTypeError, match="filter_cfg is a dict, got 'all'"):
+    with pytest.raises(InvalidTypeError, match="filter_cfg is 'all', expected a dict"):
         read_v3(dict(type='CocoDataset', filter_cfg='all'), TABLES)
     with pytest.raises(InvalidTypeError, match='one ann_file'):
         write_v3(dict(type='VOCDataset', ann_file=['a', 'b']), TABLES)

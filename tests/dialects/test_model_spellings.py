@@ -43,3 +43,9 @@ def test_only_a_model_with_a_preprocessor_of_3x_is_rewritten():
     assert neutral_model({**cfg, **V3})['test_cfg'] == dict(TEST, strict_min_size=True)
     own = dict(cfg, data_preprocessor=dict(type='DataPreprocessor'))
     assert neutral_model(own) is own
+
+
+def test_a_detector_that_is_not_there_is_named_before_its_parts_are_read():
+    cost = {'type': 'HungarianAssigner', 'match_costs': [{'type': 'DiceCost'}]}
+    model = {'type': 'Mask2Former', **V3, 'train_cfg': {'assigner': cost}}
+    assert neutral_model(model) is model

@@ -43,6 +43,7 @@ def test_the_parts_of_a_run():
     assert recipe.training.lr is recipe.training.step.fp16 is recipe.training.resume_from is None
     assert recipe.evaluation.schedule == {'interval': 2, 'by_epoch': True, 'begin': 3, 'at_end': True}
     metric = {'type': 'CocoMetric', 'metric': 'bbox', 'jsonfile_prefix': 'out', 'prefix': 'coco'}
+    metric['classwise_name'] = '{name}_precision'
     assert recipe.evaluation.metrics == (metric,) and not recipe.test_metrics
 
 
@@ -102,6 +103,13 @@ def test_transforms_of_2x_in_a_config_of_3x():
     step = {'type': 'RandomFlip', 'flip_ratio': 0.5}
     cfg = {**BASE, 'train_dataloader': {'dataset': {'type': 'X', 'pipeline': [step]}}}
     refused(cfg, "'flip_ratio' of RandomFlip is the spelling of mmdetection 2.x", ConfigError)
+
+
+@pytest.mark.parametrize('key', ['img_prefix', 'classes', 'filter_empty_gt', 'min_size'])
+def test_datasets_of_2x_in_a_config_of_3x(key):
+    dataset = {'type': 'CocoDataset', 'ann_file': 'a.json', key: 1, 'data_prefix': {'img': 'a/'}}
+    cfg = {**BASE, 'train_dataloader': {'dataset': {'type': 'RepeatDataset', 'times': 2, 'dataset': dataset}}}
+    refused(cfg, f'{key!r} of CocoDataset is the spelling of mmdetection 2.x', ConfigError)
 
 
 def test_iterations():
@@ -195,6 +203,23 @@ def test_test_time_augmentation():
     assert recipe.tta.pipeline == [{'type': 'RandomFlip', 'flip_ratio': 1.0}]
 
 
+def test_views_without_a_model_that_merges_them_are_merged_by_default():
+    tta = read_recipe({'tta_pipeline': [{'type': 'RandomFlip', 'prob': 1.0}]}).tta
+    assert tta.pipeline == [{'type': 'RandomFlip', 'flip_ratio': 1.0}]
+    assert tta.nms == {'type': 'nms', 'iou_threshold': 0.5} and tta.max_per_img == 100
+
+
+def test_an_unknown_argument_of_a_hook_that_draws_nothing_is_not_lost():
+    hook = {'type': 'DetVisualizationHook', 'drw': True}
+    assert read_recipe({**BASE, 'default_hooks': {'visualization': hook}}).training.hooks == (HookRecipe(hook, None),)
+
+
+def test_the_best_checkpoint_is_named_as_in_the_config():
+    hook = {'checkpoint': {'type': 'CheckpointHook', 'save_best': 'auto'}}
+    schedule = read_recipe({**BASE, 'default_hooks': hook}).evaluation.schedule
+    assert schedule._path_of('save_best') == 'default_hooks.checkpoint.save_best'
+
+
 def test_the_environment():
     env = {'cudnn_benchmark': True, 'mp_cfg': {'opencv_num_threads': 2}, 'dist_cfg': {'backend': 'gloo'}}
     environment = read_recipe({'env_cfg': env, 'randomness': {'seed': 7, 'diff_rank_seed': True}}).environment
@@ -225,6 +250,14 @@ def test_the_environment():
         ({'model_wrapper_cfg': {'type': 'MMFullyShardedDataParallel'}}, 'MMFullyShardedDataParallel'),
         ({'param_scheduler': [{'type': 'ConstantParamScheduler', 'param_name': 'weight_decay'}]}, "'weight_decay'"),
         ({'tta_model': {'type': 'DetTTAModel'}}, 'tta_model, but no tta_pipeline'),
+        ({'train_cfg': {'max_epochs': 3, 'dynamic_intervals': [2, 1]}}, 'expected a list of pairs'),
+        (
+            {'model': {'type': 'mmdet.SOLO', 'data_preprocessor': {'x': 1}}},
+            "'SOLO' is a part of mmdetection",
+        ),
+        ({'resume': 'a.pth'}, "resume is 'a.pth', expected True or False"),
+        ({'visualizer': {'type': 'DetLocalVisualiser'}}, "visualizer.type is 'DetLocalVisualiser'"),
+        ({'visualizer': {'type': 'DetLocalVisualizer', 'line_width': 3}}, "visualizer has no 'line_width'"),
     ],
 )
 def test_mistakes(keys, match):

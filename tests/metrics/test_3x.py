@@ -9,7 +9,7 @@ import pytest
 
 from mmkit.datasets import CocoDataset, ConcatDataset, CustomDataset
 from mmkit.dialects.spellings import METRICS, read_v3
-from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.errors import InvalidValueError, MissingFileError, UserError
 from tests.metrics.conftest import coco_content, make_meta, perfect
 
 
@@ -70,12 +70,14 @@ def test_parts_of_a_dataset_are_evaluated_together_by_a_file(tmp_path):
     assert both.truth_in(dataset.ann_file) is dataset.truth()
 
 
-def test_a_dataset_without_annotation_files(tmp_path):
+def test_a_dataset_that_reads_no_other_files(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text(json.dumps([{'filename': 'a.jpg', 'width': 9, 'height': 9, 'ann': {'bboxes': [], 'labels': []}}]))
     dataset = CustomDataset(str(path), [], classes=['a'], test_mode=True)
-    with pytest.raises(InvalidTypeError, match='does not read the ann_file'):
+    with pytest.raises(InvalidValueError, match='is evaluated by its own ann_file'):
         dataset.build_metrics(metrics=[dict(type='CocoMetric', ann_file='b.json')])
+    (metric,) = dataset.build_metrics(metrics=[dict(type='CrowdHumanMetric', ann_file=str(path))])
+    assert metric.truth is dataset.truth()
 
 
 def test_format_only_writes_the_detections_and_gives_no_figures(tmp_path):
@@ -96,3 +98,13 @@ def test_voc_in_3x():
         'eval_mode': '11points',
         'use_legacy_coordinate': True,
     }
+
+
+def test_a_wrong_file_of_ground_truth_is_named(tmp_path):
+    dataset = CocoDataset(save(tmp_path / 'a.json'), [], test_mode=True)
+    with pytest.raises(MissingFileError, match='no annotation file') as missing:
+        figures(dataset, [], ann_file=str(tmp_path / 'none.json'))
+    categories = [{**each, 'name': f'other {each["name"]}'} for each in coco_content()['categories']]
+    with pytest.raises(UserError, match='has no category') as other:
+        figures(dataset, [], ann_file=save(tmp_path / 'b.json', categories=categories))
+    assert missing.value.key == other.value.key == 'ann_file'

@@ -40,5 +40,5 @@ def test_what_it_cannot_evaluate(truth: DetectionTruth) -> None:
 
 def test_spelling_of_3x() -> None:
     cfg = dict(type='CrowdHumanMetric', ann_file='a.odgt', metric=['AP'], backend_args=None, num_ji_process=4)
-    neutral = dict(type='CrowdHumanMetric', metric=['AP'], prefix='crowd_human')
+    neutral = dict(type='CrowdHumanMetric', ann_file='a.odgt', metric=['AP'], prefix='crowd_human')
     assert read_v3(cfg, SPELLINGS) == neutral

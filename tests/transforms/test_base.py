@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmkit.errors import UserError
+from mmkit.errors import InvalidTypeError, UserError
 from mmkit.transforms import (
     AutoAugment,
     CenterCrop,
@@ -206,3 +206,8 @@ def test_the_transform_of_the_documentation(make_sample):
     sample = shift({**make_sample(seed=3), 'mask_fields': [], 'seg_fields': []})
     assert sample['gt_bboxes'][0, 0] > 10
     assert (bright_box(sample['img']) == sample['gt_bboxes'][0]).all()
+
+
+def test_a_probability_that_is_a_text_is_refused():
+    with pytest.raises(InvalidTypeError, match="got 'half'"):
+        RandomFlip('half')

@@ -23,6 +23,11 @@ _FILTERS = {'filter_empty_gt': 'filter_empty_gt', 'min_size': 'min_size'}
 _XML_PREFIXES = {'sub_data_root': 'img_prefix', 'img': 'img_prefix'}
 _XML_FILTERS = {'filter_empty_gt': 'filter_empty_gt', 'min_size': 'min_image_size', 'bbox_min_size': 'min_size'}
 
+# What a dataset of 3.x has in these dicts alone.
+GROUPED = frozenset(
+    name for names in (_PREFIXES, _METAINFO, _FILTERS, _XML_PREFIXES, _XML_FILTERS) for name in names.values() if name
+)
+
 _Groups = Mapping[str, Mapping[str, str]]  # by the name of a dict in 3.x: neutral arguments by its keys
 
 
@@ -31,9 +36,10 @@ def _read_groups(groups: _Groups) -> Rewrite:
 
     def read(cfg: ConfigDict) -> ConfigDict:
         for group, names in groups.items():
-            values = cfg.pop(group, None) or ConfigDict()
+            origin, values = cfg._origins.get(group), cfg.pop(group, None) or ConfigDict()
             if not isinstance(values, ConfigDict):
-                raise InvalidTypeError(f'{group} is a dict, got {values!r}', cfg._path_of(group))
+                message = f'{cfg["type"]}: {group} is {values!r}, expected a dict with some of {", ".join(names)}'
+                raise InvalidTypeError(message, cfg._path_of(group), origin)
             for key, value in values.items():
                 if key not in names:
                     message = f'{cfg["type"]}: {group} has no {key!r}, expected some of {", ".join(names)}'

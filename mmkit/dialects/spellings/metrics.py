@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mmkit.config import ConfigDict
 from mmkit.dialects.spellings.spelling import Spelling
+from mmkit.dialects.spellings.transforms import without
 
 _UNUSED = {'collect_device': ('cpu', 'gpu'), 'backend_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
 _UNUSED |= {'file_client_args': (None, {'backend': 'local'}, {'backend': 'disk'})}
-
-
-def _of_the_dataset(cfg: ConfigDict) -> ConfigDict:
-    """Without `ann_file`, as the ground truth is that of the dataset, and without a number of processes."""
-    for key in ('ann_file', 'num_ji_process'):
-        cfg.pop(key, None)
-    return cfg
 
 
 METRICS: Mapping[str, Spelling] = {
@@ -37,7 +30,7 @@ METRICS: Mapping[str, Spelling] = {
             'eval_mode': (0,),
             'compare_matching_method': (None,),
         },
-        refine=_of_the_dataset,
+        refine=without('num_ji_process'),
     ),
     'LVISMetric': Spelling(
         renamed={'outfile_prefix': 'jsonfile_prefix'}, defaults={'prefix': ('lvis', None)}, unused=_UNUSED

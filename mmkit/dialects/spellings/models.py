@@ -9,7 +9,7 @@ from typing import Any
 from mmkit.config import ConfigDict
 from mmkit.dialects.spellings.queries import QUERIES
 from mmkit.dialects.spellings.spelling import Spelling, read_v3
-from mmkit.utils.names import unscoped
+from mmkit.utils.names import ELSEWHERE, unscoped
 
 
 def _with_flags(flags: Mapping[str, str]) -> Spelling:
@@ -84,5 +84,8 @@ def is_v3_model(model: Mapping[str, Any]) -> bool:
 
 def neutral_model(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config of a model in the neutral spelling; one of 2.x is returned as it is."""
-    neutral: Mapping[str, Any] = read_v3(model, MODELS) if is_v3_model(model) else model
+    # a detector that is not there is named by the registry, whatever its parts are
+    if not is_v3_model(model) or unscoped(str(model.get('type'))) in ELSEWHERE:
+        return model
+    neutral: Mapping[str, Any] = read_v3(model, MODELS)
     return neutral

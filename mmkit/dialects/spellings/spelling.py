@@ -9,6 +9,7 @@ from typing import Any
 from mmkit.config import ConfigDict
 from mmkit.config.config_dict import convert
 from mmkit.errors import InvalidTypeError, InvalidValueError
+from mmkit.registry import Registry
 from mmkit.utils.names import unscoped
 
 Rewrite = Callable[[ConfigDict], ConfigDict]
@@ -96,7 +97,7 @@ def show_as(cfg: ConfigDict, written: Mapping[str, str]) -> None:
 
 
 def _read(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:
-    spelling = spellings.get(unscoped(str(cfg.get('type'))))
+    spelling = _spelling_of(unscoped(str(cfg.get('type'))), spellings)
     if spelling is None:
         return cfg
     kind = cfg['type']
@@ -116,6 +117,18 @@ def _read(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:
     if spelling.name is not None:
         cfg._put('type', spelling.name, cfg._origins.get('type'))
     return cfg if spelling.refine is None else spelling.refine(cfg)
+
+
+def _spelling_of(kind: str, spellings: Spellings) -> Spelling | None:
+    """The spelling of a type; a user's own class is spelled as the class of mmkit that it derives from."""
+    if kind in spellings:
+        return spellings[kind]
+    for registry in Registry.everything:
+        target = registry.get(kind) if kind in registry else None
+        if isinstance(target, type) and not target.__module__.startswith('mmkit.'):
+            inherited = [spellings[base.__name__] for base in target.__mro__ if base.__name__ in spellings]
+            return next((spelling for spelling in inherited if spelling.name is None), None)
+    return None
 
 
 def _write(cfg: ConfigDict, spellings: Spellings) -> ConfigDict:

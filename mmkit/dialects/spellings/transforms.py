@@ -20,9 +20,9 @@ def _pair(size: _Size) -> Sequence[float]:
     return (size, size) if isinstance(size, (int, float)) else size
 
 
-def _swapped(size: _Size | None) -> Sequence[float] | None:
+def _swapped(size: _Size | str | None) -> Sequence[float] | str | None:
     """(height, width) from (width, height), and back."""
-    return None if size is None else _pair(size)[::-1]
+    return size if size is None or isinstance(size, str) else _pair(size)[::-1]  # a text is refused later
 
 
 def _read_backend(backend: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

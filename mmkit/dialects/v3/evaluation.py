@@ -8,6 +8,8 @@ from mmkit.config import ConfigDict
 from mmkit.dialects.recipe import EvaluationRecipe, TTARecipe
 from mmkit.dialects.sections import check_keys, check_numbers, find_origin, read_section, require_whole, wrong
 from mmkit.dialects.spellings import METRICS, TRANSFORMS, read_v3
+from mmkit.dialects.spellings.spelling import show_as
+from mmkit.dialects.test_time import merged_by_default
 from mmkit.dialects.v3.hooks import read_default_hook
 from mmkit.dialects.v3.loops import counts_iterations, read_train_loop
 from mmkit.dialects.v3.optim_wrapper import is_mixed_precision
@@ -49,6 +51,7 @@ def read_evaluation(cfg: ConfigDict) -> EvaluationRecipe | None:
     for key in BEST_KEYS:
         if key in checkpoint:
             schedule._put(key, checkpoint[key], checkpoint._origins.get(key))
+            show_as(schedule, {key: checkpoint._path_of(key)})
     if schedule.get('save_best') is not None and checkpoint.get('out_dir') is not None:
         schedule._put('out_dir', checkpoint['out_dir'], checkpoint._origins.get('out_dir'))
     return EvaluationRecipe(schedule=schedule, metrics=metrics)
@@ -96,12 +99,12 @@ def read_tta(cfg: ConfigDict) -> TTARecipe | None:
     """Test-time augmentation: `tta_model` and `tta_pipeline`.
 
     Raises:
-        UserError: for another model than DetTTAModel, an unknown key, or one of the two alone.
+        UserError: for another model than DetTTAModel, an unknown key, or `tta_model` alone.
     """
     model = check_numbers(read_section(cfg, 'tta_model'))
     pipeline = cfg.get('tta_pipeline')
     if model is None:
-        return None
+        return None if pipeline is None else merged_by_default(read_v3(pipeline, TRANSFORMS))
     if pipeline is None:
         message = 'the config has tta_model, but no tta_pipeline'
         raise ConfigError(message, 'tta_model', find_origin(cfg, 'tta_model'))

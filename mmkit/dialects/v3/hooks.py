@@ -24,6 +24,11 @@ DEFAULT_HOOKS: Mapping[str, Mapping[str, Any]] = {
     'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
 }
 
+# Arguments of visualization hooks.
+_DRAWING = frozenset('type priority draw enable interval score_thr show wait_time test_out_dir backend_args'.split())
+# Their drawings are the same here.
+_VISUALIZERS = ('DetLocalVisualizer', 'Visualizer', 'UniversalVisualizer', 'TrackLocalVisualizer')
+
 
 def read_default_hook(cfg: ConfigDict, name: str) -> ConfigDict | None:
     """One of the default hooks, in 3.x's spelling; None if the config takes it out.
@@ -90,7 +95,8 @@ def _others(cfg: ConfigDict) -> list[str]:
 def _is_idle(hook: ConfigDict) -> bool:
     """True for a visualization hook that draws nothing in a training, as it is by default."""
     draws = hook.get('draw', False) or hook.get('enable', False)
-    return unscoped(str(hook.get('type'))).endswith('VisualizationHook') and not draws
+    is_known = set(hook) <= _DRAWING  # or else the hook is built, and says so
+    return unscoped(str(hook.get('type'))).endswith('VisualizationHook') and is_known and not draws
 
 
 def read_checkpoint(cfg: ConfigDict, best_keys: tuple[str, ...]) -> ConfigDict | None:
@@ -126,6 +132,11 @@ def read_loggers(cfg: ConfigDict, by_epoch: bool) -> tuple[ConfigDict, ...]:
 
 def _backends(cfg: ConfigDict) -> list[ConfigDict]:
     visualizer = read_section(cfg, 'visualizer') or ConfigDict()
+    kind = unscoped(str(visualizer.get('type', 'Visualizer')))
+    if kind not in _VISUALIZERS:
+        message = f"visualizer.type is {kind!r}, which is not available: expected 'DetLocalVisualizer'"
+        raise wrong(cfg, 'visualizer.type', message)
+    check_keys(cfg, 'visualizer', visualizer, ('type', 'vis_backends', 'name'))
     backends = visualizer.get('vis_backends') or []
     key = 'visualizer.vis_backends'
     backends = [backends] if isinstance(backends, ConfigDict) else list(backends)

@@ -34,7 +34,15 @@ def read_train_loop(cfg: ConfigDict) -> ConfigDict | None:
         if isinstance(loop.get(key), float) and loop[key].is_integer():
             loop[key] = int(loop[key])
     require_whole(cfg, f'train_cfg.{length}', loop.get(length))
+    pairs = loop.get('dynamic_intervals') or ()
+    if not isinstance(pairs, (list, tuple)) or not all(_is_pair(pair) for pair in pairs):
+        message = f'train_cfg.dynamic_intervals is {pairs!r}, expected a list of pairs (from, interval)'
+        raise wrong(cfg, 'train_cfg.dynamic_intervals', message)
     return loop
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(number, int) for number in value)
 
 
 def counts_iterations(loop: ConfigDict) -> bool:

@@ -15,7 +15,8 @@ from mmkit.dialects.v3.hooks import read_test_drawing
 from mmkit.dialects.v3.loaders import read_loader
 from mmkit.dialects.v3.training import read_training
 from mmkit.errors import ConfigError
-from mmkit.utils.names import unscoped
+from mmkit.registry import DETECTORS, located
+from mmkit.utils.names import ELSEWHERE, unscoped
 
 # Keys that are read. Other top-level names are building blocks of these, or mistakes.
 KNOWN_KEYS = frozenset(
@@ -29,8 +30,8 @@ KNOWN_KEYS = frozenset(
 # Building blocks by custom.
 CUSTOMARY_KEYS = frozenset(
     """
-    dataset_type data_root backend_args train_pipeline test_pipeline weak_pipeline metainfo classes num_classes
-    img_scales
+    dataset_type data_root backend_args train_dataset train_pipeline test_pipeline weak_pipeline metainfo classes
+    num_classes img_scales
     """.split()
 )
 # What belongs together: all of them are there, or none is.
@@ -55,11 +56,12 @@ def read(cfg: ConfigDict, training: bool = True) -> Recipe:
         raise wrong(cfg, 'runner_type', f"runner_type is {cfg['runner_type']!r}, expected 'Runner'")
     for triple in TRIPLES:
         _check_complete(cfg, triple)
+    model = _model(cfg)  # first: what a detector that is not there needs elsewhere says less than its name
     train, val, test = (read_loader(cfg, split) for split in ('train', 'val', 'test'))
     keys = {'load_from': 'load_from', 'resume_from': 'load_from'}
     keys |= {split: f'{split}_dataloader.dataset' for split in ('train', 'val', 'test')}
     return Recipe(
-        model=_model(cfg),
+        model=model,
         train=train,
         val=val,
         test=test,
@@ -115,6 +117,9 @@ def _model(cfg: ConfigDict) -> ConfigDict | None:
     model = read_section(cfg, 'model')
     if model is None:
         return None
+    if unscoped(str(model.get('type'))) in ELSEWHERE:
+        with located(model):
+            DETECTORS.get(model['type'])
     if 'data_preprocessor' not in model:  # one beside the model is its own; without any, images stay as they are
         shared = cfg.get('data_preprocessor') or ConfigDict(type='DetDataPreprocessor')
         model._put('data_preprocessor', shared, cfg._origins.get('data_preprocessor'))

@@ -23,7 +23,9 @@ def read_training(cfg: ConfigDict, train: LoaderRecipe) -> TrainingRecipe:
     loop = read_train_loop(cfg)
     assert loop is not None
     schedules = _schedules(cfg)
-    load_from, resume = cfg.get('load_from'), bool(cfg.get('resume', False))
+    load_from, resume = cfg.get('load_from'), cfg.get('resume') or False
+    if not isinstance(resume, bool):
+        raise wrong(cfg, 'resume', f'resume is {resume!r}, expected True or False: the checkpoint is load_from')
     unused, buffers = _wrapper(cfg)
     return TrainingRecipe(
         loop=runner_of(loop),

@@ -67,7 +67,7 @@ def check_num_classes(model: nn.Module, dataset: object, spare: bool = False) ->
         shown = first_of(classes, 5)
         message = (
             f'model.{name}.num_classes is {head.num_classes}, but {kind} has {len(classes)} classes '
-            f'({shown}): set model.{name}.num_classes={len(classes)}, or data.*.classes to the classes of the model'
+            f'({shown}): set model.{name}.num_classes={len(classes)}, or give the dataset those of the model'
         )
         if not spare or head.num_classes < len(classes):
             raise ConfigError(message, key=f'model.{name}.num_classes')

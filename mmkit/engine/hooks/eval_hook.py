@@ -285,7 +285,7 @@ def _build_metrics(dataset: object, arguments: Mapping[str, Any]) -> list[Metric
 
 def _unknown_figure(key: str, names: Iterable[str]) -> ConfigError:
     near = nearest(key, names, 1) or [next(iter(names))]
-    message = f'evaluation.save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?'
+    message = f'save_best is {key!r}, which is not evaluated: did you mean {near[0]!r}?'
     return ConfigError(message, key='save_best')
 
 
