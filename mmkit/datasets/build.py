@@ -102,6 +102,7 @@ def build_dataloader(
     dist: bool = False,
     shuffle: bool = True,
     seed: int | None = None,
+    *,
     persistent_workers: bool = False,
     pin_memory: bool | None = None,
     drop_last: bool = False,

@@ -56,7 +56,7 @@ def own_metric(loader: LoaderRecipe, arguments: Mapping[str, Any]) -> ConfigDict
     return own | arguments
 
 
-def _innermost(dataset: Any) -> Mapping[str, Any]:
+def _innermost(dataset: object) -> Mapping[str, Any]:
     """The dataset in wrappers; the first of several."""
     while not isinstance(dataset, Mapping) or 'dataset' in dataset or 'datasets' in dataset:
         if isinstance(dataset, Mapping):

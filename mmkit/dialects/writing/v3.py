@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmkit.config import ConfigDict
@@ -86,9 +87,9 @@ def _loader(loader: LoaderRecipe, split: str) -> dict[str, Any]:
     }
 
 
-def _in_test_mode(dataset: Any) -> Any:
+def _in_test_mode(dataset: ConfigDict | Sequence[ConfigDict]) -> Any:
     """The dataset, or those in it, in test mode, which 3.x doesn't know by itself."""
-    if isinstance(dataset, (list, tuple)):
+    if not isinstance(dataset, ConfigDict):
         return [_in_test_mode(part) for part in dataset]
     inner = [key for key in ('dataset', 'datasets') if key in dataset]
     if not inner:

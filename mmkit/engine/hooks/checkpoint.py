@@ -54,6 +54,7 @@ class CheckpointHook(Hook):
         save_optimizer: bool = True,
         out_dir: str | None = None,
         max_keep_ckpts: int = -1,
+        *,
         save_last: bool = True,
         sync_buffer: bool = False,
         meta: Mapping[str, Any] | None = None,
