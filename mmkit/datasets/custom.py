@@ -87,6 +87,15 @@ class CustomDataset(SeededDataset):
 
     _truth: DetectionTruth | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if 'load_data_list' in vars(cls):  # nothing would call it
+            message = (
+                f'{cls.__name__} overrides load_data_list, which is load_annotations(self, ann_file) here: '
+                'it returns the list of images in the middle format, see the docstring of CustomDataset'
+            )
+            raise InvalidTypeError(message)
+
     def __init__(
         self,
         ann_file: str,

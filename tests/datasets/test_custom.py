@@ -173,3 +173,8 @@ def test_map_and_recall(make):
         dataset.evaluate([right, right], 'bbox')
     with pytest.raises(ValueError, match='labels and scores'):
         dataset.evaluate([Instances(right.bboxes)] * 2)
+
+
+def test_the_method_of_3x_that_nothing_calls_is_refused():
+    with pytest.raises(TypeError, match=r'Mine overrides load_data_list, which is load_annotations'):
+        type('Mine', (CustomDataset,), {'load_data_list': lambda self: []})

@@ -288,3 +288,8 @@ def test_precision_of_a_test():
     loop = {'test_cfg': {'type': 'TestLoop', 'fp16': True}, 'test_evaluator': {'type': 'CocoMetric'}}
     assert read_recipe({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop}).test_fp16
     refused({**BASE, 'test_dataloader': BASE['val_dataloader'], **loop, 'test_cfg': {'type': 'X'}}, 'test_cfg.type')
+
+
+def test_a_default_hook_under_another_name():
+    hooks = {'chekpoint': {'type': 'CheckpointHook', 'interval': 2}}
+    refused({**BASE, 'default_hooks': hooks}, "default_hooks.chekpoint is a CheckpointHook, whose name is 'checkpoint'")

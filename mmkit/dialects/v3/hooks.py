@@ -75,6 +75,16 @@ def _all_hooks(cfg: ConfigDict) -> list[ConfigDict]:
     return [hook for hook in (*defaults, *custom) if hook is not None]
 
 
+def _check_name(cfg: ConfigDict, name: str, hook: ConfigDict | None) -> None:
+    """Raises an error for a default hook under another name, beside which the one of its own name would act, too."""
+    if hook is None or name in DEFAULT_HOOKS:
+        return
+    for usual, default in DEFAULT_HOOKS.items():
+        if unscoped(hook['type']) == default['type']:
+            message = f'default_hooks.{name} is a {default["type"]}, whose name is {usual!r}'
+            raise wrong(cfg, f'default_hooks.{name}', message)
+
+
 def _others(cfg: ConfigDict) -> list[str]:
     """Names in `default_hooks` of hooks that are hooks of a recipe."""
     others = []
@@ -82,6 +92,7 @@ def _others(cfg: ConfigDict) -> list[str]:
         if name in ('logger', 'checkpoint', 'param_scheduler'):
             continue
         hook = read_default_hook(cfg, name)
+        _check_name(cfg, name, hook)
         if hook is None:
             if name in ('runtime_info', 'sampler_seed'):
                 warn_once(f'default_hooks.{name}=None has no effect: it is part of the runner')
