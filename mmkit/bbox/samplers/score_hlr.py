@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mmkit.bbox.ranks import ranks_in_groups
 from mmkit.bbox.samplers.base import SamplingContext, random_choice
 from mmkit.bbox.samplers.random import RandomSampler
 from mmkit.ops import nms_match
@@ -83,7 +84,7 @@ class ScoreHLRSampler(RandomSampler):
         if not len(likely):
             return random_choice(negative, num), ones
         scores = regions.scores[likely]
-        ranks = _ranks_in_groups(nms_match(regions.bboxes[likely], scores, self.iou_thr), scores)
+        ranks = ranks_in_groups(scores, nms_match(regions.bboxes[likely], scores, self.iou_thr))
         ranked = likely[(scores - ranks).argsort(descending=True)][:num]
         unlikely = (regions.scores <= self.score_thr).nonzero().squeeze(1)
         chosen = torch.cat([ranked, random_choice(unlikely, num - len(ranked))])
@@ -94,12 +95,3 @@ class ScoreHLRSampler(RandomSampler):
         losses = regions.losses[chosen]
         total = (losses * weights).sum().clamp(min=torch.finfo(torch.float32).tiny)
         return negative[chosen], weights * losses.sum() / total
-
-
-def _ranks_in_groups(groups: Tensor, scores: Tensor) -> Tensor:
-    """(N,) rank of each score among those of its group, 0 for the greatest."""
-    ranks = torch.zeros_like(scores)
-    for group in groups.unique():
-        rows = groups == group
-        ranks[rows] = scores[rows].argsort(descending=True).argsort().to(scores)
-    return ranks

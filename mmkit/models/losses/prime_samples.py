@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from mmkit.bbox.ranks import ranks_in_groups
 from mmkit.models.settings import known_settings
 from mmkit.registry import Cfg, located
 
@@ -65,14 +66,8 @@ def isr_weights(
     if not len(labels):
         return weights
     most = labels.bincount().max()
-    hierarchical = ious.clone()
-    for each in objects.unique():
-        rows = objects == each
-        hierarchical[rows] += most - ranks(ious[rows])
-    importance = weights.clone()
-    for label in labels.unique():
-        rows = labels == label
-        importance[rows] *= 1 - ranks(hierarchical[rows]) / most
+    hierarchical = ious + most - ranks_in_groups(ious, objects)
+    importance = weights * (1 - ranks_in_groups(hierarchical, labels) / most)
     return preserving(isr(importance), weights, losses)
 
 
@@ -89,11 +84,6 @@ def carl_loss(carl: RankWeights, probabilities: Tensor, losses: Tensor) -> Tenso
     weights = carl(probabilities)
     weights = weights * (len(weights) / weights.sum())
     return (losses[:, None].flatten(1).sum(dim=1) * weights).sum()
-
-
-def ranks(values: Tensor) -> Tensor:
-    """(N,) rank of each value, 0 for the greatest."""
-    return values.argsort(descending=True).argsort().to(values)
 
 
 def preserving(weights: Tensor, before: Tensor, losses: Tensor) -> Tensor:

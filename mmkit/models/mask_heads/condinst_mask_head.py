@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.bbox.priors import MlvlPointGenerator
+from mmkit.bbox.ranks import ranks_in_groups
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, ConvModule
 from mmkit.layers.init import InitCfg
@@ -183,11 +184,8 @@ class CondInstMaskHead(BaseModule):
             return kernels[torch.randperm(len(kernels))[: self.max_masks_to_train].to(kernels.params.device)]
         if self.topk_masks_per_img <= 0 or not len(kernels):
             return kernels
-        objects = kernels.gt_inds.unique()
-        limit = max(self.topk_masks_per_img // len(objects), 1)
-        order = kernels.quality.argsort(descending=True, stable=True)
-        ordered = kernels.gt_inds[order]
-        return kernels[torch.cat([order[ordered == index][:limit] for index in objects])]
+        limit = max(self.topk_masks_per_img // len(kernels.gt_inds.unique()), 1)
+        return kernels[ranks_in_groups(kernels.quality, kernels.gt_inds) < limit]
 
     def targets(self, gts: Instances, logits: Tensor) -> Tensor:
         """(G, h, w) 0 and 1: masks at the pixels in the middle of the cells of `logits` (K, h, w)."""
