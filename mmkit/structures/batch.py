@@ -96,6 +96,11 @@ class Batch:
         """Of all images, for messages."""
         return [meta.filename for meta in self.metas]
 
+    @property
+    def ignored_regions(self) -> list[Tensor | None]:
+        """`ignored` of each image, None where it is not known."""
+        return [None] * len(self) if self.ignored is None else [*self.ignored]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 

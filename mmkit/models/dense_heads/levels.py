@@ -25,6 +25,11 @@ def featmap_sizes(outputs: Sequence[Tensor]) -> list[tuple[int, int]]:
     return [(output.shape[-2], output.shape[-1]) for output in outputs]
 
 
+def level_numbers(priors: Sequence[Tensor]) -> Tensor:
+    """(N,) int64 number of the level of each prior, from those (N_l, ...) of every level."""
+    return torch.cat([torch.full((len(level),), i, device=level.device) for i, level in enumerate(priors)])
+
+
 def probabilities(logits: Tensor, use_sigmoid: bool) -> Tensor:
     """(..., C) probabilities from logits (..., C), or with softmax from (..., C + 1), the background last."""
     return logits.sigmoid() if use_sigmoid else logits.softmax(dim=-1)[..., :-1]

@@ -70,8 +70,7 @@ class MultiInstanceRoIHead(BaseModule):
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Instances], batch: Batch) -> dict[str, Tensor]:
         """Losses by name; `proposals` are in pixels of the network's input, and the objects themselves join them."""
         assert batch.gts is not None
-        ignored: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
-        images = zip(proposals, batch.gts, ignored, strict=True)
+        images = zip(proposals, batch.gts, batch.ignored_regions, strict=True)
         bboxes, labels, bbox_targets = zip(*(self.targets(*image) for image in images), strict=True)
         outs = self._outs(feats, bboxes_to_rois(bboxes))
         return self.bbox_head.loss(outs, torch.cat(labels), torch.cat(bbox_targets))

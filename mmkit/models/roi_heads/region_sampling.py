@@ -29,8 +29,7 @@ def sample_regions(
     """
     assert batch.gts is not None
     samples = []
-    for index, (regions, gts) in enumerate(zip(proposals, batch.gts, strict=True)):
-        ignored = batch.ignored[index] if batch.ignored is not None else None
+    for index, (regions, gts, ignored) in enumerate(zip(proposals, batch.gts, batch.ignored_regions, strict=True)):
         assignment = settings.assigner.assign(regions.bboxes, gts, ignored)
         of_image = None if predict is None else partial(predict, index)
         samples.append(settings.sampler.sample(assignment, regions.bboxes, gts, partial(hard_losses, index), of_image))

@@ -12,7 +12,7 @@ from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, Anch
 from mmkit.models.dense_heads.anchor.prime_training import PrimeTraining, attend_to_prime
 from mmkit.models.dense_heads.base_dense_head import OutsT
 from mmkit.models.dense_heads.detections import LevelPredictions
-from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels, level_numbers
 from mmkit.models.losses import loss_by_level
 from mmkit.registry import HEADS
 from mmkit.structures import Batch
@@ -62,37 +62,37 @@ class AnchorHead(BaseAnchorHead[AnchorOuts]):
 def losses_of(head: BaseAnchorHead[AnchorOuts], outs: AnchorOuts, batch: Batch) -> dict[str, Tensor]:
     """Losses of classes and boxes, and what a `PrimeTraining` adds to them."""
     cls_scores, bbox_preds = outs
-    anchors = torch.cat(head.anchors(cls_scores))  # (N, 4)
+    levels = head.anchors(cls_scores)
+    anchors = torch.cat(levels)  # (N, 4)
     targets = head.targets(anchors, featmap_sizes(cls_scores), batch)
     scores = flatten_levels(cls_scores, head.cls_out_channels).float()  # (B, N, C)
     deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
     targets, further = attend_to_prime(head, scores, deltas, anchors, targets)
-    return anchor_losses(head, cls_scores, bbox_preds, anchors, targets) | further
+    losses = anchor_losses(head, scores, deltas, anchors, level=level_numbers(levels), targets=targets)
+    return losses | further
 
 
 def anchor_losses(
     head: BaseAnchorHead[OutsT],
-    cls_scores: Sequence[Tensor],
-    bbox_preds: Sequence[Tensor],
+    scores: Tensor,
+    deltas: Tensor,
     anchors: Tensor,
+    level: Tensor,
     targets: AnchorTargets,
 ) -> dict[str, Tensor]:
     """Losses of classes and boxes.
 
     Args:
         head: its losses, its coder and the way it samples.
-        cls_scores, bbox_preds: of each level, (B, A*C, H, W) and (B, A*4, H, W).
+        scores: (B, N, C) logits.
+        deltas: (B, N, 4) raw boxes.
         anchors: (N, 4) of all levels, or (B, N, 4) where each image has its own.
+        level: (N,) of the anchors.
         targets: of the anchors.
     """
-    scores = flatten_levels(cls_scores, head.cls_out_channels).float()  # (B, N, C)
-    deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
-    sampled = head.train_cfg is not None and not head.train_cfg.sampler.takes_all
-    avg_factor = targets.num_pos + targets.num_neg if sampled else targets.num_pos
-
+    avg_factor = head.avg_factor(targets)
     positive = targets.labels < head.num_classes  # (B, N) with P positives
     boxes = head.positive_boxes(deltas, anchors, positive)  # (P, 4)
-    level = torch.cat([each.new_full((each[0].numel() // 4,), i) for i, each in enumerate(bbox_preds)])
     level = level.expand_as(positive)  # (B, N)
     loss_cls = loss_by_level(
         head.loss_cls,

@@ -80,6 +80,31 @@ class AnchorTargets(NamedTuple):
         )
 
 
+def matched_targets(
+    priors: Tensor, pos: Tensor, neg: Tensor, gts: Instances, gt_inds: Tensor, num_classes: int, pos_weight: float
+) -> AnchorTargets:
+    """Targets of the N priors of one image, without the dimension B; those of boxes are the objects themselves.
+
+    Args:
+        priors: (N, ...).
+        pos, neg: (P,) and (Q,) int64, priors that are positive and negative. The weight of the others is 0.
+        gts: the objects; without labels all are of class 0.
+        gt_inds: (P,) int64, the object of each positive.
+        num_classes: label of the background.
+        pos_weight: of positives; up to 0: 1.
+    """
+    labels = torch.full((len(priors),), num_classes, dtype=torch.long, device=priors.device)
+    labels[pos] = 0 if gts.labels is None else gts.labels[gt_inds]
+    label_weights = priors.new_zeros(len(priors))
+    label_weights[pos] = pos_weight if pos_weight > 0 else 1.0
+    label_weights[neg] = 1.0
+    bbox_targets = priors.new_zeros(len(priors), 4)
+    bbox_targets[pos] = gts.bboxes[gt_inds]
+    objects = torch.full_like(labels, -1)
+    objects[pos] = gt_inds
+    return AnchorTargets(labels, label_weights, bbox_targets, objects, max(len(pos), 1), max(len(neg), 1))
+
+
 def inside_image(anchors: Tensor, valid: Tensor, img_shape: tuple[int, int], allowed_border: float) -> Tensor:
     """(N,) bool: `valid` anchors that stick out of the image by less than `allowed_border` pixels (-1: by any)."""
     if allowed_border < 0:
@@ -179,8 +204,7 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         """Targets of the (N, 4) `anchors` on levels of `sizes` for every image; by default with `train_cfg`."""
         assert batch.gts is not None
         settings = required(settings or self.train_cfg, 'train_cfg', self)
-        ignored_regions: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
-        images = zip(batch.gts, ignored_regions, batch.metas, strict=True)
+        images = zip(batch.gts, batch.ignored_regions, batch.metas, strict=True)
         return AnchorTargets.stack(
             [self._image_targets(anchors, sizes, gts, ignored, meta, settings) for gts, ignored, meta in images]
         )
@@ -195,10 +219,16 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
         settings: AnchorTraining,
     ) -> AnchorTargets:
         """Targets of one image, without the dimension B."""
-        valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)  # (N_l,) of each level
+        inside = self.inside(anchors, sizes, meta, settings)
+        return self._assigned_targets(anchors, inside, gts, ignored, settings)
+
+    def inside(
+        self, anchors: Tensor, sizes: Sequence[tuple[int, int]], meta: ImageMeta, settings: AnchorTraining
+    ) -> tuple[Tensor, ...]:
+        """(N_l,) bool of each level of `sizes`: the anchors (N, 4) that do not stick out of the image too far."""
+        valid = self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device)
         inside = inside_image(anchors, torch.cat(valid), meta.img_shape, settings.allowed_border)  # (N,)
-        levels = torch.split(inside, [len(level) for level in valid])
-        return self._assigned_targets(anchors, levels, gts, ignored, settings)
+        return torch.split(inside, [len(level) for level in valid])
 
     def _assigned_targets(
         self,
@@ -213,32 +243,34 @@ class BaseAnchorHead(BaseDenseHead[OutsT], BaseModule):
 
         `approxs` (N, A, 4) stand for the anchors where the assigner needs them.
         """
-        inside_inds = torch.cat(list(inside)).nonzero().squeeze(1)
-        candidates = anchors[inside_inds]
-        info = PriorInfo(approxs=None if approxs is None else approxs[inside_inds])
+        inds = torch.cat(list(inside)).nonzero().squeeze(1)
+        candidates = anchors[inds]
+        info = PriorInfo(approxs=None if approxs is None else approxs[inds])
         if 'num_level_bboxes' in settings.assigner.needs:
             info = replace(info, num_level_bboxes=[int(level.sum()) for level in inside])
         if self.num_classes == 1 and gts.labels is not None:  # class-agnostic
             gts = Instances(bboxes=gts.bboxes, labels=torch.zeros_like(gts.labels))
         assignment = settings.assigner.assign(candidates, gts, ignored, info)
         samples = settings.sampler.sample(assignment, candidates, gts)
-
-        pos, neg = inside_inds[samples.pos_inds], inside_inds[samples.neg_inds]
-        labels = torch.full((len(anchors),), self.num_classes, dtype=torch.long, device=anchors.device)
-        labels[pos] = 0 if samples.pos_gt_labels is None else samples.pos_gt_labels
-        label_weights = anchors.new_zeros(len(anchors))
-        label_weights[pos] = settings.pos_weight if settings.pos_weight > 0 else 1.0
-        label_weights[neg] = 1.0
-        bbox_targets = torch.zeros_like(anchors)
-        if self.reg_decoded_bbox:
-            bbox_targets[pos] = samples.pos_gt_bboxes
-        elif len(pos):
-            bbox_targets[pos] = self.bbox_coder.encode(samples.pos_bboxes, samples.pos_gt_bboxes)
-        objects = torch.full_like(labels, -1)
-        objects[pos] = samples.pos_gt_inds
-        return AnchorTargets(
-            labels, label_weights, bbox_targets, objects, num_pos=max(len(pos), 1), num_neg=max(len(neg), 1)
+        return self._matched_targets(
+            anchors, inds[samples.pos_inds], inds[samples.neg_inds], gts, gt_inds=samples.pos_gt_inds, settings=settings
         )
+
+    def _matched_targets(
+        self, anchors: Tensor, pos: Tensor, neg: Tensor, gts: Instances, gt_inds: Tensor, settings: AnchorTraining
+    ) -> AnchorTargets:
+        """`matched_targets`, those of boxes as `positive_boxes` compares with them."""
+        targets = matched_targets(
+            anchors, pos, neg, gts, gt_inds=gt_inds, num_classes=self.num_classes, pos_weight=settings.pos_weight
+        )
+        if not self.reg_decoded_bbox and len(pos):
+            targets.bbox_targets[pos] = self.bbox_coder.encode(anchors[pos], gts.bboxes[gt_inds])
+        return targets
+
+    def avg_factor(self, targets: AnchorTargets) -> int:
+        """Divisor of the losses: the positives and, if a sampler chose them, the negatives."""
+        sampled = self.train_cfg is not None and not self.train_cfg.sampler.takes_all
+        return targets.num_pos + targets.num_neg if sampled else targets.num_pos
 
     def positive_boxes(self, deltas: Tensor, anchors: Tensor, positive: Tensor) -> Tensor:
         """(P, 4) predictions that the box loss compares with the targets: deltas, or boxes with `reg_decoded_bbox`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,25 +12,15 @@ from typing_extensions import Unpack
 from mmkit.bbox.assigners import ShadowedAssignment
 from mmkit.errors import InvalidValueError
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, AnchorTraining, inside_image
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, AnchorTargets, AnchorTraining
 from mmkit.models.dense_heads.anchor.retina_head import RetinaHead
-from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels, probabilities
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels, level_numbers, probabilities
 from mmkit.models.losses import accuracy
-from mmkit.models.settings import required
 from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.structures.assignment import BACKGROUND
 
 _LEAST_DISTANCE = 1e-4  # in the loss, so that no box is empty
-
-
-class FSAFTargets(NamedTuple):
-    """Training targets of the N anchors of all levels, for B images. Background has the label `num_classes`."""
-
-    labels: Tensor  # (B, N) int64
-    label_weights: Tensor  # (B, N, C)
-    bbox_targets: Tensor  # (B, N, 4), zeros where there is no object
-    objects: Tensor  # (B, N) int64, the number of the object among those of the batch, -1: none
-    num_neg: int  # at least 1 per image
 
 
 @HEADS.register_module()
@@ -77,11 +67,11 @@ class FSAFHead(RetinaHead):
         cls_scores, bbox_preds = outs
         levels = self.anchors(cls_scores)
         anchors = torch.cat(levels)  # (N, 4)
-        targets = self.fsaf_targets(anchors, featmap_sizes(cls_scores), batch)
+        targets = self.targets(anchors, featmap_sizes(cls_scores), batch)
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
         distances = flatten_levels(bbox_preds, 4).float().clamp(min=_LEAST_DISTANCE)  # (B, N, 4)
 
-        positive = targets.objects >= 0  # (B, N) with P positives
+        positive = targets.labels < self.num_classes  # (B, N) with P positives
         labels, objects = targets.labels[positive], targets.objects[positive]
         cls_losses = self.loss_cls(
             scores.flatten(0, 1),
@@ -96,8 +86,7 @@ class FSAFHead(RetinaHead):
         )
         if box_losses.ndim > 1:
             box_losses = box_losses.sum(dim=1)  # (P,)
-        level = torch.cat([anchors.new_full((len(each),), i) for i, each in enumerate(levels)]).long()
-        level = level.expand_as(positive)[positive]  # (P,)
+        level = level_numbers(levels).expand_as(positive)[positive]  # (P,)
         chosen = easiest_level((cls_losses[positive].sum(dim=1) + box_losses).detach(), objects, level) == level
 
         dropped = torch.zeros_like(scores, dtype=torch.bool)
@@ -115,55 +104,26 @@ class FSAFHead(RetinaHead):
             pos_recall=recall,
         )
 
-    @torch.no_grad()
-    def fsaf_targets(self, anchors: Tensor, sizes: Sequence[tuple[int, int]], batch: Batch) -> FSAFTargets:
-        """Targets of the `anchors` (N, 4) on levels of `sizes`."""
-        assert batch.gts is not None
-        ignored: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
-        images, first = [], 0
-        for image, gts in enumerate(batch.gts):
-            images.append(self._fsaf_image_targets(anchors, sizes, gts, ignored[image], batch.metas[image], first))
-            first += len(gts)
-        labels, label_weights, bbox_targets, objects, num_neg = zip(*images, strict=True)
-        return FSAFTargets(
-            torch.stack(labels),
-            torch.stack(label_weights),
-            torch.stack(bbox_targets),
-            torch.stack(objects),
-            sum(num_neg),
-        )
-
-    def _fsaf_image_targets(
+    def _image_targets(
         self,
         anchors: Tensor,
         sizes: Sequence[tuple[int, int]],
         gts: Instances,
         ignored: Tensor | None,
         meta: ImageMeta,
-        first: int,
-    ) -> FSAFTargets:
-        """Targets of one image, without the dimension B; its objects have the numbers from `first` on."""
-        settings = required(self.train_cfg, 'train_cfg', self)
-        assert gts.labels is not None
-        valid = torch.cat(self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device))
-        inside = inside_image(anchors, valid, meta.img_shape, settings.allowed_border).nonzero().squeeze(1)
-        assignment = settings.assigner.assign(anchors[inside], gts, ignored)
-        matched = assignment.gt_inds >= 0
-        pos, gt_inds = inside[matched], assignment.gt_inds[matched]
-        neg = inside[assignment.gt_inds == -1]
-        labels = torch.full((len(anchors),), self.num_classes, dtype=torch.long, device=anchors.device)
-        labels[pos] = gts.labels[gt_inds]
-        label_weights = anchors.new_zeros(len(anchors), self.cls_out_channels)
-        label_weights[pos] = settings.pos_weight if settings.pos_weight > 0 else 1.0
-        label_weights[neg] = 1.0
+        settings: AnchorTraining,
+    ) -> AnchorTargets:
+        """Targets of one image; `label_weights` are (N, C), those of shadowed classes 0."""
+        inds = torch.cat(self.inside(anchors, sizes, meta, settings)).nonzero().squeeze(1)
+        assignment = settings.assigner.assign(anchors[inds], gts, ignored)
+        matched, background = assignment.gt_inds >= 0, assignment.gt_inds == BACKGROUND
+        targets = self._matched_targets(
+            anchors, inds[matched], inds[background], gts, gt_inds=assignment.gt_inds[matched], settings=settings
+        )
+        label_weights = targets.label_weights[:, None].repeat(1, self.cls_out_channels)
         if isinstance(assignment, ShadowedAssignment):
-            label_weights[inside[assignment.shadowed[:, 0]], assignment.shadowed[:, 1]] = 0
-        bbox_targets = torch.zeros_like(anchors)
-        gt_bboxes = gts.bboxes[gt_inds]
-        bbox_targets[pos] = gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(anchors[pos], gt_bboxes)
-        objects = torch.full_like(labels, -1)
-        objects[pos] = first + gt_inds
-        return FSAFTargets(labels, label_weights, bbox_targets, objects, max(len(neg), 1))
+            label_weights[inds[assignment.shadowed[:, 0]], assignment.shadowed[:, 1]] = 0
+        return targets._replace(label_weights=label_weights)
 
 
 def easiest_level(losses: Tensor, objects: Tensor, levels: Tensor) -> Tensor:

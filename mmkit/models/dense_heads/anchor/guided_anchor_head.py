@@ -18,7 +18,7 @@ from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, Base
 from mmkit.models.dense_heads.anchor.guided_training import GuidedTraining, location_targets
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing, best_priors, detect
 from mmkit.models.dense_heads.feature_adaption import FeatureAdaption
-from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_level, flatten_levels, level_numbers
 from mmkit.models.settings import required
 from mmkit.registry import BBOX_CODERS, HEADS, LOSSES, Cfg, build_from_cfg
 from mmkit.structures import Batch, ImageMeta, Instances, PriorInfo
@@ -186,7 +186,8 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
         assert batch.gts is not None
         settings = required(self.train_cfg, 'train_cfg', self)
         sizes = featmap_sizes(outs.cls_scores)
-        squares = torch.cat(self.anchors(outs.cls_scores))  # (N, 4)
+        levels = self.anchors(outs.cls_scores)
+        squares = torch.cat(levels)  # (N, 4)
         shapes = flatten_levels(outs.shape_preds, 2).float()  # (B, N, 2)
         squares = squares.expand(*shapes.shape[:2], 4)  # (B, N, 4)
         anchors = self.guided_anchors(squares, shapes.detach())  # (B, N, 4)
@@ -195,7 +196,12 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
             cells_inside(approxs, self.prior_generator, sizes, meta, settings.allowed_border) for meta in batch.metas
         ]  # (N_l,) of each image and level
         losses = anchor_losses(
-            self, outs.cls_scores, outs.bbox_preds, anchors, self._anchor_targets(anchors, inside, batch)
+            self,
+            scores=flatten_levels(outs.cls_scores, self.cls_out_channels).float(),
+            deltas=flatten_levels(outs.bbox_preds, 4).float(),
+            anchors=anchors,
+            level=level_numbers(levels),
+            targets=self._anchor_targets(anchors, inside, batch),
         )
         targets = self._shape_targets(squares[0], approxs, inside, batch)
         fitted = self.guided_anchors(squares[targets.positive], shapes[targets.positive])  # (P, 4)
@@ -220,14 +226,13 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
         """Targets of the guided anchors (B, N, 4)."""
         settings = required(self.train_cfg, 'train_cfg', self)
         assert batch.gts is not None
-        ignored: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
         targets = []
-        for image, meta in enumerate(batch.metas):
-            sizes = [len(level) for level in inside[image]]
-            known = torch.cat(list(inside[image]))
-            near = inside_image(anchors[image], known, meta.img_shape, settings.allowed_border)
-            levels = torch.split(near, sizes)
-            targets.append(self._assigned_targets(anchors[image], levels, batch.gts[image], ignored[image], settings))
+        for boxes, known, gts, ignored, meta in zip(
+            anchors, inside, batch.gts, batch.ignored_regions, batch.metas, strict=True
+        ):
+            near = inside_image(boxes, torch.cat(list(known)), meta.img_shape, settings.allowed_border)
+            levels = torch.split(near, [len(level) for level in known])
+            targets.append(self._assigned_targets(boxes, levels, gts, ignored, settings))
         return AnchorTargets.stack(targets)
 
     @torch.no_grad()
@@ -239,10 +244,9 @@ class GuidedAnchorHead(BaseAnchorHead[GuidedOuts]):
         assert batch.gts is not None
         positive = torch.zeros(len(batch), len(squares), dtype=torch.bool, device=squares.device)
         gt_bboxes, num_pos, num_neg = [], 0, 0
-        for image, gts in enumerate(batch.gts):
+        for image, (gts, ignored) in enumerate(zip(batch.gts, batch.ignored_regions, strict=True)):
             inds = torch.cat(list(inside[image])).nonzero().squeeze(1)
             objects = Instances(bboxes=gts.bboxes)
-            ignored = batch.ignored[image] if batch.ignored else None
             info = PriorInfo(approxs=approxs[inds])
             assignment = settings.ga_assigner.assign(squares[inds], objects, ignored, info)
             samples = settings.ga_sampler.sample(assignment, squares[inds], objects)

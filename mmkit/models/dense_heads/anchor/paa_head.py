@@ -12,19 +12,21 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from mmkit.bbox import bbox_overlaps
+from mmkit.bbox.ranks import ranks_in_groups
 from mmkit.errors import InvalidValueError
 from mmkit.models.dense_heads.anchor.atss_head import ATSSHead, ATSSOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, inside_image
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs
 from mmkit.models.dense_heads.detections import (
     LevelPredictions,
     PostProcessing,
     best_of_levels,
     finish_predictions,
 )
-from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels
+from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels, level_numbers
 from mmkit.models.settings import required
 from mmkit.registry import HEADS, Cfg
 from mmkit.structures import Batch, ImageMeta, Instances
+from mmkit.structures.assignment import BACKGROUND
 
 _VOTING_WIDTH = 0.025  # sigma of the paper's equation 11
 _LEAST_VARIANCE = 1e-6
@@ -128,7 +130,7 @@ class PAAHead(ATSSHead):
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()  # (B, N, C)
         deltas = flatten_levels(bbox_preds, 4).float()  # (B, N, 4)
         iou_logits = flatten_levels(iou_preds, 1).float().squeeze(-1)  # (B, N)
-        first = [len(level) for level in levels]
+        level = level_numbers(levels)  # (N,)
 
         labels = torch.full(scores.shape[:2], self.num_classes, device=scores.device)  # (B, N)
         weights, gt_bboxes = torch.ones_like(iou_logits), torch.zeros_like(deltas)
@@ -139,7 +141,7 @@ class PAAHead(ATSSHead):
                 continue
             assert gts.labels is not None
             losses = self._anchor_losses(scores[image], deltas[image], anchors, candidates, gts)
-            chosen = self._separate(losses, candidates, first)
+            chosen = self._separate(losses, candidates, level[candidates.inds])
             inds, gt_inds = candidates.inds[chosen], candidates.gt_inds[chosen]
             labels[image, inds], gt_bboxes[image, inds] = gts.labels[gt_inds], gts.bboxes[gt_inds]
 
@@ -159,15 +161,12 @@ class PAAHead(ATSSHead):
     def _candidates(self, anchors: Tensor, sizes: Sequence[tuple[int, int]], batch: Batch, image: int) -> Candidates:
         settings = required(self.train_cfg, 'train_cfg', self)
         assert batch.gts is not None
-        meta, gts = batch.metas[image], batch.gts[image]
-        valid = torch.cat(self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device))
-        inside = inside_image(anchors, valid, meta.img_shape, settings.allowed_border).nonzero().squeeze(1)
-        ignored = batch.ignored[image] if batch.ignored else None
-        gt_inds = settings.assigner.assign(anchors[inside], gts, ignored).gt_inds
+        inds = torch.cat(self.inside(anchors, sizes, batch.metas[image], settings)).nonzero().squeeze(1)
+        gt_inds = settings.assigner.assign(anchors[inds], batch.gts[image], batch.ignored_regions[image]).gt_inds
         weights = anchors.new_zeros(len(anchors))
-        weights[inside[gt_inds >= -1]] = 1.0
+        weights[inds[gt_inds >= BACKGROUND]] = 1.0
         matched = gt_inds >= 0
-        return Candidates(inside[matched], gt_inds[matched], weights)
+        return Candidates(inds[matched], gt_inds[matched], weights)
 
     @torch.no_grad()
     def _anchor_losses(
@@ -182,28 +181,26 @@ class PAAHead(ATSSHead):
         of_box: Tensor = self.loss_bbox(boxes, bboxes, reduction_override='none')
         return of_class.flatten(1).sum(dim=1) + of_box
 
-    def _separate(self, losses: Tensor, candidates: Candidates, level_sizes: Sequence[int]) -> Tensor:
-        """(P,) bool: the candidates that become positive.
+    def _separate(self, losses: Tensor, candidates: Candidates, levels: Tensor) -> Tensor:
+        """(P,) bool: the candidates on `levels` (P,) that become positive.
 
         Of each object, those that are more probable under the mixture's lower part, up to the most typical of them.
         """
-        ends = torch.tensor(level_sizes, device=losses.device).cumsum(0)
-        levels = torch.bucketize(candidates.inds, ends, right=True)  # (P,)
-        chosen = torch.zeros_like(losses, dtype=torch.bool)
-        for gt in candidates.gt_inds.unique():
-            of_gt = candidates.gt_inds == gt
-            best = [
-                rows[losses[rows].topk(min(self.topk, len(rows)), largest=False).indices]
-                for level in range(len(level_sizes))
-                if len(rows := (of_gt & (levels == level)).nonzero().squeeze(1))
-            ]
-            rows = torch.cat(best)
-            rows = rows[losses[rows].argsort()]
+        groups = levels * (candidates.gt_inds.max() + 1) + candidates.gt_inds
+        best = (ranks_in_groups(-losses, groups) < self.topk).nonzero().squeeze(1)
+        best = best[losses[best].argsort()]
+        # The mixtures are fitted to few numbers in many steps, at each of which a GPU would have to be waited for.
+        costs, gt_inds = losses[best].cpu(), candidates.gt_inds[best].cpu()
+        positive = torch.zeros_like(costs, dtype=torch.bool)
+        for gt in gt_inds.unique():
+            rows = (gt_inds == gt).nonzero().squeeze(1)
             if len(rows) > 1:
-                is_lower, likelihoods = split_by_two_gaussians(losses[rows])
+                is_lower, likelihoods = split_by_two_gaussians(costs[rows])
                 rows = rows[is_lower]
                 rows = rows[: int(likelihoods[is_lower].argmax()) + 1] if len(rows) else rows
-            chosen[rows] = True
+            positive[rows] = True
+        chosen = torch.zeros_like(losses, dtype=torch.bool)
+        chosen[best] = positive.to(chosen.device)
         return chosen
 
     # ------------------------------------------------------------------ prediction

@@ -139,8 +139,7 @@ class SABLRetinaHead(BaseAnchorHead[SABLOuts]):
         squares = torch.cat(self.anchors(outs.cls_scores))  # (N, 4)
         targets = self.targets(squares, featmap_sizes(outs.cls_scores), batch)
         scores = flatten_levels(outs.cls_scores, self.cls_out_channels).float()  # (B, N, C)
-        sampled = self.train_cfg is not None and not self.train_cfg.sampler.takes_all
-        num = targets.num_pos + targets.num_neg if sampled else targets.num_pos
+        num = self.avg_factor(targets)
 
         positive = targets.labels < self.num_classes  # (B, N) with P positives
         pos_squares = squares.expand(len(positive), -1, -1)[positive]

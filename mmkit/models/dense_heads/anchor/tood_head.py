@@ -15,12 +15,7 @@ from mmkit.bbox import bbox2distance, bbox_centers, distance2bbox
 from mmkit.bbox.assigners import TaskAlignedAssigner
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import ConvModule, Scale, bias_init_with_prob, normal_init
-from mmkit.models.dense_heads.anchor.base_anchor_head import (
-    AnchorHeadArgs,
-    AnchorTargets,
-    BaseAnchorHead,
-    inside_image,
-)
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, AnchorTargets, BaseAnchorHead
 from mmkit.models.dense_heads.anchor.task_alignment import (
     AlignedTargets,
     TaskDecomposition,
@@ -246,28 +241,17 @@ class TOODHead(BaseAnchorHead[TOODOuts]):
         """Targets of one image, without the dimension B, from the predictions `info` at all anchors."""
         settings = required(self.train_cfg, 'train_cfg', self)
         assert isinstance(settings.assigner, TaskAlignedAssigner) and info.scores is not None
-        assert gts.labels is not None and info.bbox_preds is not None
-        valid = torch.cat(self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device))
-        inside = inside_image(anchors, valid, meta.img_shape, settings.allowed_border).nonzero().squeeze(1)
-        info = PriorInfo(scores=info.scores[inside], bbox_preds=info.bbox_preds[inside])
-        assignment = settings.assigner.assign(anchors[inside], gts, info=info, alpha=settings.alpha, beta=settings.beta)
+        assert info.bbox_preds is not None
+        inds = torch.cat(self.inside(anchors, sizes, meta, settings)).nonzero().squeeze(1)
+        info = PriorInfo(scores=info.scores[inds], bbox_preds=info.bbox_preds[inds])
+        assignment = settings.assigner.assign(anchors[inds], gts, info=info, alpha=settings.alpha, beta=settings.beta)
         matched = assignment.gt_inds >= 0
-        pos, gt_inds = inside[matched], assignment.gt_inds[matched]
-        labels = torch.full((len(anchors),), self.num_classes, dtype=torch.long, device=anchors.device)
-        labels[pos] = gts.labels[gt_inds]
-        label_weights = anchors.new_zeros(len(anchors))
-        label_weights[inside] = 1.0
-        if settings.pos_weight > 0:
-            label_weights[pos] = settings.pos_weight
-        bbox_targets = torch.zeros_like(anchors)
-        bbox_targets[pos] = gts.bboxes[gt_inds]
+        pos, gt_inds = inds[matched], assignment.gt_inds[matched]
+        targets = self._matched_targets(anchors, pos, inds[~matched], gts, gt_inds=gt_inds, settings=settings)
         alignment = anchors.new_zeros(len(anchors))
         alignment[pos] = normalized_alignment(
             assignment.alignment[matched], assignment.max_overlaps[matched], gt_inds, num_gts=len(gts)
         )
-        objects = torch.full_like(labels, -1)
-        objects[pos] = gt_inds
-        targets = AnchorTargets(labels, label_weights, bbox_targets, objects, num_pos=max(len(pos), 1), num_neg=1)
         return AlignedTargets(targets, alignment)
 
     # ------------------------------------------------------------------ prediction

@@ -13,7 +13,7 @@ from mmkit.bbox.assigners import UniformAssignment
 from mmkit.errors import InvalidTypeError, InvalidValueError
 from mmkit.layers import ConvModule
 from mmkit.models.dense_heads.anchor.anchor_head import AnchorOuts
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead, inside_image
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorHeadArgs, BaseAnchorHead
 from mmkit.models.dense_heads.detections import LevelPredictions
 from mmkit.models.dense_heads.levels import featmap_sizes, flatten_levels, shared_factor
 from mmkit.models.settings import required
@@ -109,9 +109,8 @@ class YOLOFHead(BaseAnchorHead[AnchorOuts]):
         scores = flatten_levels(outs.cls_scores, self.cls_out_channels).float()  # (B, N, C)
         deltas = flatten_levels(outs.bbox_preds, 4).float()  # (B, N, 4)
         boxes = self.bbox_coder.decode(anchors.expand_as(deltas), deltas)  # (B, N, 4)
-        ignored: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
         sizes = featmap_sizes(outs.cls_scores)
-        images = zip(boxes, batch.gts, ignored, batch.metas, strict=True)
+        images = zip(boxes, batch.gts, batch.ignored_regions, batch.metas, strict=True)
         targets = [self.image_targets(anchors, sizes, *image) for image in images]
         labels = torch.stack([each.labels for each in targets])  # (B, N)
         positive = (labels >= 0) & (labels < self.num_classes)
@@ -140,8 +139,7 @@ class YOLOFHead(BaseAnchorHead[AnchorOuts]):
     ) -> YOLOFTargets:
         """Targets of one image, from anchors (N, 4) on levels of `sizes` and predicted boxes (N, 4)."""
         settings = required(self.train_cfg, 'train_cfg', self)
-        valid = torch.cat(self.prior_generator.valid_flags(sizes, meta.pad_shape, anchors.device))  # (N,)
-        inds = inside_image(anchors, valid, meta.img_shape, settings.allowed_border).nonzero().squeeze(1)
+        inds = torch.cat(self.inside(anchors, sizes, meta, settings)).nonzero().squeeze(1)
         assignment = settings.assigner.assign(anchors[inds], gts, ignored, PriorInfo(bbox_preds=preds[inds]))
         if not isinstance(assignment, UniformAssignment):
             kind = type(settings.assigner).__name__

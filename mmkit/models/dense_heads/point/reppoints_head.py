@@ -15,7 +15,7 @@ from mmkit.bbox.priors import MlvlPointGenerator
 from mmkit.errors import InvalidValueError
 from mmkit.layers import BaseModule, DeformConv2d
 from mmkit.layers.init import InitCfg
-from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTraining
+from mmkit.models.dense_heads.anchor.base_anchor_head import AnchorTargets, AnchorTraining, matched_targets
 from mmkit.models.dense_heads.base_dense_head import BaseDenseHead
 from mmkit.models.dense_heads.detections import LevelPredictions, PostProcessing
 from mmkit.models.dense_heads.levels import (
@@ -42,16 +42,6 @@ class RepPointsOuts(NamedTuple):
     cls_scores: list[Tensor]
     pts_init: list[Tensor]
     pts_refine: list[Tensor]
-
-
-class PointTargets(NamedTuple):
-    """Training targets of the N points of all levels, for B images. Background has the label `num_classes`."""
-
-    labels: Tensor  # (B, N) int64
-    label_weights: Tensor  # (B, N)
-    bbox_targets: Tensor  # (B, N, 4) pixels, zeros where there is no object
-    bbox_weights: Tensor  # (B, N, 1)
-    avg_factor: float  # positives, at least 1 per image
 
 
 @dataclass(frozen=True)
@@ -244,12 +234,13 @@ class RepPointsHead(BaseDenseHead[RepPointsOuts], BaseModule):
         scores = flatten_levels(cls_scores, self.cls_out_channels).float()
         unit = self.point_base_scale * priors[:, 2:]  # (N, 1)
         loss_cls = self.loss_cls(
-            scores.flatten(0, 1), refine.labels.flatten(), refine.label_weights.flatten(), avg_factor=refine.avg_factor
+            scores.flatten(0, 1), refine.labels.flatten(), refine.label_weights.flatten(), avg_factor=refine.num_pos
         )
 
-        def loss_bbox(criterion: nn.Module, boxes: Tensor, targets: PointTargets) -> Tensor:
-            weights = targets.bbox_weights.expand_as(boxes)
-            loss: Tensor = criterion(boxes / unit, targets.bbox_targets / unit, weights, avg_factor=targets.avg_factor)
+        def loss_bbox(criterion: nn.Module, boxes: Tensor, targets: AnchorTargets) -> Tensor:
+            positive = targets.labels < self.num_classes  # (B, N) with P positives
+            preds, wanted = (boxes / unit)[positive], (targets.bbox_targets / unit)[positive]  # (P, 4)
+            loss: Tensor = criterion(preds, wanted, avg_factor=targets.num_pos)
             return loss
 
         return dict(
@@ -266,8 +257,8 @@ class RepPointsHead(BaseDenseHead[RepPointsOuts], BaseModule):
     @torch.no_grad()
     def targets(
         self, candidates: Tensor, sizes: Sequence[tuple[int, int]], settings: AnchorTraining, batch: Batch
-    ) -> PointTargets:
-        """Targets of one stage.
+    ) -> AnchorTargets:
+        """Targets of one stage; those of boxes are in pixels.
 
         Args:
             candidates: (B, N, 3 or 4) points or boxes.
@@ -276,21 +267,12 @@ class RepPointsHead(BaseDenseHead[RepPointsOuts], BaseModule):
             batch: the images and their objects.
         """
         assert batch.gts is not None
-        ignored_regions: Sequence[Tensor | None] = batch.ignored or [None] * len(batch)
-        images = zip(candidates, batch.gts, ignored_regions, batch.metas, strict=True)
-        labels, label_weights, bbox_targets, bbox_weights, num_pos = zip(
-            *(
+        images = zip(candidates, batch.gts, batch.ignored_regions, batch.metas, strict=True)
+        return AnchorTargets.stack(
+            [
                 self._image_targets(each, gts, ignored, meta=meta, sizes=sizes, settings=settings)
                 for each, gts, ignored, meta in images
-            ),
-            strict=True,
-        )
-        return PointTargets(
-            torch.stack(labels),
-            torch.stack(label_weights),
-            torch.stack(bbox_targets),
-            torch.stack(bbox_weights),
-            float(sum(num_pos)),
+            ]
         )
 
     def _image_targets(
@@ -301,22 +283,21 @@ class RepPointsHead(BaseDenseHead[RepPointsOuts], BaseModule):
         meta: ImageMeta,
         sizes: Sequence[tuple[int, int]],
         settings: AnchorTraining,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-        """Targets of one image, as in `PointTargets`."""
+    ) -> AnchorTargets:
+        """Targets of one image, without the dimension B."""
         flags = self.prior_generator.valid_flags(sizes, meta.pad_shape, candidates.device)
         valid = torch.cat(flags).nonzero().squeeze(1)
         assignment = settings.assigner.assign(candidates[valid], gts, ignored)
         samples = settings.sampler.sample(assignment, candidates[valid], gts)
-        pos, neg = valid[samples.pos_inds], valid[samples.neg_inds]
-        labels = torch.full((len(candidates),), self.num_classes, dtype=torch.long, device=candidates.device)
-        labels[pos] = 0 if samples.pos_gt_labels is None else samples.pos_gt_labels
-        label_weights, bbox_weights = candidates.new_zeros(len(candidates)), candidates.new_zeros(len(candidates), 1)
-        label_weights[pos] = settings.pos_weight if settings.pos_weight > 0 else 1.0
-        label_weights[neg] = 1.0
-        bbox_weights[pos] = 1.0
-        bbox_targets = candidates.new_zeros(len(candidates), 4)
-        bbox_targets[pos] = samples.pos_gt_bboxes
-        return labels, label_weights, bbox_targets, bbox_weights, max(len(pos), 1)
+        return matched_targets(
+            candidates,
+            valid[samples.pos_inds],
+            valid[samples.neg_inds],
+            gts,
+            gt_inds=samples.pos_gt_inds,
+            num_classes=self.num_classes,
+            pos_weight=settings.pos_weight,
+        )
 
     # ------------------------------------------------------------------ prediction
 

@@ -61,7 +61,7 @@ def test_shadowed_classes_have_no_loss():
     """The anchor at (8, 8) is in the shadow of the object, whose middle is elsewhere."""
     gts = truth(([0, 0, 32, 32], 1))
     anchors = torch.cat(head().anchors(outs(1, 1).cls_scores))
-    targets = head().fsaf_targets(anchors, [(2, 2), (2, 2)], batch_of(gts))
+    targets = head().targets(anchors, [(2, 2), (2, 2)], batch_of(gts))
     assert targets.objects.tolist() == [[-1] * 8]
     assert targets.label_weights[0].tolist() == [[1, 1], [1, 1], [1, 1], [1, 0]] * 2
     assert targets.num_neg == 8

@@ -49,7 +49,7 @@ def test_candidates_with_a_high_loss_become_background():
     model = head()
     losses = torch.tensor([1.0, 5.0, 1.02, 5.1, 0.98, 7.0])
     candidates = Candidates(torch.arange(6), torch.tensor([0, 0, 0, 0, 0, 1]), torch.ones(6))
-    chosen = model._separate(losses, candidates, [4, 2])
+    chosen = model._separate(losses, candidates, torch.tensor([0, 0, 0, 0, 1, 1]))
     assert chosen.tolist()[1] is False and chosen.tolist()[3] is False
     assert chosen[0] and chosen[4] and chosen[5]  # up to the most typical one; a single candidate is taken
 
